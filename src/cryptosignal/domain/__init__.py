@@ -1,0 +1,1 @@
+"""The words of the house: frozen values that every floor above may speak. No behaviour with a clock."""

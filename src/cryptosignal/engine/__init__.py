@@ -1,0 +1,1 @@
+"""The single writer: step(now, event) -> actions, timers, journal codec and digests."""

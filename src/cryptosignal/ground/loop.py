@@ -1,0 +1,125 @@
+"""Event loops with a time of their own: scaled (`SPEED=60`) and virtual (simulation).
+
+Both are the standard selector loop; only `time()` and the selector's timeout differ (DESIGN D11).
+`VirtualLoop` also knows processes: a task started under `process(pid)` belongs to that pid, and
+`kill(pid)` drops its handles without running a single `finally`, as SIGKILL does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import selectors
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+PROCESS: contextvars.ContextVar[int] = contextvars.ContextVar("process", default=0)
+"""The simulated process that a task belongs to; 0 is the world outside (the venue, the network)."""
+
+
+class ScaledLoop(asyncio.SelectorEventLoop):
+    """A real loop whose clock runs `speed` times as fast from one epoch that processes share.
+
+    `epoch_mono_ns` is the host's monotonic time at which loop time is 0 (the venue announces it).
+    """
+
+    def __init__(self, speed: float, epoch_mono_ns: int) -> None:
+        if speed <= 0:
+            raise ValueError(f"speed must be positive, got {speed}")
+        self.speed = speed
+        self._epoch_mono_ns = epoch_mono_ns
+        super().__init__(_ScaledSelector(speed))
+
+    def time(self) -> float:
+        """Venue seconds since the shared epoch."""
+        return (time.monotonic_ns() - self._epoch_mono_ns) * 1e-9 * self.speed
+
+
+class _ScaledSelector(selectors.DefaultSelector):
+    """Waits the wall-clock share of a scaled timeout."""
+
+    def __init__(self, speed: float) -> None:
+        super().__init__()
+        self._speed = speed
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        return super().select(None if timeout is None else timeout / self._speed)
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """A loop that jumps to the next timer whenever nothing is ready: no socket, no wall clock.
+
+    One seed gives one order of events. A loop with nothing ready and nothing scheduled is a
+    deadlock of the program and raises.
+    """
+
+    def __init__(self) -> None:
+        self._virtual = _VirtualSelector()
+        super().__init__(self._virtual)
+        self._clock_resolution = 1e-7
+        self._dead: set[int] = set()
+        self._grave: list[Any] = []
+        self.steps = 0
+
+    def time(self) -> float:
+        """Virtual seconds since the loop's start."""
+        return self._virtual.now
+
+    def start_process(
+        self, pid: int, main: Callable[[], Coroutine[Any, Any, T]]
+    ) -> asyncio.Task[T]:
+        """Run `main()` as the simulated process `pid`; all it spawns belongs to that pid."""
+        context = contextvars.copy_context()
+        context.run(PROCESS.set, pid)
+        coro = context.run(main)
+        task = self.create_task(coro, context=context)
+        self._grave.append(task)  # keeps it alive after a kill: no __del__, no finally
+        return task
+
+    def kill(self, pid: int) -> None:
+        """SIGKILL: nothing of `pid` ever runs again, not even a `finally`."""
+        self._dead.add(pid)
+        self._bury()
+
+    def _bury(self) -> None:
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        keep = [h for h in ready if h._context.get(PROCESS, 0) not in self._dead]
+        if len(keep) != len(ready):
+            self._grave.extend(h for h in ready if h._context.get(PROCESS, 0) in self._dead)
+            ready.clear()
+            ready.extend(keep)
+
+    def _run_once(self) -> None:
+        if self._dead and self._ready:  # type: ignore[attr-defined]
+            self._bury()
+        self.steps += 1
+        super()._run_once()  # type: ignore[misc]
+
+
+class _VirtualSelector(selectors.BaseSelector):
+    """A selector without files: waiting advances the virtual clock."""
+
+    def __init__(self) -> None:
+        self._map: dict[Any, selectors.SelectorKey] = {}
+        self.now = 0.0
+
+    def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
+        key = selectors.SelectorKey(fileobj, 0, events, data)
+        self._map[fileobj] = key
+        return key
+
+    def unregister(self, fileobj: Any) -> selectors.SelectorKey:
+        return self._map.pop(fileobj)
+
+    def get_map(self) -> Mapping[Any, selectors.SelectorKey]:
+        return self._map
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if timeout is None:
+            raise RuntimeError("virtual deadlock: nothing is ready and nothing is scheduled")
+        if timeout > 0:
+            self.now += timeout
+        return []

@@ -1,0 +1,1 @@
+"""Signals followed to their outcomes, calibration, promotion rules."""

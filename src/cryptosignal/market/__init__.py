@@ -1,0 +1,1 @@
+"""What is known of the market, in arrays of symbols: universe, klines, trades, books, marks."""

@@ -1,0 +1,1 @@
+"""Small bindings of the ports: configuration, supervision, live, replay, simulate."""

@@ -1,0 +1,1 @@
+"""Sockets: drives sessions and performs actions against the venue."""

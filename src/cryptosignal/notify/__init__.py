@@ -1,0 +1,1 @@
+"""Messages to people, in a process of its own."""

@@ -1,0 +1,1 @@
+"""How far each symbol's data can be trusted (DataQual), and reconciliation verdicts."""

@@ -1,0 +1,1 @@
+"""Reports from rows: daily, performance; rendered as Markdown, HTML or JSON."""

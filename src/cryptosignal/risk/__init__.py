@@ -1,0 +1,1 @@
+"""What may be risked: exposure as a value, sizing, limits, breakers."""

@@ -1,0 +1,1 @@
+"""Bytes that survive: money journal, decision blocks, tape, candles, archive, projections."""

@@ -1,0 +1,1 @@
+"""Intents, order lives, brackets, positions, reconciliation, in Decimal. Sends nothing itself."""
