@@ -75,6 +75,9 @@ class Leg(StrEnum):
         return self is not Leg.ENTRY
 
 
+_LEGS = {leg.value: leg for leg in Leg}
+
+
 class OrderState(StrEnum):
     """What we know of an order: INTENT → SENT → ACKED | UNKNOWN → LIVE → PARTIAL → FILLED | DEAD."""
 
@@ -138,6 +141,7 @@ def parse_client_id(text: str) -> OwnId | None:
     if len(parts) != 3 or not parts[0] or not parts[1] or len(parts[2]) < 2:
         return None
     leg_letter, attempt = parts[2][0], parts[2][1:]
-    if leg_letter not in Leg or not attempt.isdigit():
+    leg = _LEGS.get(leg_letter)
+    if leg is None or not attempt.isdigit():
         return None
-    return OwnId(parts[0], parts[1], Leg(leg_letter), int(attempt))
+    return OwnId(parts[0], parts[1], leg, int(attempt))

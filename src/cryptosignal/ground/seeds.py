@@ -6,7 +6,6 @@ import hashlib
 import random
 import secrets
 
-
 Rng = random.Random
 """The type of a random stream: pure floors name it from here and never import `random`."""
 
