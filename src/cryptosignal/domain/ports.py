@@ -99,6 +99,10 @@ class Disk(Protocol):
         """All bytes of `name`, b\"\" if it does not exist."""
         ...
 
+    def size(self, name: str) -> int:
+        """Length of `name` in bytes, appends that still wait included; 0 if it does not exist."""
+        ...
+
     def replace(self, name: str, data: bytes) -> None:
         """Write `name` whole, atomically."""
         ...
