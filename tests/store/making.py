@@ -14,6 +14,7 @@ from cryptosignal.domain.events import (
     TimerFired,
 )
 from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, Side
+from cryptosignal.domain.outcome import Outcome
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.store.runs import RunHeader
 
@@ -64,3 +65,28 @@ def marks(price: float = float("nan")) -> MarksUpdated:
 def timer(number: int = 1) -> TimerFired:
     """A small input event."""
     return TimerFired(f"t{number}")
+
+
+def outcome(signal_id: str = "s1", closed_ms: int = 1_700_000_000_000, **changes) -> Outcome:
+    """The end of a signal; 2023-11-14 by default."""
+    values = {
+        "signal_id": signal_id,
+        "symbol": "BTCUSDT",
+        "direction": "long",
+        "tier": "prime",
+        "traded": True,
+        "opened_ms": closed_ms - 60_000,
+        "closed_ms": closed_ms,
+        "entry_price": Decimal("100.10"),
+        "exit_price": Decimal("101.20"),
+        "quantity": Decimal("0.5"),
+        "realized_usdt": Decimal("0.55"),
+        "fees_usdt": Decimal("0.04"),
+        "funding_usdt": Decimal("0"),
+        "net_usdt": Decimal("0.51"),
+        "r_multiple": 1.25,
+        "mfe_r": 1.5,
+        "mae_r": -0.25,
+        "exit_reason": "tp1",
+    }
+    return Outcome(**(values | changes))
