@@ -299,10 +299,7 @@ class _OpenFiles:
                 return  # deleted meanwhile
             _SYNC_DATA(self._descriptor(name))
             if name in self._unlisted:
-                for folder in (self._root / name).parents:
-                    _sync_directory(folder)
-                    if folder == self._root:
-                        break
+                _sync_directories(self._root, self._root / name)
                 self._unlisted.discard(name)
 
     def forget(self, name: str) -> None:
@@ -333,6 +330,14 @@ class _OpenFiles:
         if len(self._open) > self._limit:
             os.close(self._open.popitem(last=False)[1])
         return descriptor
+
+
+def _sync_directories(root: Path, path: Path) -> None:
+    """Make the entries of `path` and of its folders durable, up to and with `root`."""
+    for folder in path.parents:
+        _sync_directory(folder)
+        if folder == root:
+            return
 
 
 def _sync_directory(folder: Path) -> None:

@@ -251,17 +251,27 @@ def drop_expired(disk: Disk, root: str, now_ms: int, settings: StoreSettings) ->
     """
     limit_ms = now_ms - settings.retention_days * DAY_MS
     runs = run_dirs(disk, root)
-    deleted: list[str] = []
-    for run, following in pairwise([*runs, ""]):
-        run_end_ms = _run_opened_ms(disk, following) if following else None
-        for stream in (INPUTS, BLOCKS):
-            names = segment_names(disk, run, stream)
-            ends = [*(_opened_ms(disk, name) for name in names[1:]), run_end_ms]
-            for name, end_ms in zip(names, ends, strict=False):
-                if end_ms is not None and end_ms < limit_ms:
-                    disk.delete(name)
-                    deleted.append(name)
-    return deleted
+    expired = [
+        name
+        for run, following in pairwise([*runs, ""])
+        for stream in (INPUTS, BLOCKS)
+        for name, end_ms in _segment_ends(disk, run, stream, following)
+        if end_ms is not None and end_ms < limit_ms
+    ]
+    for name in expired:
+        disk.delete(name)
+    return expired
+
+
+def _segment_ends(
+    disk: Disk, run: str, stream: str, following: str
+) -> Iterator[tuple[str, int | None]]:
+    names = segment_names(disk, run, stream)
+    for name, next_name in pairwise([*names, ""]):
+        if next_name:
+            yield name, _opened_ms(disk, next_name)
+        else:
+            yield name, _run_opened_ms(disk, following) if following else None
 
 
 def _run_opened_ms(disk: Disk, run_dir: str) -> int | None:

@@ -14,6 +14,7 @@ import zlib
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
+from itertools import islice
 from typing import Final
 
 import msgspec
@@ -200,9 +201,8 @@ class TapeReader:
                     continue
                 if first > last + 1:
                     self.gaps.append(Gap(last, first))
-                for entry in _entries(payload, first):
-                    if entry.position >= self._from:
-                        yield entry
+                skipped = max(0, self._from - first)
+                yield from islice(_entries(payload, first), skipped, None)
                 last = first + count - 1
 
 
