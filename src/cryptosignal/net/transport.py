@@ -193,7 +193,8 @@ async def _send_once(
 
 
 async def _note_sent(_session: Any, context: SimpleNamespace, _params: Any) -> None:
-    context.trace_request_ctx.is_sent = True
+    if context.trace_request_ctx is not None:  # a WebSocket handshake keeps no progress
+        context.trace_request_ctx.is_sent = True
 
 
 class _Watched:
@@ -236,6 +237,7 @@ class _AiohttpLink:
     ) -> None:
         self._socket = socket
         self._listener = listener
+        self._own_code = 0
         self._outbox: asyncio.Queue[tuple[str, bytes, int]] = asyncio.Queue(queue_max)
         self._writer = asyncio.create_task(self._write())
         self._reader = asyncio.create_task(self._read())
@@ -268,6 +270,7 @@ class _AiohttpLink:
                 elif what == "pong":
                     await self._socket.pong(payload)
                 else:
+                    self._own_code = code
                     await self._socket.close(code=code)
                     return
         except (aiohttp.ClientError, OSError):
@@ -278,7 +281,7 @@ class _AiohttpLink:
         try:
             async for message in self._socket:
                 self._take(message)
-            code = self._socket.close_code or ABNORMAL_CLOSE
+            code = self._own_code or self._socket.close_code or ABNORMAL_CLOSE
         except (aiohttp.ClientError, OSError) as error:
             reason = type(error).__name__
         except asyncio.CancelledError:
@@ -336,6 +339,8 @@ def _words(error: BaseException) -> str:
     """A short cause without URLs: the system's words where there are some, else the kind of error."""
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error
+    if isinstance(error, ConnectionRefusedError):
+        return "connection refused (nothing listens there)"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     text = error.args[0] if isinstance(error, _Dropped) else type(error).__name__
