@@ -27,7 +27,7 @@ setup: $(READY) ## install the program into .venv (hashed versions only)
 setup-dev: $(READY_DEV) ## the same with what tests and checks need
 
 run: $(READY) ## watch, score and explain the market (DATA VENUE SPEED SCANS SYMBOLS SEED)
-	@exec $(BIN)/cryptosignal run $(RUN_FLAGS)
+	@exec $(BIN)/cryptosignal run $(strip $(RUN_FLAGS))
 
 test: $(READY_DEV) ## the short profiles of everything
 	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile
@@ -44,7 +44,7 @@ fix: $(READY_DEV) ## let ruff repair and format what it can
 	$(BIN)/ruff format .
 
 sim: $(READY) ## the whole program in simulated time, with faults (DAYS SEED SYMBOLS)
-	@exec $(BIN)/cryptosignal sim $(SIM_FLAGS)
+	@exec $(BIN)/cryptosignal sim $(strip $(SIM_FLAGS))
 
 bench: $(READY_DEV) ## the tables of speed and memory
 	@[ -f benchmarks/__main__.py ] || { echo "make bench: there are no benchmarks yet" >&2; exit 1; }
