@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 
 from cryptosignal.domain.instrument import Instrument
-from cryptosignal.domain.market import Bar, BarSource, Finality
+from cryptosignal.domain.market import Bar, BarSource, Finality, MarkPrice
 from cryptosignal.ground.units import HOUR_MS, INTERVAL_MS
 from cryptosignal.market import frames, klines
 from cryptosignal.market.books import BookState, DiffBook, Levels, Tops
@@ -561,19 +561,25 @@ class Board:
         for time_ms, rate in rows:
             self._series["funding"].put(slot, time_ms, rate)
 
-    def load_marks(self, marks: Iterable[frames.MarkData]) -> None:
-        """Marks by REST (premiumIndex), in the words of the stream."""
-        for data in marks:
-            slot = self.find(data.s)
-            if slot >= 0:
-                self._mark(slot, data)
+    def load_marks(self, marks: Iterable[MarkPrice]) -> None:
+        """Marks by REST (premiumIndex)."""
+        for mark in marks:
+            slot = self.find(mark.symbol)
+            if slot >= 0 and self.marks.put_mark(
+                slot,
+                mark.event_ms,
+                mark.mark,
+                mark.index,
+                mark.funding_rate,
+                mark.next_funding_ms,
+            ):
+                self.marked.add(slot)
 
-    def load_tickers(self, tickers: Iterable[frames.TickerData], now_ms: int) -> None:
-        """24 h tickers by REST, in the words of the stream."""
-        for data in tickers:
-            slot = self.find(data.s)
-            if slot >= 0:
-                self.marks.on_ticker(slot, data, now_ms)
+    def load_ticker(self, symbol: str, last: float, quote_usdt: float, time_ms: int) -> None:
+        """A 24 h ticker by REST."""
+        slot = self.find(symbol)
+        if slot >= 0:
+            self.marks.put_ticker(slot, time_ms, last, quote_usdt)
 
     def load_book(
         self, symbol: str, last_id: int, bids: Levels, asks: Levels, event_ms: int

@@ -41,15 +41,29 @@ class Marks:
                 setattr(self, name, np.concatenate([array, np.full(more, np.nan)]))
 
     def on_mark(self, slot: int, data: frames.MarkData) -> bool:
+        """One mark price of the stream; see `put_mark`. Raises ValueError for a garbled rate."""
+        index, rate = frames.number(data.i), frames.number(data.r)
+        return self.put_mark(slot, data.E, data.p, index, rate, data.T)
+
+    def put_mark(
+        self, slot: int, event_ms: int, mark: float, index: float, rate: float, next_ms: int
+    ) -> bool:
         """One mark price; older than what is known, or not a price: False."""
-        if not data.p > 0 or data.p == np.inf or self.mark_ms[slot] > data.E:
+        if not 0 < mark < np.inf or self.mark_ms[slot] > event_ms:
             return False
-        self.mark[slot] = data.p
-        self.index[slot] = frames.number(data.i)
-        self.funding_rate[slot] = frames.number(data.r)
-        self.next_funding_ms[slot] = data.T if data.T > 0 else np.nan
-        self.mark_ms[slot] = data.E
+        self.mark[slot] = mark
+        self.index[slot] = index if 0 < index < np.inf else np.nan
+        self.funding_rate[slot] = rate if -1 < rate < 1 else np.nan
+        self.next_funding_ms[slot] = next_ms if next_ms > 0 else np.nan
+        self.mark_ms[slot] = event_ms
         return True
+
+    def put_ticker(self, slot: int, time_ms: int, last: float, quote_usdt: float) -> None:
+        """A 24 h ticker by REST; a newer one of the stream stays."""
+        if 0 < last < np.inf and not self.ticker_ms[slot] > time_ms:
+            self.last_price[slot] = last
+            self.quote_volume_24h[slot] = quote_usdt
+            self.ticker_ms[slot] = time_ms
 
     def on_ticker(self, slot: int, data: frames.TickerData, now_ms: int) -> bool:
         """One 24 h ticker. `traded_ms` moves when the last trade id or the count rises: evidence
