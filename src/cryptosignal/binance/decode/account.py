@@ -33,7 +33,7 @@ AccountEvent = OrderUpdated | TradeSeen | AlgoUpdated | AccountUpdated | MarginC
 
 class _Envelope(msgspec.Struct, gc=False):
     stream: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = msgspec.Raw(b"")
     e: str | None = None
 
 
@@ -54,7 +54,7 @@ def account_frame(payload: bytes) -> AccountEvent | KeyExpired | Unmapped:
     """
     envelope: _Envelope = decoded(_ENVELOPE, payload, "account frame")
     data = payload
-    if envelope.data is not None:
+    if bytes(envelope.data):
         data = bytes(envelope.data)
         envelope = decoded(_ENVELOPE, data, "account frame")
     if envelope.e not in _KNOWN:

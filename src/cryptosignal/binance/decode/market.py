@@ -44,13 +44,16 @@ class Unmapped(msgspec.Struct, frozen=True, gc=False):
     stream: str = ""
 
 
+_NOTHING: Final = msgspec.Raw(b"")
+
+
 class _Envelope(msgspec.Struct, gc=False):
     stream: str | None = None
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = _NOTHING
     e: str | None = None
     id: int | str | None = None
-    result: msgspec.Raw | None = None
-    error: msgspec.Raw | None = None
+    result: msgspec.Raw = _NOTHING
+    error: msgspec.Raw = _NOTHING
     code: int | None = None
     msg: str | None = None
 
@@ -73,7 +76,7 @@ def market_frame(payload: bytes) -> Frame | Control | Unmapped:
     if body.startswith(b"["):
         return _frame("", body)
     envelope: _Envelope = decoded(_ENVELOPE, body, "frame")
-    if envelope.stream is not None and envelope.data is not None:
+    if envelope.stream is not None and bytes(envelope.data):
         return _frame(envelope.stream, bytes(envelope.data))
     if envelope.e is not None:
         return _frame("", body)
@@ -103,11 +106,11 @@ def _unmapped_or_garbled(stream: str, data: bytes, error: Exception) -> Unmapped
 
 
 def _control(envelope: _Envelope) -> Control:
-    if envelope.error is not None:
+    if bytes(envelope.error):
         return Control(envelope.id, bytes(envelope.error).decode(errors="replace"))
     if envelope.code is not None:
         return Control(envelope.id, f"{envelope.code}: {envelope.msg}")
-    raw = bytes(envelope.result) if envelope.result is not None else b"null"
+    raw = bytes(envelope.result)
     names = tuple(decoded(_NAMES, raw, "result")) if raw.startswith(b"[") else ()
     return Control(envelope.id, "", names)
 

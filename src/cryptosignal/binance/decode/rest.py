@@ -154,7 +154,10 @@ def server_time(body: bytes) -> int:
 
 
 def exchange_rules(body: bytes) -> ExchangeRules:
-    """All contracts with their filters, and the limits. A symbol without the basic filters is left out."""
+    """All contracts with their filters, and the limits.
+
+    A symbol without a tick or a step (some pre-market listings) cannot be traded and is left out.
+    """
     info: wire.ExchangeInfo = decoded(_INFO, body, "exchangeInfo")
     instruments = []
     for row in info.symbols:
@@ -187,7 +190,7 @@ def _instrument(row: wire.SymbolInfo, filters: Filters) -> Instrument:
 def _filters(row: wire.SymbolInfo) -> Filters | None:
     rules = {rule.filter_type: rule for rule in row.filters}
     price, lot = rules.get("PRICE_FILTER"), rules.get("LOT_SIZE")
-    if price is None or lot is None:
+    if price is None or lot is None or not money(price.tick_size) or not money(lot.step_size):
         return None
     market = rules.get("MARKET_LOT_SIZE", lot)
     notional, percent = rules.get("MIN_NOTIONAL"), rules.get("PERCENT_PRICE")
