@@ -26,7 +26,9 @@ START_MS = 1_763_640_000_000 - 90 * 60_000 + 7_000
 class Link:
     """The client's end of one connection."""
 
-    def __init__(self, venue: FakeVenue, listener: WsListener, streams: list[str], url: str) -> None:
+    def __init__(
+        self, venue: FakeVenue, listener: WsListener, streams: list[str], url: str
+    ) -> None:
         self.venue = venue
         self.listener = listener
         self.streams = dict.fromkeys(streams)
@@ -152,25 +154,60 @@ class FakeVenue:
             price = self.price[symbol]
             self.publish(
                 f"{symbol.lower()}@markPrice@1s",
-                {"e": "markPriceUpdate", "E": now, "s": symbol, "p": f"{price:.2f}", "i": "99.0",
-                 "P": "1", "r": "", "T": now + 1000},
+                {
+                    "e": "markPriceUpdate",
+                    "E": now,
+                    "s": symbol,
+                    "p": f"{price:.2f}",
+                    "i": "99.0",
+                    "P": "1",
+                    "r": "",
+                    "T": now + 1000,
+                },
             )
         rows = [
-            {"e": "24hrTicker", "E": now, "s": s, "c": f"{self.price[s]:.2f}", "q": "1000000",
-             "P": "1.5", "n": self.trade_id[s], "L": self.trade_id[s], "st": 1}
+            {
+                "e": "24hrTicker",
+                "E": now,
+                "s": s,
+                "c": f"{self.price[s]:.2f}",
+                "q": "1000000",
+                "P": "1.5",
+                "n": self.trade_id[s],
+                "L": self.trade_id[s],
+                "st": 1,
+            }
             for s in self.symbols
         ]
         self.publish("!ticker@arr", rows)
         marks = [
-            {"e": "markPriceUpdate", "E": now, "s": s, "p": f"{self.price[s]:.2f}", "i": "99.0",
-             "P": "1", "r": "0.0001", "T": now + 1000, "st": 1}
+            {
+                "e": "markPriceUpdate",
+                "E": now,
+                "s": s,
+                "p": f"{self.price[s]:.2f}",
+                "i": "99.0",
+                "P": "1",
+                "r": "0.0001",
+                "T": now + 1000,
+                "st": 1,
+            }
             for s in self.symbols
         ]
         self.publish("!markPrice@arr@1s", marks)
         self.publish(
             "btcusdt@bookTicker",
-            {"e": "bookTicker", "u": now, "E": now, "T": now, "s": "BTCUSDT", "b": "99.9",
-             "B": "1", "a": "100.1", "A": "1"},
+            {
+                "e": "bookTicker",
+                "u": now,
+                "E": now,
+                "T": now,
+                "s": "BTCUSDT",
+                "b": "99.9",
+                "B": "1",
+                "a": "100.1",
+                "A": "1",
+            },
         )
 
     def _trade(self, symbol: str, intervals: list[str], now: int) -> None:
@@ -181,8 +218,18 @@ class FakeVenue:
         taker_buys = self.rng.random() < 0.5
         self.publish(
             f"{symbol.lower()}@aggTrade",
-            {"e": "aggTrade", "E": now, "s": symbol, "a": number, "p": f"{price:.2f}",
-             "q": f"{qty:.3f}", "f": number, "l": number, "T": now - 3, "m": not taker_buys},
+            {
+                "e": "aggTrade",
+                "E": now,
+                "s": symbol,
+                "a": number,
+                "p": f"{price:.2f}",
+                "q": f"{qty:.3f}",
+                "f": number,
+                "l": number,
+                "T": now - 3,
+                "m": not taker_buys,
+            },
         )
         for interval in intervals:
             opened = open_of(now, interval)
@@ -217,10 +264,22 @@ class FakeVenue:
         self, symbol: str, interval: str, bar: dict[str, Any], now: int, *, is_closed: bool
     ) -> None:
         body = {
-            "t": bar["t"], "T": bar["t"] + INTERVAL_MS[interval] - 1, "s": symbol, "i": interval,
-            "f": bar["f"], "L": bar["L"], "o": f"{bar['o']:.2f}", "c": f"{bar['c']:.2f}",
-            "h": f"{bar['h']:.2f}", "l": f"{bar['l']:.2f}", "v": f"{bar['v']:.3f}", "n": bar["n"],
-            "x": is_closed, "q": f"{bar['q']:.5f}", "V": f"{bar['V']:.3f}", "Q": f"{bar['Q']:.5f}",
+            "t": bar["t"],
+            "T": bar["t"] + INTERVAL_MS[interval] - 1,
+            "s": symbol,
+            "i": interval,
+            "f": bar["f"],
+            "L": bar["L"],
+            "o": f"{bar['o']:.2f}",
+            "c": f"{bar['c']:.2f}",
+            "h": f"{bar['h']:.2f}",
+            "l": f"{bar['l']:.2f}",
+            "v": f"{bar['v']:.3f}",
+            "n": bar["n"],
+            "x": is_closed,
+            "q": f"{bar['q']:.5f}",
+            "V": f"{bar['V']:.3f}",
+            "Q": f"{bar['Q']:.5f}",
             "B": "0",
         }
         name = f"{symbol.lower()}@kline_{interval}"
@@ -286,8 +345,19 @@ class FakeVenue:
 def _row(bar: dict[str, Any], interval: str) -> np.ndarray:
     close_ms = bar["t"] + INTERVAL_MS[interval] - 1
     return np.array(
-        [bar["t"], bar["o"], bar["h"], bar["l"], bar["c"], bar["v"], close_ms, bar["q"], bar["n"],
-         bar["V"], bar["Q"]],
+        [
+            bar["t"],
+            bar["o"],
+            bar["h"],
+            bar["l"],
+            bar["c"],
+            bar["v"],
+            close_ms,
+            bar["q"],
+            bar["n"],
+            bar["V"],
+            bar["Q"],
+        ],
         dtype=np.float64,
     )
 

@@ -16,9 +16,7 @@ def test_bars_equal_the_venues_truth():
         rig.venue.seed_history(["1m", "5m"], 600)
         await rig.start()
         await asyncio.sleep(3)
-        report = await warm_up(
-            rig.venue, rig.board, rig.venue.symbols, rig.intervals, rig.clock
-        )
+        report = await warm_up(rig.venue, rig.board, rig.venue.symbols, rig.intervals, rig.clock)
         assert report.ready == ["BTCUSDT", "ETHUSDT"] and not report.failed
         await asyncio.sleep(1200)
         now = rig.clock.now_ms()
