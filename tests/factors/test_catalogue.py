@@ -4,11 +4,11 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tests.markets import START_MS, mirrored, poisoned, random_market
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors.catalogue import BAR_FACTORS, Factor, FactorEngine, register_factor
 from cryptosignal.market.views import BarsView
-from tests.markets import START_MS, mirrored, poisoned, random_market
 
 PARAMS = ParamSet()
 HOUR = 3_600_000
@@ -80,7 +80,9 @@ def test_scores_are_bounded(market):
     old = market.bars["1h"]
     data = old.data.copy()
     data[1:4, :, -1] *= 1.5
-    wild = dataclasses.replace(market, bars={**market.bars, "1h": dataclasses.replace(old, data=data)})
+    wild = dataclasses.replace(
+        market, bars={**market.bars, "1h": dataclasses.replace(old, data=data)}
+    )
     for view in (market, wild):
         for name, values in compute(view).items():
             if name.startswith("score."):

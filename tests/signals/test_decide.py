@@ -6,6 +6,7 @@ import math
 import msgspec
 import numpy as np
 import pytest
+from tests.markets import START_MS, mirrored, permuted, random_market, scaled
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.signal import Tier, Verdict
@@ -13,7 +14,6 @@ from cryptosignal.factors.catalogue import FactorEngine
 from cryptosignal.signals.decide import SignalMemory, assess, decide
 from cryptosignal.signals.explain import explain
 from cryptosignal.signals.memory import memory_from_bytes
-from tests.markets import START_MS, mirrored, permuted, random_market, scaled
 
 PARAMS = ParamSet()
 HOUR = 3_600_000
@@ -177,8 +177,12 @@ def test_signal_ids_are_short_ascii_and_stable(market):
 def test_contributions_add_up_to_the_score(market):
     """The parts of a score sum to it, L with the sign of the others."""
     found = assess(rows_of(market), PARAMS)
-    np.testing.assert_allclose(found.scores.contributions.sum(axis=0), found.scores.score, atol=1e-9)
-    others = np.delete(found.scores.contributions, found.scores.names.index("L"), axis=0).sum(axis=0)
+    np.testing.assert_allclose(
+        found.scores.contributions.sum(axis=0), found.scores.score, atol=1e-9
+    )
+    others = np.delete(found.scores.contributions, found.scores.names.index("L"), axis=0).sum(
+        axis=0
+    )
     liquid = found.scores.values[found.scores.names.index("L")]
     assert (np.sign(others) == np.sign(liquid)).all()
 
@@ -201,7 +205,9 @@ def test_cooldown_follows_a_downgrade(market):
     rows = rows_of(market, EASY)
     first = decide(rows, EASY, memory)
     ids = {d.symbol: d.signal_id for d in first.prime()}
-    strict = msgspec.structs.replace(EASY, gates=msgspec.structs.replace(EASY.gates, min_score=100.0))
+    strict = msgspec.structs.replace(
+        EASY, gates=msgspec.structs.replace(EASY.gates, min_score=100.0)
+    )
     later = dataclasses.replace(rows, time_ms=rows.time_ms + 60_000)
     assert not decide(later, strict, memory).prime()
     soon = dataclasses.replace(rows, time_ms=rows.time_ms + 120_000)

@@ -6,6 +6,7 @@ Shares are 0–1, scores ±100, `*_atr` multiples of ATR14 of the 1h bars, `*_bp
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Final
 
@@ -289,7 +290,7 @@ class ParamSet(_Section, frozen=True):
                     f"{name}: found {low_value} > {high_value}, allowed: {lower} <= {upper}"
                 )
         knots = self.probability.calibration
-        if len(knots) < 2 or any(a[0] >= b[0] for a, b in zip(knots, knots[1:], strict=False)):
+        if len(knots) < 2 or any(a[0] >= b[0] for a, b in itertools.pairwise(knots)):
             raise ValueError(
                 f"probability.calibration: found {knots}, allowed: two or more knots of rising |S|"
             )

@@ -141,8 +141,8 @@ def _coherence(view: MarketView, times: Ints, out: Columns) -> None:
         if bars is None or not len(bars.open_ms):
             continue
         panel, pick = thin(bars, times, max(price.TREND_LOOKBACK, ATR_BARS + 1))
-        for read in (price.trend, price.momentum, flow.cvd):
-            signs.append(np.sign(read(panel))[:, pick])
+        reads = (price.trend, price.momentum, flow.cvd)
+        signs.extend(np.sign(read(panel))[:, pick] for read in reads)
     if not signs:
         signs = [np.full(shape, np.nan)]
     out["ctx.mtf_up"], out["ctx.mtf_down"] = context.coherence(signs)

@@ -74,6 +74,7 @@ class FactorEngine:
         absent where unknown. Nothing later than each time is read.
         """
         shape = (len(view.symbols), len(times_ms))
+        facts = {name: np.broadcast_to(value, shape) for name, value in facts.items()}
         out: Columns = {}
         hours = view.bars.get("1h")
         if hours is None:

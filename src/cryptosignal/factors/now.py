@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import book, flow, positioning
+from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.market.views import MarketView
 
 Floats = NDArray[np.float64]
@@ -115,11 +116,16 @@ def _reference(view: MarketView) -> Floats:
     hours = view.bars.get("1h")
     if hours is None or not len(hours.open_ms):
         return view.mark
-    base = np.nansum(hours.volume[:, -24:], axis=1)
-    quote = np.nansum(hours.quote[:, -24:], axis=1)
+    closes = hours.open_ms + INTERVAL_MS["1h"]
+    end = int(np.searchsorted(closes, view.time_ms, side="right"))
+    if end == 0:
+        return view.mark
+    day = slice(max(end - 24, 0), end)
+    base = np.nansum(hours.volume[:, day], axis=1)
+    quote = np.nansum(hours.quote[:, day], axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         vwap = np.where((base > 0.0) & (quote > 0.0), quote / base, np.nan)
-    newest = hours.close[:, -1]
+    newest = hours.close[:, end - 1]
     return np.where(np.isnan(vwap), np.where(np.isnan(newest), view.mark, newest), vwap)
 
 
