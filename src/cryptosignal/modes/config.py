@@ -45,7 +45,6 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symbols_max: int = 600
     warm_max: int = 60
     top: int = 20
-    min_score: float = 0.0
     data_dir: str = "runs"
 
     def __post_init__(self) -> None:

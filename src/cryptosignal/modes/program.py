@@ -160,6 +160,16 @@ class Program:
         await journal.durable(journal.seq)
         return self._rim.stop_reason
 
+    @property
+    def is_running(self) -> bool:
+        """The engine takes events."""
+        return self._rim is not None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Somebody asked it to end."""
+        return self._rim is not None and bool(self._rim.stop_reason)
+
     def stop(self, reason: str) -> None:
         """Ask `run` to end."""
         if self._rim is not None:
