@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -38,6 +39,16 @@ class Terminal:
         self._program: Any = None
         self._has_table = False
         self._steps: dict[str, float] = {}
+        self._note_hearers: list[Callable[[str, dict[str, Any]], None]] = []
+        self._outcome_hearers: list[Callable[[Any], None]] = []
+
+    def hear_notes(self, hear: Callable[[str, dict[str, Any]], None]) -> None:
+        """Let `hear` see every note (event, fields)."""
+        self._note_hearers.append(hear)
+
+    def hear_outcomes(self, hear: Callable[[Any], None]) -> None:
+        """Let `hear` see every outcome."""
+        self._outcome_hearers.append(hear)
 
     def say(self, text: str) -> None:
         """One plain line (not in JSON mode)."""
@@ -99,6 +110,8 @@ class Terminal:
     def on_outcome(self, action: RecordOutcome) -> None:
         """A signal's end."""
         o = action.outcome
+        for hear in self._outcome_hearers:
+            hear(o)
         if self._as_json:
             self._print_json({"event": "outcome", **msgspec.to_builtins(o)})
             return
@@ -114,6 +127,8 @@ class Terminal:
 
     def on_note(self, now_ms: int, action: Note) -> None:
         """Notes: those that concern money always, the others when verbose."""
+        for hear in self._note_hearers:
+            hear(action.event, action.fields)
         if self._as_json:
             self._print_json({"event": action.event, "time_ms": now_ms, **action.fields})
             return

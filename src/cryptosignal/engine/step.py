@@ -119,6 +119,15 @@ class Engine:
         """Chain the digest of one step's actions; None for a step that did nothing."""
         return self.chain.add(now_ms, actions)
 
+    @staticmethod
+    def records_of(actions: tuple[Action, ...]) -> list[str]:
+        """The records among `actions` as the journal spells them, in order."""
+        return [
+            msgspec.json.encode(action.event).decode()
+            for action in actions
+            if isinstance(action, Record)
+        ]
+
     # ---- events ---------------------------------------------------------------------------
     def _on_other(self, now_ms: int, event: Any) -> tuple[Action, ...]:
         return self.desk.decide(now_ms, event)

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
+
 from cryptosignal.binance.limits import Limits
 from cryptosignal.binance.routes import Routes
 from cryptosignal.binance.signing import Signer
@@ -131,6 +133,9 @@ class Program:
         self.instruments: dict[str, Instrument] = {}
         self.warm_report = WarmUpReport()
         self.api_calls_at_scan = 0
+        self.started = asyncio.Event()
+        """Set once the engine takes events."""
+        self._journal_dir = ""
         self._rim: Rim | None = None
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -147,10 +152,13 @@ class Program:
         rules = await self.client.exchange_info()
         chosen = await self._choose(rules.instruments)
         journal = self._open_journal()
+        self._journal_dir = journal.run_dir
         self._rim = self._make_rim(journal)
         self._recover()
         self.board.set_universe(chosen)
+        self.instruments = {item.symbol: item for item in chosen}
         self._first_events(chosen)
+        self.started.set()
         background: list[asyncio.Task[Any]] = []
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
@@ -159,6 +167,11 @@ class Program:
             engine.add_done_callback(lambda _: _cancel(background))
         await journal.durable(journal.seq)
         return self._rim.stop_reason
+
+    @property
+    def journal_dir(self) -> str:
+        """Where this run's journal lies, under the data folder."""
+        return self._journal_dir
 
     @property
     def is_running(self) -> bool:
@@ -237,7 +250,7 @@ class Program:
             info={
                 **setup.info,
                 "bot": self.config.run.bot,
-                "params": self.config.params.to_json(),
+                "config": msgspec.json.encode(self.config).decode(),
                 "history": ",".join(run_dirs(setup.disk, JOURNAL_ROOT)),
             },
         )

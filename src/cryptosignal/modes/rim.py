@@ -158,6 +158,8 @@ class Rim:
         self._stopping = False
         self.stop_reason = ""
         self.tape_position: Callable[[], int] = lambda: 0
+        self.on_event: list[Callable[[int, int, Event | ScanTaken], None]] = []
+        """Listeners of everything that is journaled: (seq, now_ms, event), after the engine."""
         self.lag_ms_max = 0.0
         self.handled: Counter[str] = Counter()
 
@@ -212,6 +214,7 @@ class Rim:
         self._journal.append(seq, now_ms, event, self.tape_position())
         self.handled[type(event).__name__] += 1
         actions = self.engine.step(now_ms, event)
+        self._tell(seq, now_ms, event)
         digest = self.engine.digest_of(now_ms, actions)
         if digest is not None:
             self._journal.write_digest(seq, digest)
@@ -219,6 +222,10 @@ class Rim:
         self._arm_timer()
         self.lag_ms_max = max(self.lag_ms_max, (self._clock.mono_ns() - started_ns) / 1e6)
         return actions
+
+    def _tell(self, seq: int, now_ms: int, event: Event | ScanTaken) -> None:
+        for hear in self.on_event:
+            hear(seq, now_ms, event)
 
     def _take_seq(self) -> int:
         seq = self._seq
@@ -245,7 +252,9 @@ class Rim:
     def _perform(self, now_ms: int, actions: tuple[Action, ...]) -> None:
         for action in actions:
             if isinstance(action, Record):
-                self._journal.append(self._take_seq(), now_ms, action.event, self.tape_position())
+                seq = self._take_seq()
+                self._journal.append(seq, now_ms, action.event, self.tape_position())
+                self._tell(seq, now_ms, action.event)
             elif isinstance(action, Note):
                 self._audience.on_note(now_ms, action)
             else:
