@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from cryptosignal.ground.clock import host_mono_ns
-from cryptosignal.ground.faults import ContractFault
+from cryptosignal.ground.faults import ContractFault, UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.store.disk import FileDisk
 from cryptosignal.store.faults import DiskFault
@@ -234,3 +234,10 @@ def test_closed_disk_refuses(tmp_path):
     disk.close()
     with pytest.raises(ContractFault, match="closed"):
         disk.append("a", b"x")
+
+
+def test_root_that_is_a_file(tmp_path):
+    """A data folder that cannot be made is the user's fault, told in one line."""
+    (tmp_path / "data").write_text("x")
+    with pytest.raises(UserFault, match=r"data folder .*data: cannot be made: File exists"):
+        FileDisk(tmp_path / "data")

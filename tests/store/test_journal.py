@@ -156,11 +156,16 @@ async def test_full_disk_stops_money_only():
     journal.append(1, 0, intent())
     await journal.durable(1)
     disk.capacity_bytes = disk.used_bytes()
-    journal.append(2, 0, timer())
-    journal.append(3, 0, ScanTaken(rows()))
-    assert journal.lost == {"inputs": 1, "blocks": 1}
+    for number in (2, 3):
+        journal.append(number, 0, timer())
+    for number in (4, 5):
+        journal.append(number, 0, ScanTaken(rows()))
+    assert journal.lost == {"inputs": 1, "blocks": 1}  # the first of each was on its way
+    journal.append(6, 0, intent())
     with pytest.raises(DiskFault, match="No space left"):
-        journal.append(4, 0, intent())
+        await journal.durable(6)
+    with pytest.raises(DiskFault, match="No space left"):
+        journal.append(7, 0, intent())
     disk.capacity_bytes = None
     disk.crash()
     assert [r.seq for r in money_history(disk, "runs")] == [1]

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from cryptosignal.ground.faults import ContractFault
+from cryptosignal.ground.faults import ContractFault, UserFault
 from cryptosignal.store.faults import DiskFault
 from cryptosignal.store.settings import StoreSettings
 
@@ -51,7 +51,10 @@ class _Waiter:
 
 
 class FileDisk:
-    """Append-only files under `root` (made if missing). Threads may share it."""
+    """Append-only files under `root` (made if missing). Threads may share it.
+
+    Raises UserFault if `root` cannot be such a folder.
+    """
 
     def __init__(self, root: Path, settings: StoreSettings | None = None) -> None:
         self.root = root
@@ -68,7 +71,10 @@ class FileDisk:
         self._told: set[str] = set()
         self._closing = False
         self.commits = 0
-        root.mkdir(parents=True, exist_ok=True)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserFault(f"data folder {root}: cannot be made: {error.strerror}") from None
         self._files = _OpenFiles(root, self._settings.open_files_max)
         self._thread = threading.Thread(target=self._run, name="disk-writer", daemon=True)
         self._thread.start()
