@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from cryptosignal.domain.ports import Disk
 from cryptosignal.ground.seeds import Rng
 from cryptosignal.store.faults import DiskFault
 
@@ -123,6 +124,11 @@ class SimDisk:
     def used_bytes(self) -> int:
         """Bytes of all files."""
         return sum(len(file) for file in self._files.values())
+
+    def copy_to(self, disk: Disk) -> None:
+        """All files as they are, onto another disk (to keep the journal of a failing run)."""
+        for name in self.names(""):
+            disk.replace(name, self.read(name))
 
     def _fitting(self, wanted: int) -> int:
         if self.capacity_bytes is None:
