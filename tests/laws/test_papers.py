@@ -96,10 +96,7 @@ def test_every_dependency_is_locked_and_explained():
 
 @pytest.mark.parametrize(
     "path",
-    [
-        p
-        for p in [*PAPERS, *LOCKS, ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / ".ci" / "run"]
-    ],
+    [*PAPERS, *LOCKS, ROOT / "Makefile", ROOT / "pyproject.toml", ROOT / ".ci" / "run"],
     ids=lambda p: p.name,
 )
 def test_no_machine_paths(path):

@@ -5,15 +5,20 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import tempfile
 import threading
+from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cryptosignal.ground.clock import host_mono_ns
-from cryptosignal.ground.faults import ContractFault
+from cryptosignal.ground.faults import ContractFault, UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.store.disk import FileDisk
 from cryptosignal.store.faults import DiskFault
+from cryptosignal.store.memory_disk import SimDisk
 from cryptosignal.store.settings import StoreSettings
 
 
@@ -234,3 +239,82 @@ def test_closed_disk_refuses(tmp_path):
     disk.close()
     with pytest.raises(ContractFault, match="closed"):
         disk.append("a", b"x")
+
+
+def test_root_that_is_a_file(tmp_path):
+    """A data folder that cannot be made is the user's fault, told in one line."""
+    (tmp_path / "data").write_text("x")
+    with pytest.raises(UserFault, match=r"data folder .*data: cannot be made: File exists"):
+        FileDisk(tmp_path / "data")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
+async def test_a_disk_that_is_really_full(tmp_path):
+    """The operating system's own ENOSPC reaches the waiter in one line."""
+    (tmp_path / "money").symlink_to("/dev/full")
+    disk = FileDisk(tmp_path)
+    disk.append("money", b"x")
+    with pytest.raises(DiskFault, match=r"^money: cannot write: No space left on device$"):
+        await disk.sync("money")
+    disk.close()
+
+
+def test_read_only(tmp_path):
+    """A disk opened for reading makes no folder and refuses every write."""
+    with pytest.raises(UserFault, match="absent: no such folder"):
+        FileDisk(tmp_path / "absent", read_only=True)
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "a").write_bytes(b"abc")
+    disk = FileDisk(tmp_path, read_only=True)
+    assert (disk.read("a"), disk.size("a"), disk.names("")) == (b"abc", 3, ["a"])
+    for write in (
+        lambda: disk.append("a", b"x"),
+        lambda: disk.replace("a", b"x"),
+        lambda: disk.truncate("a", 0),
+        lambda: disk.delete("a"),
+    ):
+        with pytest.raises(ContractFault, match="reading only"):
+            write()
+    disk.close()
+    assert (tmp_path / "a").read_bytes() == b"abc"
+
+
+NAMES = st.sampled_from(["a", "b", "run/a", "run/b", "run/deep/c"])
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), NAMES, st.binary(max_size=9)),
+        st.tuples(st.just("replace"), NAMES, st.binary(max_size=9)),
+        st.tuples(st.just("truncate"), NAMES, st.integers(0, 9)),
+        st.tuples(st.just("delete"), NAMES),
+    ),
+    max_size=30,
+)
+
+
+def tried(disk, name, *arguments):
+    """What an operation gives, or that it was refused."""
+    try:
+        return getattr(disk, name)(*arguments)
+    except DiskFault:
+        return "refused"
+
+
+@given(OPERATIONS)
+@settings(max_examples=40)
+def test_both_disks_are_one_port(operations):
+    """Whatever is done to them, the real disk and the simulated one hold the same files."""
+    simulated = SimDisk()
+    with tempfile.TemporaryDirectory() as folder:
+        real = FileDisk(Path(folder))
+        for operation in operations:
+            assert tried(real, *operation) == tried(simulated, *operation)
+            assert real.read(operation[1]) == simulated.read(operation[1])
+        assert real.names("") == simulated.names("")
+        assert real.names("run/") == simulated.names("run/")
+        assert [real.size(n) for n in real.names("")] == [
+            simulated.size(n) for n in simulated.names("")
+        ]
+        real.close()
+        copy = SimDisk()
+        simulated.copy_to(copy)
+        assert [copy.read(n) for n in copy.names("")] == [simulated.read(n) for n in copy.names("")]

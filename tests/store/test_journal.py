@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given, note, settings
@@ -156,11 +159,16 @@ async def test_full_disk_stops_money_only():
     journal.append(1, 0, intent())
     await journal.durable(1)
     disk.capacity_bytes = disk.used_bytes()
-    journal.append(2, 0, timer())
-    journal.append(3, 0, ScanTaken(rows()))
-    assert journal.lost == {"inputs": 1, "blocks": 1}
+    for number in (2, 3):
+        journal.append(number, 0, timer())
+    for number in (4, 5):
+        journal.append(number, 0, ScanTaken(rows()))
+    assert journal.lost == {"inputs": 1, "blocks": 1}  # the first of each was on its way
+    journal.append(6, 0, intent())
     with pytest.raises(DiskFault, match="No space left"):
-        journal.append(4, 0, intent())
+        await journal.durable(6)
+    with pytest.raises(DiskFault, match="No space left"):
+        journal.append(7, 0, intent())
     disk.capacity_bytes = None
     disk.crash()
     assert [r.seq for r in money_history(disk, "runs")] == [1]
@@ -232,6 +240,47 @@ async def test_on_real_files(tmp_path):
     other = FileDisk(tmp_path)
     assert [r.seq for r in money_history(other, "runs")] == list(range(1, 101))
     other.close()
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from cryptosignal.store.disk import FileDisk
+from cryptosignal.store.journal import Journal
+from tests.store.making import HEADER, intent, timer
+
+async def main():
+    journal = Journal.open(FileDisk(Path(sys.argv[1])), "runs/00000001-r1", HEADER)
+    for number in range(1, 1_000_000):
+        journal.append(number, number, intent(number) if number % 3 else timer(number))
+        if number % 5 == 0:
+            await journal.durable(number)
+            print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 7, 60])
+def test_killed_for_real(tmp_path, lines):
+    """A process killed by SIGKILL in mid-write leaves every money record that it was told of."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    writer = subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(tmp_path)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    acknowledged = [int(writer.stdout.readline()) for _ in range(lines)][-1]
+    writer.kill()
+    writer.communicate()
+    disk = FileDisk(tmp_path, read_only=True)
+    back = [r.seq for r in money_history(disk, "runs")]
+    money = [n for n in range(1, acknowledged + 1) if n % 3]
+    assert back[: len(money)] == money
+    reader = read_run(disk, RUN)
+    run = [r.seq for r in reader]
+    assert run == list(range(1, len(run) + 1))
 
 
 def test_numeric_path_names_what_matters():

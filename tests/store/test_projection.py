@@ -6,11 +6,12 @@ import math
 import sqlite3
 from decimal import Decimal
 
+import msgspec
 import pytest
 from tests.store.making import outcome, timer
 
 from cryptosignal.domain.actions import PublishDecision, RecordOutcome, ScanDecided
-from cryptosignal.domain.events import AccountSnapshotTaken, OrderUpdated
+from cryptosignal.domain.events import AccountSnapshotTaken, FactRecorded, OrderUpdated
 from cryptosignal.domain.order import Side
 from cryptosignal.domain.position import VenueTrade
 from cryptosignal.domain.signal import Decision, Tier
@@ -125,6 +126,19 @@ def test_rows(tmp_path):
     assert projection.scans()[0]["digest"] == "d1"
     assert projection.signal("s1")["symbol"] == "BTCUSDT"
     assert projection.signal("none") is None
+    projection.close()
+
+
+@pytest.mark.parametrize("r_multiple", [1.5, math.nan])
+def test_outcomes_from_the_journal(tmp_path, r_multiple):
+    """The fact that closes a traded signal gives its outcome row; one without an outcome none."""
+    projection = Projection(tmp_path / "view.sqlite")
+    body = {"reason": "stop", "outcome": outcome(r_multiple=r_multiple)}
+    for row in (body, body | {"outcome": None}, {"reason": "refused"}):
+        fact = FactRecorded("signal.closed", "s1", msgspec.json.encode(row).decode())
+        projection.apply_record(JournalRecord(1, 1, fact))
+    (row,) = projection.outcomes()
+    assert row["r_multiple"] == (None if math.isnan(r_multiple) else r_multiple)
     projection.close()
 
 

@@ -112,7 +112,7 @@ class Disk(Protocol):
         ...
 
     def truncate(self, name: str, length: int) -> None:
-        """Cut `name` to `length` bytes (a torn tail is dropped before writing on)."""
+        """Cut `name` to `length` bytes (a torn tail is dropped before writing on); never extends."""
         ...
 
     def delete(self, name: str) -> None:

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from cryptosignal.ground.faults import ContractFault
+from cryptosignal.ground.faults import ContractFault, UserFault
 from cryptosignal.store.faults import DiskFault
 from cryptosignal.store.settings import StoreSettings
 
@@ -51,9 +51,15 @@ class _Waiter:
 
 
 class FileDisk:
-    """Append-only files under `root` (made if missing). Threads may share it."""
+    """Append-only files under `root` (made if missing). Threads may share it.
 
-    def __init__(self, root: Path, settings: StoreSettings | None = None) -> None:
+    `read_only` makes nothing and refuses every write (tools that look at a run). Raises UserFault
+    if `root` cannot be such a folder.
+    """
+
+    def __init__(
+        self, root: Path, settings: StoreSettings | None = None, *, read_only: bool = False
+    ) -> None:
         self.root = root
         self._settings = settings or StoreSettings()
         self._changed = threading.Condition()
@@ -63,14 +69,21 @@ class FileDisk:
         self._appended: dict[str, int] = {}
         self._written: dict[str, int] = {}
         self._durable: dict[str, int] = {}
-        self._waiting_bytes: dict[str, int] = {}
         self._failed: dict[str, DiskFault] = {}
         self._told: set[str] = set()
         self._closing = False
         self.commits = 0
-        root.mkdir(parents=True, exist_ok=True)
+        self._read_only = read_only
         self._files = _OpenFiles(root, self._settings.open_files_max)
         self._thread = threading.Thread(target=self._run, name="disk-writer", daemon=True)
+        if read_only:
+            if not root.is_dir():
+                raise UserFault(f"{root}: no such folder")
+            return
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserFault(f"data folder {root}: cannot be made: {error.strerror}") from None
         self._thread.start()
 
     # ---- the port ----------------------------------------------------------------------------
@@ -91,7 +104,6 @@ class FileDisk:
             self._queue.append((name, data))
             self._queued_bytes += len(data)
             self._appended[name] = self._appended.get(name, 0) + 1
-            self._waiting_bytes[name] = self._waiting_bytes.get(name, 0) + len(data)
             self._changed.notify_all()
 
     async def sync(self, name: str) -> None:
@@ -132,6 +144,7 @@ class FileDisk:
     def replace(self, name: str, data: bytes) -> None:
         """Write `name` whole: a temporary file, synced, renamed over it, its directory synced."""
         _check_name(name)
+        self._refuse_if_read_only(name)
         self._settle(name)
         path = self.root / name
         temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
@@ -161,13 +174,15 @@ class FileDisk:
         return sorted(name for name in found if name.startswith(prefix))
 
     def truncate(self, name: str, length: int) -> None:
-        """Cut `name` to `length` bytes, durably."""
+        """Cut `name` to `length` bytes, durably; a shorter file stays as it is."""
         _check_name(name)
+        self._refuse_if_read_only(name)
         self._settle(name)
         try:
             with (self.root / name).open("r+b") as file:
-                file.truncate(length)
-                os.fsync(file.fileno())
+                if length < os.fstat(file.fileno()).st_size:
+                    file.truncate(length)
+                    os.fsync(file.fileno())
         except FileNotFoundError:
             return
         except OSError as error:
@@ -176,6 +191,7 @@ class FileDisk:
     def delete(self, name: str) -> None:
         """Remove `name`; missing is fine. It may be written anew afterwards."""
         _check_name(name)
+        self._refuse_if_read_only(name)
         self._settle(name)
         self._files.forget(name)
         try:
@@ -191,7 +207,7 @@ class FileDisk:
         Raises the first `DiskFault` that nobody was told of.
         """
         with self._changed:
-            if self._closing:
+            if self._closing or self._read_only:
                 return
             self._closing = True
             self._changed.notify_all()
@@ -233,9 +249,7 @@ class FileDisk:
                     self._fail(name, f"cannot write: {error.strerror}")
         with self._changed:
             for name, pieces in parts.items():
-                size = sum(map(len, pieces))
-                self._queued_bytes -= size
-                self._waiting_bytes[name] -= size
+                self._queued_bytes -= sum(map(len, pieces))
                 self._written[name] = self._written.get(name, 0) + len(pieces)
             self._changed.notify_all()
 
@@ -260,12 +274,20 @@ class FileDisk:
     def _settle(self, name: str | None) -> None:
         """Block until the thread has written what waits (of `name`, or of all)."""
         with self._changed:
-            while self._thread.is_alive() and (
-                self._waiting_bytes.get(name, 0) if name is not None else self._queued_bytes
-            ):
+            while self._thread.is_alive() and self._is_behind(name):
                 self._changed.wait(timeout=1.0)
 
+    def _is_behind(self, name: str | None) -> bool:
+        if name is None:
+            return self._written != self._appended
+        return self._written.get(name, 0) < self._appended.get(name, 0)
+
+    def _refuse_if_read_only(self, name: str) -> None:
+        if self._read_only:
+            raise ContractFault(f"{name}: the disk was opened for reading only")
+
     def _refuse_if_unusable(self, name: str) -> None:
+        self._refuse_if_read_only(name)
         failed = self._failed.get(name)
         if failed is not None:
             self._told.add(name)

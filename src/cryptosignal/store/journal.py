@@ -59,7 +59,8 @@ class Journal:
         self._durable_seq = 0
         self._dirty = asyncio.Event()
         self.lost: dict[str, int] = {}
-        """Records of `inputs` and `blocks` that the disk refused, by stream."""
+        """Records of `inputs` and `blocks` that the disk refused, by stream; what was on its way
+        when the disk failed comes on top."""
         self.bytes_written: dict[str, int] = dict.fromkeys(STREAMS, 0)
 
     @classmethod
@@ -94,8 +95,9 @@ class Journal:
     ) -> None:
         """Write `event` as number `seq` (one more than the last) to the stream of its type.
 
-        Raises `DiskFault` if the money journal cannot be written; a refused input or block is
-        counted in `lost` and the run goes on: replay will name the gap.
+        Raises `DiskFault` once the money journal failed (the failing write itself shows in
+        `durable`); a refused input or block is counted in `lost` and the run goes on: replay will
+        name the gap.
         """
         if seq != self._seq + 1:
             raise ContractFault(f"{self._run_dir}: event {seq} after {self._seq}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 
+from cryptosignal.domain.ports import Disk
 from cryptosignal.ground.seeds import Rng
 from cryptosignal.store.faults import DiskFault
 
@@ -41,13 +42,16 @@ class SimDisk:
 
     # ---- the port ----------------------------------------------------------------------------
     def append(self, name: str, data: bytes) -> None:
-        """Bytes at the end of `name`; a full disk takes what fits, then fails for good."""
+        """Bytes at the end of `name`; a full disk takes what fits, and the file fails for good.
+
+        As with real files, the append that fills the disk returns: the next one and `sync` raise.
+        """
         self._raise_if_failed(name)
         file = self._files.setdefault(name, bytearray())
         fitting = self._fitting(len(data))
         file += data[:fitting]
         if fitting < len(data):
-            raise self._fail(name, _NO_SPACE)
+            self._fail(name, _NO_SPACE)
 
     async def sync(self, name: str) -> None:
         """Everything appended before the call survives from its return on."""
@@ -121,14 +125,18 @@ class SimDisk:
         """Bytes of all files."""
         return sum(len(file) for file in self._files.values())
 
+    def copy_to(self, disk: Disk) -> None:
+        """All files as they are, onto another disk (to keep the journal of a failing run)."""
+        for name in self.names(""):
+            disk.replace(name, self.read(name))
+
     def _fitting(self, wanted: int) -> int:
         if self.capacity_bytes is None:
             return wanted
         return max(0, min(wanted, self.capacity_bytes - self.used_bytes()))
 
-    def _fail(self, name: str, what: str) -> DiskFault:
+    def _fail(self, name: str, what: str) -> None:
         self._failed[name] = DiskFault(name, what)
-        return self._failed[name]
 
     def _raise_if_failed(self, name: str) -> None:
         failed = self._failed.get(name)

@@ -63,7 +63,7 @@ class OutcomeLog:
         offset = 0
         for line in data.split(b"\n")[:-1]:
             try:
-                outcome = _decode(line)
+                outcome = decode_outcome(line)
             except msgspec.DecodeError as error:
                 raise DamagedFile(name, offset, str(error)) from None
             rows[outcome.signal_id, outcome.traded] = outcome
@@ -80,8 +80,11 @@ class OutcomeLog:
             self._disk.truncate(name, data.rfind(b"\n") + 1)
 
 
-def _decode(line: bytes) -> Outcome:
-    """A row; JSON has no NaN, so a share of risk that was not defined is null there."""
+def decode_outcome(line: bytes | str) -> Outcome:
+    """A row from JSON, which has no NaN: a share of risk that was not defined is null there.
+
+    Raises msgspec.DecodeError if it is no outcome.
+    """
     fields: Any = msgspec.json.decode(line)
     if isinstance(fields, dict):
         fields |= {key: math.nan for key in _FLOATS if fields.get(key, 0.0) is None}

@@ -21,13 +21,17 @@ from cryptosignal.domain.actions import (
     RecordOutcome,
     ScanDecided,
 )
-from cryptosignal.domain.events import AccountSnapshotTaken, OrderUpdated
+from cryptosignal.domain.events import AccountSnapshotTaken, FactRecorded, OrderUpdated
 from cryptosignal.domain.outcome import Outcome
 from cryptosignal.domain.signal import Decision
 from cryptosignal.store.faults import DiskFault, NewerFormat
+from cryptosignal.store.outcomes import decode_outcome
 from cryptosignal.store.runs import JournalRecord
 
 FORMAT: Final = 1
+
+_CLOSED: Final = "signal.closed"
+"""The kind of fact that ends a signal; its body holds the outcome, null if nothing was traded."""
 
 _SCHEMA: Final = """
 create table if not exists signals (
@@ -47,6 +51,10 @@ create table if not exists scans (
   scan_id integer, time_ms integer, digest text, scanned integer, prime integer, watch integer,
   skipped integer, primary key (scan_id, time_ms));
 """
+
+
+class _Closed(msgspec.Struct):
+    outcome: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class Projection:
@@ -71,7 +79,7 @@ class Projection:
 
     # ---- writing -----------------------------------------------------------------------------
     def apply_record(self, record: JournalRecord) -> None:
-        """Fold a journal record: fills become trades, other events change nothing."""
+        """Fold a journal record: fills become trades, closed signals outcomes, others nothing."""
         event = record.event
         if isinstance(event, OrderUpdated) and event.trade_id:
             self._upsert(
@@ -91,6 +99,10 @@ class Projection:
         elif isinstance(event, AccountSnapshotTaken):
             for trade in event.trades:
                 self._upsert("trades", **_plain(trade))
+        elif isinstance(event, FactRecorded) and event.kind == _CLOSED:
+            body = msgspec.json.decode(event.body, type=_Closed).outcome
+            if bytes(body) != b"null":
+                self.apply_outcome(decode_outcome(bytes(body)))
 
     def apply_action(self, action: Action) -> None:
         """Fold an action of the engine: published decisions, scans and outcomes become rows."""
