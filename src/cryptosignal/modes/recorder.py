@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryptosignal.domain.actions import (
@@ -159,6 +160,17 @@ class Recorder:
             await job
         except DiskFault as fault:
             self.on_note(0, _refused("outcome", fault))
+
+
+def read_report(data_dir: str, day: str, *, as_json: bool) -> str | None:
+    """A written report as text, None if there is none of that day (`latest` is the newest)."""
+    path = Path(data_dir) / REPORT_ROOT / f"{day}.{'json' if as_json else 'md'}"
+    return path.read_text(encoding="utf-8") if path.is_file() else None
+
+
+def report_days(data_dir: str) -> list[str]:
+    """The days that have a report, ascending."""
+    return sorted(p.stem for p in (Path(data_dir) / REPORT_ROOT).glob("*.md") if p.stem != "latest")
 
 
 def _refused(what: str, fault: DiskFault) -> Note:

@@ -14,13 +14,16 @@ import msgspec
 
 from cryptosignal.domain.events import CancelRecorded, FactRecorded, IntentRecorded, ScanTaken
 from cryptosignal.domain.ports import Disk
+from cryptosignal.domain.signal import Decision
 from cryptosignal.engine.step import Engine
+from cryptosignal.ground.calendar import utc_text
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
 from cryptosignal.modes.config import Config, load_config
+from cryptosignal.signals.decisions import ScanDecisions
 from cryptosignal.store.disk import FileDisk
-from cryptosignal.store.runs import Digest, RunHeader, money_of, read_run
+from cryptosignal.store.runs import Digest, RunHeader, money_of, read_run, run_dirs
 from cryptosignal.trading.desk import Desk
 
 _OWN_RECORDS = (IntentRecorded, CancelRecorded, FactRecorded)
@@ -97,6 +100,56 @@ def replay(
     report.digest = engine.chain.value
     report.missing = tuple(reader.report())
     return report
+
+
+def decision_at(data_dir: str, run: str, symbol: str, at_ms: int | None) -> Decision:
+    """The decision on `symbol` in the newest scan at or before `at_ms` (None: the last one).
+
+    Raises UserFault where there is no such run, scan or symbol.
+    """
+    root = Path(run).resolve().parents[1] if run else Path(data_dir)
+    if not root.is_dir():
+        raise UserFault(f"{root}: no such folder (allowed: a data folder with journal/)")
+    disk = FileDisk(root)
+    try:
+        run_dir = f"journal/{Path(run).name}" if run else _newest_run(disk, data_dir, at_ms)
+        decision = _decision_in(disk, run_dir, symbol.upper(), at_ms)
+    finally:
+        disk.close()
+    if decision is None:
+        when = "" if at_ms is None else f" at or before {utc_text(at_ms)}"
+        raise UserFault(f"{run_dir}: no scan of {symbol.upper()}{when}")
+    return decision
+
+
+def _newest_run(disk: Disk, data_dir: str, at_ms: int | None) -> str:
+    runs = run_dirs(disk, "journal")
+    for run_dir in reversed(runs):
+        opened_ms = read_run(disk, run_dir).header().opened_ms
+        if at_ms is None or opened_ms <= at_ms:
+            return run_dir
+    raise UserFault(f"{data_dir}: no run{'' if at_ms is None else ' as old as that'} (journal/)")
+
+
+def _decision_in(disk: Disk, run_dir: str, symbol: str, at_ms: int | None) -> Decision | None:
+    reader = read_run(disk, run_dir, past_gaps=True)
+    header = reader.header()
+    engine = engine_of(header)
+    _fold_history(disk, header, engine)
+    found: ScanDecisions | None = None
+    for record in reader:
+        if isinstance(record.event, Digest | IntentRecorded | CancelRecorded | FactRecorded):
+            continue
+        if (
+            at_ms is not None
+            and isinstance(record.event, ScanTaken)
+            and record.event.rows.time_ms > at_ms
+        ):
+            break
+        engine.step(record.now_ms, record.event)
+        if isinstance(record.event, ScanTaken) and engine.latest is not None:
+            found = engine.latest if symbol in engine.latest.places else found
+    return found.find(symbol) if found is not None else None
 
 
 def engine_of(header: RunHeader) -> Engine:
