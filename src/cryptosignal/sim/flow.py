@@ -68,6 +68,8 @@ class Flow:
         self.last_qty = 0
         self.last_is_sell = False
         self.last_ms = start_ms
+        self.guard_ms = _NEVER
+        """Trades from here on must be taken one by one: somebody waits for them."""
         self._rows: list[Minutes] = []
         self._rows_from_ms = start_ms // MINUTE_MS * MINUTE_MS
         self._pos = 0
@@ -95,6 +97,7 @@ class Flow:
         self._sell: list[bool] = ticks.is_sell.tolist()
         self._run: I64 = np.append(0, np.cumsum(ticks.count))
         self._pos = 0
+        self._next_ms = 0
 
     def _open_ticks(self, from_ms: int, to_ms: int) -> Ticks:
         ticks = self._path.ticks(self.listed.index, from_ms, to_ms)
@@ -141,6 +144,7 @@ class Flow:
         """The next trade of the path, printed."""
         at = self._pos
         self._pos = at + 1
+        self._next_ms = 0
         self._set_last(at)
         return self._numbered(self._time[at], self._price[at], self._qty[at], self._count[at], self._sell[at])
 
@@ -167,15 +171,16 @@ class Flow:
         return True
 
     def skip_to(self, now_ms: int) -> None:
-        """Everything up to and including `now_ms` has happened; nobody listened."""
+        """Everything up to and including `now_ms` has happened; stops where somebody listens."""
+        if now_ms >= self.guard_ms:
+            now_ms = self.guard_ms - 1
+        if now_ms < self._next_ms:
+            return
         while now_ms >= self._end_ms:
             self._pass(len(self._time))
             self._jump(now_ms)
         self._pass(bisect_right(self._time, now_ms))
-
-    def skip_before(self, now_ms: int) -> None:
-        """Everything strictly before `now_ms` has happened."""
-        self.skip_to(now_ms - 1)
+        self._next_ms = self.peek_ms()
 
     def _jump(self, now_ms: int) -> None:
         at = now_ms // self._block_ms * self._block_ms

@@ -144,6 +144,7 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
     tick_change_ms: int = 0
     tick_units_before: int = 1
     """The tick in units before `tick_change_ms` (10 means ten times coarser)."""
+    tick_units_after: int = 1
 
     @property
     def price_unit(self) -> Decimal:
@@ -157,7 +158,7 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
 
     def tick_units(self, now_ms: int) -> int:
         """The tick size in price units at a time."""
-        return self.tick_units_before if now_ms < self.tick_change_ms else 1
+        return self.tick_units_before if now_ms < self.tick_change_ms else self.tick_units_after
 
 
 def known_names() -> tuple[str, ...]:
