@@ -92,7 +92,9 @@ class Income(msgspec.Struct, frozen=True, gc=False):
 class Account:
     """State of one account; orders live here too, keyed by id."""
 
-    def __init__(self, number: int, api_key: str, secret: str, pem: str, deposit: Decimal, kept: int) -> None:
+    def __init__(
+        self, number: int, api_key: str, secret: str, pem: str, deposit: Decimal, kept: int
+    ) -> None:
         self.number = number
         self.api_key = api_key
         self.secret = secret
@@ -176,7 +178,9 @@ class Account:
         """Wallet money that is not set aside."""
         return self.wallet - self.isolated_total
 
-    def apply(self, position: Position, qty: Decimal, price: Decimal, fee: Decimal, now_ms: int) -> Decimal:
+    def apply(
+        self, position: Position, qty: Decimal, price: Decimal, fee: Decimal, now_ms: int
+    ) -> Decimal:
         """Trade signed `qty` at `price`: returns realised profit; wallet and position are updated."""
         realised = ZERO
         closing = -qty if abs(qty) <= abs(position.qty) else position.qty

@@ -116,7 +116,9 @@ class AlgoService:
     def _reference(self, algo: Algo) -> int:
         if algo.working_type == "MARK_PRICE":
             row = self._desk.listed[algo.index]
-            return round(self._desk.facts.mark_price(algo.index, self._desk.now_ms) * 10**row.price_digits)
+            return round(
+                self._desk.facts.mark_price(algo.index, self._desk.now_ms) * 10**row.price_digits
+            )
         return self._desk.flows[algo.index].last_price
 
     def _fires(self, algo: Algo, price: int) -> bool:

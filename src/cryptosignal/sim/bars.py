@@ -95,7 +95,9 @@ def share_out(total: I64, weight: F64) -> I64:
     return np.diff(steps, axis=1, prepend=0.0).astype(np.int64)
 
 
-def split_bars(parent: Bars, step_ms: int, drift: F64, spread: F64, heavy: F64, quiet: Mask) -> Bars:
+def split_bars(
+    parent: Bars, step_ms: int, drift: F64, spread: F64, heavy: F64, quiet: Mask
+) -> Bars:
     """Each parent row cut into k children of `step_ms`; all noise arrays are [n, k].
 
     `drift` moves the closes, `spread` in [0, 1) widens high and low, `heavy` > 0 weighs volume,
@@ -112,7 +114,10 @@ def split_bars(parent: Bars, step_ms: int, drift: F64, spread: F64, heavy: F64, 
     close = first + raw + (final - first - raw[:, -1:]) * done
     open_ = np.concatenate([first, close[:, :-1]], axis=1)
     reach = np.where(active, spread * spread, 0.0) * amp
-    top, bottom = np.maximum(open_, close) + reach, np.minimum(open_, close) - reach[:, ::-1] * active
+    top, bottom = (
+        np.maximum(open_, close) + reach,
+        np.minimum(open_, close) - reach[:, ::-1] * active,
+    )
     squeeze = _Squeeze(first, final, low, high, top, bottom)
     weight = np.where(active, heavy * (0.3 + np.abs(close - open_) / (amp + 1e-9)), 0.0)
     lean = 0.6 * np.tanh((close - open_) / (amp + 1e-9))
@@ -242,8 +247,15 @@ def _tick_volumes(bars: Bars, valid: Mask, is_buy: Mask, weight: F64) -> I64:
     by_side = (buy_spare >= 0) & (sell_spare >= 0) & ~lonely
     qty = valid.astype(np.int64)
     side_rows = by_side[:, None]
-    qty = qty + share_out(np.where(by_side, buy_spare, 0), np.where(buys & side_rows, weight, 0.0)) * buys
-    qty = qty + share_out(np.where(by_side, sell_spare, 0), np.where(sells & side_rows, weight, 0.0)) * sells
+    qty = (
+        qty
+        + share_out(np.where(by_side, buy_spare, 0), np.where(buys & side_rows, weight, 0.0)) * buys
+    )
+    qty = (
+        qty
+        + share_out(np.where(by_side, sell_spare, 0), np.where(sells & side_rows, weight, 0.0))
+        * sells
+    )
     rest = bars.buy + bars.sell - valid.sum(axis=1)
     loose = np.where(by_side, 0, np.maximum(rest, 0))
     return qty + share_out(loose, np.where(valid & ~side_rows, weight, 0.0)) * valid

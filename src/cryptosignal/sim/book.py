@@ -80,7 +80,9 @@ class Book:
         return prices[prices > 0]
 
     def _ladder_qty(self, prices: I64, now_ms: int) -> I64:
-        epoch = (now_ms + (bits(self._key, prices) % np.uint64(self._life)).astype(np.int64)) // self._life
+        epoch = (
+            now_ms + (bits(self._key, prices) % np.uint64(self._life)).astype(np.int64)
+        ) // self._life
         u = uniforms(self._key + 1, prices * 1_048_576 + epoch % 1_048_576)
         shape = self._ramp[: len(prices)] * (0.25 + 1.5 * u * u + 0.25 * u)
         qty = self._base * shape
@@ -130,7 +132,11 @@ class Book:
         own_best = self._best_resting(is_bid=not is_bid)
         out = sorted(rows.items(), reverse=is_bid)
         if own_best:
-            out = [r for r in out if (r[0] < own_best if is_bid else r[0] > own_best) or r[0] in resting]
+            out = [
+                r
+                for r in out
+                if (r[0] < own_best if is_bid else r[0] > own_best) or r[0] in resting
+            ]
         return out[:count]
 
     def _best_resting(self, *, is_bid: bool) -> int:

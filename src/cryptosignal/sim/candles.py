@@ -77,7 +77,9 @@ def load_candles(path: str) -> CandleSource:
     if not file.is_file():
         raise UserFault(f"candle file {path}: not found (allowed: a .parquet or .csv file)")
     if file.suffix not in (".parquet", ".csv"):
-        raise UserFault(f"candle file {path}: unknown kind {file.suffix!r} (allowed: .parquet, .csv)")
+        raise UserFault(
+            f"candle file {path}: unknown kind {file.suffix!r} (allowed: .parquet, .csv)"
+        )
     try:
         frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
@@ -107,14 +109,22 @@ def _source(name: str, frame: Any, pl: Any) -> CandleSource:
             *[pl.col(c).cast(pl.Float64) for c in numbers],
         ).sort("symbol", "open_time")
     except pl.exceptions.PolarsError as error:
-        raise UserFault(f"candle file {name}: wrong type in a column ({_one_line(error)})") from None
+        raise UserFault(
+            f"candle file {name}: wrong type in a column ({_one_line(error)})"
+        ) from None
     symbols = []
     for part in frame.partition_by("symbol", maintain_order=True):
         columns = {c: part[c].to_numpy() for c in numbers}
         symbols.append(_symbol(name, part["symbol"][0], part["open_time"].to_numpy(), columns))
     if len(symbols) > SYMBOLS_MAX:
-        raise UserFault(f"candle file {name}: {len(symbols)} symbols (allowed: at most {SYMBOLS_MAX})")
-    missing = {"quote_volume": "quote_volume", "trades": "trade_count", "taker_buy_volume": "taker_flow"}
+        raise UserFault(
+            f"candle file {name}: {len(symbols)} symbols (allowed: at most {SYMBOLS_MAX})"
+        )
+    missing = {
+        "quote_volume": "quote_volume",
+        "trades": "trade_count",
+        "taker_buy_volume": "taker_flow",
+    }
     lacks = tuple(word for column, word in missing.items() if column not in extra)
     return CandleSource(name, _interval(name, symbols), tuple(symbols), lacks)
 
@@ -131,8 +141,15 @@ def _symbol(name: str, symbol: str, times: I64, columns: dict[str, F64]) -> Symb
     none = np.zeros(0)
     o, h, low, c = (columns[k] for k in ("open", "high", "low", "close"))
     finite = np.isfinite(np.stack([o, h, low, c, columns["volume"]])).all()
-    if not finite or (low <= 0).any() or (low > np.minimum(o, c)).any() or (h < np.maximum(o, c)).any():
-        raise UserFault(f"candle file {name}: {symbol} has a bar whose high and low do not hold its prices")
+    if (
+        not finite
+        or (low <= 0).any()
+        or (low > np.minimum(o, c)).any()
+        or (h < np.maximum(o, c)).any()
+    ):
+        raise UserFault(
+            f"candle file {name}: {symbol} has a bar whose high and low do not hold its prices"
+        )
     if (np.diff(times) <= 0).any():
         raise UserFault(f"candle file {name}: {symbol} has two bars that open at the same time")
     return SymbolCandles(
@@ -166,12 +183,18 @@ def candle_listing(source: CandleSource, settings: VenueSettings, seed: int) -> 
     lead = {"BTCUSDT": 2, "ETHUSDT": 1}
     rows = sorted(source.symbols, key=lambda s: (-lead.get(s.symbol, 0), -worth[s.symbol]))
     bars_a_day = DAY_MS / INTERVAL_MS[source.interval]
-    return tuple(_row(i, s, worth[s.symbol] * bars_a_day, settings, seed) for i, s in enumerate(rows))
+    return tuple(
+        _row(i, s, worth[s.symbol] * bars_a_day, settings, seed) for i, s in enumerate(rows)
+    )
 
 
-def _row(index: int, s: SymbolCandles, turnover: float, settings: VenueSettings, seed: int) -> Listed:
+def _row(
+    index: int, s: SymbolCandles, turnover: float, settings: VenueSettings, seed: int
+) -> Listed:
     price = float(np.median(s.close))
-    price_digits = _digits_of(np.concatenate([s.open[-300:], s.high[-300:], s.low[-300:], s.close[-300:]]))
+    price_digits = _digits_of(
+        np.concatenate([s.open[-300:], s.high[-300:], s.low[-300:], s.close[-300:]])
+    )
     traded = s.volume[s.volume > 0]
     thin = float(np.quantile(traded, 0.01)) if len(traded) else 1.0
     qty_digits = 0
@@ -223,7 +246,9 @@ def _digits_of(values: F64) -> int:
 class CandlePath(CutPath):
     """Walks real bars; finer levels and trades are cut from them, missing flow is synthetic."""
 
-    def __init__(self, listed: tuple[Listed, ...], source: CandleSource, seed: int, tick_ms: int) -> None:
+    def __init__(
+        self, listed: tuple[Listed, ...], source: CandleSource, seed: int, tick_ms: int
+    ) -> None:
         super().__init__(listed, seed, source.interval, tick_ms)
         by_name = {s.symbol: s for s in source.symbols}
         self._columns = [self._bars_of(row, by_name[row.symbol]) for row in listed]
@@ -243,7 +268,9 @@ class CandlePath(CutPath):
             trades = np.maximum(s.trades, 1).astype(np.int64)
         else:
             minutes = INTERVAL_MS[self.base] / MINUTE_MS
-            trades = np.full(len(volume), int(max(12, row.ticks_per_minute * 1.3) * minutes), np.int64)
+            trades = np.full(
+                len(volume), int(max(12, row.ticks_per_minute * 1.3) * minutes), np.int64
+            )
         trades = np.where(volume > 0, trades, 0)
         if len(s.quote):
             quote = s.quote * scale * steps

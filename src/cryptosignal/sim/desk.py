@@ -199,12 +199,15 @@ class Desk:
             counter = self.price(wish.index, best)
             if not best or (counter > high if wish.side == "BUY" else counter < low):
                 raise Refusal(
-                    -4131, "The counterparty's best price does not meet the PERCENT_PRICE filter limit."
+                    -4131,
+                    "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
                 )
             return
         price = self.price(wish.index, wish.price)
         if wish.side == "BUY" and price > high:
-            raise Refusal(-4016, f"Limit price can't be higher than {high.quantize(row.price_unit)}.")
+            raise Refusal(
+                -4016, f"Limit price can't be higher than {high.quantize(row.price_unit)}."
+            )
         if wish.side == "SELL" and price < low:
             raise Refusal(-4024, f"Limit price can't be lower than {low.quantize(row.price_unit)}.")
 
@@ -234,7 +237,8 @@ class Desk:
         worst = max(abs(held + bids + buy), abs(held - asks - sell))
         if account.is_hedge:
             longs = sum(
-                (abs(p.qty) for (i, s), p in account.positions.items() if i == index and p.qty), ZERO
+                (abs(p.qty) for (i, s), p in account.positions.items() if i == index and p.qty),
+                ZERO,
             )
             worst = longs * self.mark(index) + bids + asks + buy + sell
         return worst / account.leverage_of(index)
@@ -285,7 +289,10 @@ class Desk:
                     "Due to the order could not be executed as maker, the Post Only order will be rejected."
                     " The order will not be recorded in the order history",
                 )
-            if wish.time_in_force == "FOK" and self.matcher.takeable(order, now, order.price) < order.qty:
+            if (
+                wish.time_in_force == "FOK"
+                and self.matcher.takeable(order, now, order.price) < order.qty
+            ):
                 raise Refusal(
                     -5021,
                     "Due to the order could not be filled immediately, the FOK order has been rejected."
@@ -362,7 +369,9 @@ class Desk:
         """Change price or quantity; the order goes to the back of its queue (BINANCE §2.2)."""
         account = self.accounts[order.account]
         if order.amendments >= AMENDMENTS_MAX:
-            raise Refusal(-5026, "Exceeding the maximum allowed number of amendments for this order.")
+            raise Refusal(
+                -5026, "Exceeding the maximum allowed number of amendments for this order."
+            )
         if qty == order.qty and price == order.price:
             raise Refusal(-5027, "No need to modify the order.")
         if order.executed and qty <= order.executed:
@@ -449,7 +458,9 @@ class Desk:
         self.books[order.index].remove(order)
         self._on_expire(order, "EXPIRED", reason)
 
-    def book_income(self, account: Account, index: int, kind: str, amount: Decimal, trade_id: int) -> None:
+    def book_income(
+        self, account: Account, index: int, kind: str, amount: Decimal, trade_id: int
+    ) -> None:
         """One row of the income history."""
         self._next_tran_id += 1
         info = str(trade_id) if trade_id else kind
@@ -496,7 +507,9 @@ class Desk:
             need = maint_margin(self.listed[position.index], abs(position.qty) * mark)
             if position.isolated + position.unrealised(mark) <= need:
                 self.force_close(account, position, "autoclose-")
-        held = [p for p in account.positions.values() if p.qty and p.index not in account.isolated_mode]
+        held = [
+            p for p in account.positions.values() if p.qty and p.index not in account.isolated_mode
+        ]
         if not held:
             return
         balance, maint = self.margin_state(account)
@@ -525,7 +538,11 @@ class Desk:
         units = int(abs(position.qty).scaleb(row.qty_digits))
         is_adl = prefix.startswith("adl")
         self._next_sequence += 1
-        client_id = "adl_autoclose" if is_adl else f"{prefix}{self.now_ms * 1_000 + self._next_sequence % 1_000}"
+        client_id = (
+            "adl_autoclose"
+            if is_adl
+            else f"{prefix}{self.now_ms * 1_000 + self._next_sequence % 1_000}"
+        )
         wish = OrderWish(
             index=index,
             side="SELL" if position.qty > 0 else "BUY",

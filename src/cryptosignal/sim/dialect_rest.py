@@ -5,7 +5,15 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from cryptosignal.sim.account import CENT8, Account, Fill, Income, Position, maint_margin, max_notional
+from cryptosignal.sim.account import (
+    CENT8,
+    Account,
+    Fill,
+    Income,
+    Position,
+    maint_margin,
+    max_notional,
+)
 from cryptosignal.sim.desk import Desk
 from cryptosignal.sim.klines import Candles, next_open
 from cryptosignal.sim.listing import ORDER_TYPES, SECTORS, TIMES_IN_FORCE, Listed
@@ -55,7 +63,12 @@ def filters_of(row: Listed, now_ms: int) -> list[Json]:
             "minPrice": f"{Decimal(tick).scaleb(-digits):f}",
         },
         {"filterType": "LOT_SIZE", "minQty": step, "stepSize": step, "maxQty": str(row.qty_max)},
-        {"filterType": "MARKET_LOT_SIZE", "minQty": step, "stepSize": step, "maxQty": str(row.market_qty_max)},
+        {
+            "filterType": "MARKET_LOT_SIZE",
+            "minQty": step,
+            "stepSize": step,
+            "maxQty": str(row.market_qty_max),
+        },
         {"filterType": "MAX_NUM_ORDERS", "limit": 200},
         {"filterType": "MIN_NOTIONAL", "notional": str(row.min_notional)},
         {
@@ -107,7 +120,10 @@ def kline_rows(row: Listed, interval: str, candles: Candles) -> bytes:
     qs, vs = 10.0**-qd, 10.0 ** -(row.price_digits + qd)
     vd = max(2, min(8, row.price_digits + qd))
     out = []
-    columns = [getattr(bars, f).tolist() for f in ("open_ms", "open", "high", "low", "close", "buy", "sell")]
+    columns = [
+        getattr(bars, f).tolist()
+        for f in ("open_ms", "open", "high", "low", "close", "buy", "sell")
+    ]
     rest = (bars.trades.tolist(), bars.quote.tolist(), candles.buy_quote.tolist())
     for t, o, h, low, c, buy, sell, n, q, bq in zip(*columns, *rest, strict=True):
         out.append(

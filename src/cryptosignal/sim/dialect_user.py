@@ -85,7 +85,12 @@ def account_update(
     """ACCOUNT_UPDATE with what changed only."""
     now = desk.now_ms
     balances = [
-        {"a": "USDT", "wb": dec8(account.wallet), "cw": dec8(account.cross_wallet), "bc": bare(change)}
+        {
+            "a": "USDT",
+            "wb": dec8(account.wallet),
+            "cw": dec8(account.cross_wallet),
+            "bc": bare(change),
+        }
     ]
     body: Json = {
         "m": reason,
@@ -143,7 +148,9 @@ def algo_update(desk: Desk, algo: Algo) -> Json:
     }
     if algo.order_id:
         average = algo.paid / algo.executed if algo.executed else 0.0
-        inner["ap"] = f"{average / 10**row.price_digits:.{max(5, row.price_precision)}f}" if average else "0"
+        inner["ap"] = (
+            f"{average / 10**row.price_digits:.{max(5, row.price_precision)}f}" if average else "0"
+        )
         inner["aq"] = qty_text(row, algo.executed) if algo.executed else "0"
         inner["act"] = algo.actual_kind
     if algo.kind == "TRAILING_STOP_MARKET":

@@ -56,7 +56,14 @@ class Exchange:
         levels = settings.book_levels
         self.books = [Book(f.listed, f, seed, levels, settings.pace) for f in self.flows]
         self.hub = Hub(
-            settings, self.agenda, self.flows, self.books, self.klines, self.facts, self.tickers, post
+            settings,
+            self.agenda,
+            self.flows,
+            self.books,
+            self.klines,
+            self.facts,
+            self.tickers,
+            post,
         )
         self.private = PrivateEvents(post)
         self.desk = Desk(self.listed, self.flows, self.books, self.facts, self.private)
@@ -105,7 +112,13 @@ class Exchange:
         self.agenda.at((now // HOUR_MS + 1) * HOUR_MS, self._on_hour)
         self.agenda.at(now + MARGIN_CHECK_MS, self._on_margin)
         for row in self.listed:
-            moments = (row.onboard_ms, row.halt_ms, row.halt_until_ms, row.delist_notice_ms, row.tick_change_ms)
+            moments = (
+                row.onboard_ms,
+                row.halt_ms,
+                row.halt_until_ms,
+                row.delist_notice_ms,
+                row.tick_change_ms,
+            )
             for moment in moments:
                 if moment > now:
                     self.agenda.at(moment, self._on_contract, row.index)

@@ -55,7 +55,9 @@ class Facts:
         flow = self._flows[index]
         flow.skip_to(now_ms)
         last = flow.last_price * self._scale[index]
-        return last * (1.0 + MARK_NOISE_FRAC * smooth_one(self._keys[index] + 2, now_ms, 20 * SECOND_MS))
+        return last * (
+            1.0 + MARK_NOISE_FRAC * smooth_one(self._keys[index] + 2, now_ms, 20 * SECOND_MS)
+        )
 
     def mark_dec(self, index: int, now_ms: int) -> Decimal:
         """Mark price as money."""
@@ -99,7 +101,9 @@ class Facts:
     def crowd_long_frac(self, index: int, at_ms: int, kind: int) -> float:
         """Share of longs of one of the three crowd ratios, 0.2 to 0.8."""
         key = self._keys[index] + 10 + kind
-        swing = 0.06 * smooth_one(key, at_ms, 24 * HOUR_MS) + 0.02 * smooth_one(key + 50, at_ms, HOUR_MS)
+        swing = 0.06 * smooth_one(key, at_ms, 24 * HOUR_MS) + 0.02 * smooth_one(
+            key + 50, at_ms, HOUR_MS
+        )
         return max(0.2, min(0.8, 0.54 + swing))
 
     def close_at(self, index: int, at_ms: int, now_ms: int) -> float:

@@ -54,7 +54,9 @@ class Minutes(msgspec.Struct, frozen=True, eq=False):
 class Flow:
     """Cursor over one symbol's trades. Times given to it never go backwards."""
 
-    def __init__(self, listed: Listed, path: Path, seed: int, start_ms: int, block_minutes: int) -> None:
+    def __init__(
+        self, listed: Listed, path: Path, seed: int, start_ms: int, block_minutes: int
+    ) -> None:
         self.listed = listed
         self._path = path
         self._block_ms = block_minutes * MINUTE_MS
@@ -146,7 +148,9 @@ class Flow:
         self._pos = at + 1
         self._next_ms = 0
         self._set_last(at)
-        return self._numbered(self._time[at], self._price[at], self._qty[at], self._count[at], self._sell[at])
+        return self._numbered(
+            self._time[at], self._price[at], self._qty[at], self._count[at], self._sell[at]
+        )
 
     def _numbered(self, time_ms: int, price: int, qty: int, count: int, is_sell: bool) -> Trade:
         agg, first = self.next_agg_id, self.next_trade_id
@@ -215,7 +219,12 @@ class Flow:
     ) -> Trade:
         """A client's trade: numbered and laid over the path."""
         self.overlays.append(Overlay(now_ms, price, qty, is_sell, borrowed))
-        self.last_price, self.last_qty, self.last_is_sell, self.last_ms = price, qty, is_sell, now_ms
+        self.last_price, self.last_qty, self.last_is_sell, self.last_ms = (
+            price,
+            qty,
+            is_sell,
+            now_ms,
+        )
         return self._numbered(now_ms, price, qty, 1, is_sell)
 
     def close_market(self, from_ms: int, to_ms: int) -> None:
@@ -284,7 +293,9 @@ class Flow:
         Only minutes from the start of the venue on; tradeless ones are flat rows.
         """
         self.skip_to(now_ms)
-        first = max(from_ms, self._rows_from_ms, now_ms // MINUTE_MS * MINUTE_MS - MINUTES_KEPT * MINUTE_MS)
+        first = max(
+            from_ms, self._rows_from_ms, now_ms // MINUTE_MS * MINUTE_MS - MINUTES_KEPT * MINUTE_MS
+        )
         first = first // MINUTE_MS * MINUTE_MS
         end = now_ms // MINUTE_MS * MINUTE_MS
         done = self._finished(end)

@@ -136,7 +136,9 @@ class KlineDesk:
         full = [p for p in parts if len(p.bars)]
         if not full:
             return Candles(empty_bars(), np.zeros(0))
-        return Candles(join_bars([p.bars for p in full]), np.concatenate([p.buy_quote for p in full]))
+        return Candles(
+            join_bars([p.bars for p in full]), np.concatenate([p.buy_quote for p in full])
+        )
 
     def current(self, index: int, interval: str, now_ms: int) -> LiveBar:
         """The running bar as a stream would have built it."""
@@ -169,7 +171,9 @@ class KlineDesk:
             rows = _sum_present(rows, opens)
         return Candles(rows, _bought(rows))
 
-    def _from_minutes(self, index: int, opens: I64, interval: str, seam: int, now_ms: int) -> Candles:
+    def _from_minutes(
+        self, index: int, opens: I64, interval: str, seam: int, now_ms: int
+    ) -> Candles:
         """Bars summed from minutes: the path's before the seam, the flow's own after it."""
         if not len(opens):
             return Candles(empty_bars(), np.zeros(0))

@@ -61,7 +61,10 @@ class Limits:
             if len(self._visitors) >= CLIENTS_MAX:
                 self._visitors.clear()
             found = Visitor(
-                Window(MINUTE_MS), Window(MINUTE_MS), Window(_FIVE_MINUTES_MS), Window(_FIVE_MINUTES_MS)
+                Window(MINUTE_MS),
+                Window(MINUTE_MS),
+                Window(_FIVE_MINUTES_MS),
+                Window(_FIVE_MINUTES_MS),
             )
             self._visitors[client] = found
         return found

@@ -11,10 +11,19 @@ import msgspec
 
 from cryptosignal.sim.klines import INTERVALS
 
-PUBLIC, MARKET, PRIVATE, LEGACY, API, SPOT = "public", "market", "private", "legacy", "ws-fapi", "spot"
+PUBLIC, MARKET, PRIVATE, LEGACY, API, SPOT = (
+    "public",
+    "market",
+    "private",
+    "legacy",
+    "ws-fapi",
+    "spot",
+)
 METHODS = ("SUBSCRIBE", "UNSUBSCRIBE", "LIST_SUBSCRIPTIONS", "SET_PROPERTY", "GET_PROPERTY")
 _DEPTH = re.compile(r"^depth(5|10|20)?(?:@(100|250|500)ms)?$")
-_CONTINUOUS = re.compile(r"^([^@]+)_(perpetual|tradifi_perpetual|current_quarter|next_quarter)@continuousKline_(\w+)$")
+_CONTINUOUS = re.compile(
+    r"^([^@]+)_(perpetual|tradifi_perpetual|current_quarter|next_quarter)@continuousKline_(\w+)$"
+)
 _ARRAYS = {
     "!bookTicker": (PUBLIC, "all_book", 5_000),
     "!markPrice@arr": (MARKET, "all_mark", 3_000),
@@ -88,7 +97,9 @@ def parse_stream(name: str, symbols: dict[str, int]) -> StreamKind | None:
         return None
     single = _SINGLE.get(rest)
     if single:
-        return StreamKind(single[0], single[1], index, single[2], "", 100 if single[1] == "depth" else 0)
+        return StreamKind(
+            single[0], single[1], index, single[2], "", 100 if single[1] == "depth" else 0
+        )
     if rest.startswith("kline_") and rest[6:] in INTERVALS:
         return StreamKind(MARKET, "kline", index, 0, rest[6:])
     depth = _DEPTH.match(rest)

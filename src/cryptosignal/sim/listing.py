@@ -89,7 +89,23 @@ _KNOWN = (
     ("TRB", 20.5, 55.0, 7),
     ("GRT", 0.0495, 25.0, 7),
 )
-_SYLLABLES = ("ZA", "KO", "RI", "MU", "VE", "LO", "TA", "NI", "PO", "SE", "DRA", "FLU", "GRI", "XO", "BE")
+_SYLLABLES = (
+    "ZA",
+    "KO",
+    "RI",
+    "MU",
+    "VE",
+    "LO",
+    "TA",
+    "NI",
+    "PO",
+    "SE",
+    "DRA",
+    "FLU",
+    "GRI",
+    "XO",
+    "BE",
+)
 
 
 class Bracket(msgspec.Struct, frozen=True, gc=False):
@@ -263,7 +279,9 @@ def _listed(
         market_qty_max=_round_qty(min(turnover, 3_000) * 1e6 * 0.0008 / price),
         qty_max=_round_qty(min(turnover, 3_000) * 1e6 * 0.008 / price),
         min_notional=50 if base == "BTC" else (20 if base == "ETH" else 5),
-        multiplier=Decimal("0.05") if is_major else (Decimal("0.02") if is_tradfi else Decimal("0.10")),
+        multiplier=Decimal("0.05")
+        if is_major
+        else (Decimal("0.02") if is_tradfi else Decimal("0.10")),
         trigger_protect=Decimal("0.0200") if is_tradfi else Decimal("0.0500"),
         liquidation_fee=Decimal("0.012500") if is_major else Decimal("0.015000"),
         ticks_per_minute=ticks,
@@ -271,7 +289,7 @@ def _listed(
         spread_ticks=1 if turnover > 300 else 1 + hash_int(key, 5) % 3,
         book_gap=gap,
         brackets=brackets_for(125 if is_major else (75 if turnover > 100 else 50)),
-        has_spot=not is_tradfi and base != "币安人生" and hash_int(key, 6) % 8 != 0 or is_major,
+        has_spot=(not is_tradfi and base != "币安人生" and hash_int(key, 6) % 8 != 0) or is_major,
     )
 
 
@@ -320,7 +338,9 @@ def _with_events(listed: list[Listed], seed: int, start_ms: int) -> list[Listed]
         elif kind == "halt":
             row = msgspec.structs.replace(row, halt_ms=when, halt_until_ms=when + 20 * MINUTE_MS)
         elif kind == "delisting":
-            row = msgspec.structs.replace(row, delist_notice_ms=when, delivery_ms=when + 6 * HOUR_MS)
+            row = msgspec.structs.replace(
+                row, delist_notice_ms=when, delivery_ms=when + 6 * HOUR_MS
+            )
         else:
             row = msgspec.structs.replace(
                 row,

@@ -131,7 +131,12 @@ class Matcher:
     def concerns(self, index: int, price: int, *, is_sell: bool) -> bool:
         """Whether the path's next trade meets a resting order."""
         low, high = self._books[index].hit_prices()
-        return price < low or price > high or (price == low and is_sell) or (price == high and not is_sell)
+        return (
+            price < low
+            or price > high
+            or (price == low and is_sell)
+            or (price == high and not is_sell)
+        )
 
     def meet(self, index: int, now_ms: int) -> None:
         """The path's next trade of a symbol meets the clients' queues; call before it is taken."""
@@ -147,7 +152,9 @@ class Matcher:
                 else:
                     break
 
-    def _fill_through(self, index: int, book: Book, level: int, now_ms: int, *, is_bid: bool) -> None:
+    def _fill_through(
+        self, index: int, book: Book, level: int, now_ms: int, *, is_bid: bool
+    ) -> None:
         """The price went past `level`: whatever rests there was taken on the way."""
         for maker in list(book.resting[is_bid].get(level, ())):
             qty = self._allowed(maker)
@@ -156,7 +163,9 @@ class Matcher:
                 self._settle(maker, trade, is_maker=True)
                 self.on_print(index, trade)
 
-    def _queue(self, index: int, book: Book, level: int, qty: int, now_ms: int, *, is_sell: bool) -> int:
+    def _queue(
+        self, index: int, book: Book, level: int, qty: int, now_ms: int, *, is_sell: bool
+    ) -> int:
         """The trade's quantity eats what is ahead, then the clients' orders in time order."""
         flow = self._flows[index]
         whole, seen, filled = qty, 0, 0

@@ -220,12 +220,18 @@ class Mischief:
     def _garbled(self, response: HttpResponse) -> HttpResponse:
         kind = self._http.randrange(3)
         if kind == 0:
-            return HttpResponse(response.status, response.headers, response.body[: len(response.body) // 2])
+            return HttpResponse(
+                response.status, response.headers, response.body[: len(response.body) // 2]
+            )
         if kind == 1:
-            page = b"<html><head><title>502 Bad Gateway</title></head><body>cloudfront</body></html>"
+            page = (
+                b"<html><head><title>502 Bad Gateway</title></head><body>cloudfront</body></html>"
+            )
             return HttpResponse(502, {"content-type": "text/html"}, page)
         if response.body.startswith(b"{") and len(response.body) > 2:
-            return HttpResponse(response.status, response.headers, b'{"newField":"1",' + response.body[1:])
+            return HttpResponse(
+                response.status, response.headers, b'{"newField":"1",' + response.body[1:]
+            )
         return response
 
     # --- connections ------------------------------------------------------------------------------
@@ -333,7 +339,9 @@ class Mischief:
     def _do_ws_stall(self, now: int) -> bool:
         link = self._any_link()
         if link is not None:
-            link.silent_until_ms = max(link.silent_until_ms, now + self._hours.randrange(20_000, 300_000))
+            link.silent_until_ms = max(
+                link.silent_until_ms, now + self._hours.randrange(20_000, 300_000)
+            )
         return link is not None
 
     def _do_ws_burst(self, now: int) -> bool:
@@ -362,7 +370,9 @@ class Mischief:
 
     def _do_stop_vanish(self, now: int) -> bool:
         """A resting stop is gone without a word (RELIABILITY §2)."""
-        found: list[Algo] = [a for acc in self._x.desk.accounts for a in acc.algos.values() if a.is_open]
+        found: list[Algo] = [
+            a for acc in self._x.desk.accounts for a in acc.algos.values() if a.is_open
+        ]
         if not found:
             return False
         self._x.algos.vanish(self._hours.choice(found), now)
@@ -391,11 +401,16 @@ class Mischief:
         if kind == 0:
             row = msgspec.structs.replace(row, min_notional=max(5, row.min_notional * 2 % 160))
         elif kind == 1:
-            row = msgspec.structs.replace(row, brackets=brackets_for(self._hours.choice((50, 75, 125))))
+            row = msgspec.structs.replace(
+                row, brackets=brackets_for(self._hours.choice((50, 75, 125)))
+            )
         else:
             after = 10 if row.tick_units(now) == 1 else 1
             row = msgspec.structs.replace(
-                row, tick_change_ms=now, tick_units_before=row.tick_units(now), tick_units_after=after
+                row,
+                tick_change_ms=now,
+                tick_units_before=row.tick_units(now),
+                tick_units_after=after,
             )
         self._x.replace_listed(row)
         return True
@@ -429,7 +444,11 @@ class Mischief:
         """Margin mode of a free symbol, or the position mode of a flat account, is switched."""
         account = self._any_account()
         is_flat = not account.open_orders and not any(p.qty for p in account.positions.values())
-        if is_flat and self._hours.random() < 0.5 and not any(a.is_open for a in account.algos.values()):
+        if (
+            is_flat
+            and self._hours.random() < 0.5
+            and not any(a.is_open for a in account.algos.values())
+        ):
             account.is_hedge = not account.is_hedge
             wait = self._hours.randrange(30_000, 600_000)
             self._x.agenda.at(now + wait, lambda _ms, _n: self._flip_back(account))
@@ -455,5 +474,3 @@ def _is_exempt(request: HttpRequest) -> bool:
 def _error(status: int, code: int, message: str) -> HttpResponse:
     body = msgspec.json.encode({"code": code, "msg": message})
     return HttpResponse(status, {"content-type": "application/json;charset=UTF-8"}, body)
-
-

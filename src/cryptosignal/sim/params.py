@@ -41,7 +41,9 @@ class Params:
     @classmethod
     def parse(cls, query: str, body: str) -> Params:
         """From the raw strings."""
-        return cls(dict(parse_qsl(query, keep_blank_values=True) + parse_qsl(body, keep_blank_values=True)))
+        return cls(
+            dict(parse_qsl(query, keep_blank_values=True) + parse_qsl(body, keep_blank_values=True))
+        )
 
     def has(self, name: str) -> bool:
         """Sent and not empty."""
@@ -87,7 +89,9 @@ class Params:
             raise missing(name)
         return value == "true"
 
-    def choice(self, name: str, allowed: tuple[str, ...], code: int, what: str, default: str | None = None) -> str:
+    def choice(
+        self, name: str, allowed: tuple[str, ...], code: int, what: str, default: str | None = None
+    ) -> str:
         """One of `allowed`, else the Refusal (code, `Invalid <what>.`)."""
         value = self.text(name, default)
         if value not in allowed:
@@ -121,7 +125,9 @@ def check_signature(account: Account, query: str, body: str) -> None:
     found = _SIGNATURE.search(query) or _SIGNATURE.search(body)
     if found is None or not found[1]:
         raise missing("signature")
-    payload = (_SIGNATURE.sub("", query).lstrip("&") + _SIGNATURE.sub("", body).lstrip("&")).encode()
+    payload = (
+        _SIGNATURE.sub("", query).lstrip("&") + _SIGNATURE.sub("", body).lstrip("&")
+    ).encode()
     if not is_signed(account, payload, unquote(found[1])):
         raise Refusal(-1022, "Signature for this request is not valid.")
 

@@ -38,7 +38,10 @@ def finer(level: str, base: str) -> str:
     """The level that `level` is cut from, for a path whose coarsest level is `base`."""
     own = INTERVAL_MS[level]
     for parent in reversed(CHAIN[: CHAIN.index(level)]):
-        if INTERVAL_MS[parent] <= INTERVAL_MS[base] and INTERVAL_MS[base] % INTERVAL_MS[parent] == 0:
+        if (
+            INTERVAL_MS[parent] <= INTERVAL_MS[base]
+            and INTERVAL_MS[base] % INTERVAL_MS[parent] == 0
+        ):
             return parent
     return base if INTERVAL_MS[base] > own else level
 
@@ -112,7 +115,9 @@ class CutPath:
             quiet = uniforms(own + 1, number) < row.quiet_frac
         if level == "1m" or step < HOUR_MS:
             quiet = quiet | (parent.buy + parent.sell == 0)[:, None]
-        drift = self._drift(row, depth, number, times) * (1.0 + 6.0 * (uniforms(own + 2, number) < 0.003))
+        drift = self._drift(row, depth, number, times) * (
+            1.0 + 6.0 * (uniforms(own + 2, number) < 0.003)
+        )
         heavy = np.exp(0.6 * normals(own + 3, number))
         return split_bars(parent, step, drift, uniforms(own + 4, number), heavy, quiet)
 
@@ -138,7 +143,9 @@ class CutPath:
         key = key_of(self._seed, 30, row.index)
         place = (rows.open_ms // MINUTE_MS)[:, None] * 1_024 + np.arange(k)[None, :]
         drift = normals(key, place)
-        ticks = cut_ticks(rows, k, MINUTE_MS, drift, uniforms(key + 1, place), uniforms(key + 2, place))
+        ticks = cut_ticks(
+            rows, k, MINUTE_MS, drift, uniforms(key + 1, place), uniforms(key + 2, place)
+        )
         if self._tick_ms > 1:
             grid = ticks.time_ms // self._tick_ms * self._tick_ms
             ticks = Ticks(grid, ticks.price, ticks.qty, ticks.count, ticks.is_sell)
@@ -196,7 +203,8 @@ class GeneratedPath(CutPath):
         anchor = logs[self._anchor_day - self._first_day - 1]
         days = self._first_day + np.arange(self._days)
         self._columns = [
-            self._column(row, days, logs[:, j] - anchor[j], vols[:, j]) for j, row in enumerate(self.listed)
+            self._column(row, days, logs[:, j] - anchor[j], vols[:, j])
+            for j, row in enumerate(self.listed)
         ]
 
     def _column(self, row: Listed, days: I64, log: F64, vol: F64) -> Bars:
@@ -213,7 +221,11 @@ class GeneratedPath(CutPath):
         mid = (open_ + close) / 2 / 10.0**row.price_digits
         steps = row.turnover_usdt * busy / mid * 10.0**row.qty_digits
         steps = np.maximum(steps, 1_440 * 400).astype(np.int64)
-        lean = 0.5 + 0.03 * np.tanh((close - open_) / (vol * open_ + 1)) + 0.01 * normals(key + 3, days)
+        lean = (
+            0.5
+            + 0.03 * np.tanh((close - open_) / (vol * open_ + 1))
+            + 0.01 * normals(key + 3, days)
+        )
         buy = (steps * lean).astype(np.int64)
         trades = np.maximum(row.ticks_per_minute * 1_440 * 1.3 * busy, 1_440 * 12).astype(np.int64)
         quote = steps * (open_ + high + low + close) / 4.0
@@ -251,6 +263,8 @@ class _DailyShocks:
         vol = self._vol * heat**0.7 * np.exp(0.6 * own_heat)
         jump = np.where(self._jump[i] < 0.01, 3.0, 1.0)
         alone = np.where(self._is_btc, 0.0, 1.0)
-        move = self._beta * btc + alone * vol * (0.35 * sector + (0.55 * self._own[i] + 0.25 * trend) * jump)
+        move = self._beta * btc + alone * vol * (
+            0.35 * sector + (0.55 * self._own[i] + 0.25 * trend) * jump
+        )
         log[:] = 0.997 * log + move
         return log.copy(), vol

@@ -77,7 +77,10 @@ class PrivateEvents:
         self, account: Account, reason: str, touched: list[Position], change: Decimal, symbol: str
     ) -> None:
         """ACCOUNT_UPDATE."""
-        self.emit(account, dialect_user.account_update(self._desk, account, reason, touched, change, symbol))
+        self.emit(
+            account,
+            dialect_user.account_update(self._desk, account, reason, touched, change, symbol),
+        )
 
     def algo(self, account: Account, algo: Algo) -> None:
         """ALGO_UPDATE."""

@@ -112,7 +112,9 @@ class Router:
         }
         for kind in CROWD_KINDS:
             rows[kind] = lambda p, kind=kind: m.crowd_ratio(p, kind)  # type: ignore[misc]
-        return {("GET", f"/futures/data/{path}"): Route(act, pool="data") for path, act in rows.items()}
+        return {
+            ("GET", f"/futures/data/{path}"): Route(act, pool="data") for path, act in rows.items()
+        }
 
     def _spot_routes(self) -> dict[tuple[str, str], Route]:
         s, m, a = self.spot, self.market, self.accounts
@@ -241,7 +243,9 @@ class Router:
             headers["x-mbx-order-count-10s"], headers["x-mbx-order-count-1m"] = map(str, counts)
         return _encoded(route.act(account, params))
 
-    def _charge(self, now: int, client: str, route: Route, weight: int, headers: dict[str, str]) -> None:
+    def _charge(
+        self, now: int, client: str, route: Route, weight: int, headers: dict[str, str]
+    ) -> None:
         visitor = self._x.limits.visitor(client)
         name = "x-mbx-used-weight-1m"
         try:

@@ -177,7 +177,11 @@ class AccountReplies:
     def income(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/income: no `page` since 2026-10-16."""
         index = self._index(params) if params.has("symbol") else -1
-        kind, limit, now = params.text("incomeType", ""), min(params.number("limit", 100), 1_000), self._x.now_ms
+        kind, limit, now = (
+            params.text("incomeType", ""),
+            min(params.number("limit", 100), 1_000),
+            self._x.now_ms,
+        )
         end = params.number("endTime", now)
         start = max(params.number("startTime", end - 7 * DAY_MS), now - INCOME_WINDOW_MS)
         found = [
@@ -194,8 +198,18 @@ class AccountReplies:
         """GET /fapi/v1/rateLimit/order."""
         s = self._x.settings
         return [
-            {"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": s.order_limit_10s},
-            {"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": s.order_limit_1m},
+            {
+                "rateLimitType": "ORDERS",
+                "interval": "SECOND",
+                "intervalNum": 10,
+                "limit": s.order_limit_10s,
+            },
+            {
+                "rateLimitType": "ORDERS",
+                "interval": "MINUTE",
+                "intervalNum": 1,
+                "limit": s.order_limit_1m,
+            },
         ]
 
     def adl_quantile(self, account: Account, params: Params) -> Json:
@@ -205,7 +219,9 @@ class AccountReplies:
         for (held, side), position in sorted(account.positions.items()):
             if position.qty and index in (-1, held):
                 rows.setdefault(held, {})[side] = 2
-        return [{"symbol": self._x.listed[i].symbol, "adlQuantile": sides} for i, sides in rows.items()]
+        return [
+            {"symbol": self._x.listed[i].symbol, "adlQuantile": sides} for i, sides in rows.items()
+        ]
 
     def trading_status(self, _account: Account, _params: Params) -> Json:
         """GET /fapi/v1/apiTradingStatus."""
@@ -264,15 +280,24 @@ class AccountReplies:
             raise Refusal(-2027, "Exceeded the maximum allowable position at current leverage.")
         lower = leverage < account.leverage_of(index)
         if lower and index in account.isolated_mode and held:
-            raise Refusal(-4161, "Leverage reduction is not supported in Isolated Margin Mode with open positions.")
+            raise Refusal(
+                -4161,
+                "Leverage reduction is not supported in Isolated Margin Mode with open positions.",
+            )
         account.leverage[index] = leverage
         self._x.private.emit(account, dialect_user.leverage_update(self._d, index, leverage))
-        return {"leverage": leverage, "maxNotionalValue": str(max_notional(row, leverage)), "symbol": row.symbol}
+        return {
+            "leverage": leverage,
+            "maxNotionalValue": str(max_notional(row, leverage)),
+            "symbol": row.symbol,
+        }
 
     def set_margin_type(self, account: Account, params: Params) -> Json:
         """POST /fapi/v1/marginType."""
         index = self._index(params)
-        wanted = params.choice("marginType", ("ISOLATED", "CROSSED"), -1130, "marginType") == "ISOLATED"
+        wanted = (
+            params.choice("marginType", ("ISOLATED", "CROSSED"), -1130, "marginType") == "ISOLATED"
+        )
         if wanted == (index in account.isolated_mode):
             raise Refusal(-4046, "No need to change margin type.")
         if any(o.index == index for o in account.open_orders.values()):
@@ -309,12 +334,19 @@ class AccountReplies:
             }
         )
         self._d.out.balance(account, "MARGIN_TRANSFER", [position], ZERO, "")
-        return {"amount": float(amount), "code": 200, "msg": "Successfully modify position margin.", "type": kind}
+        return {
+            "amount": float(amount),
+            "code": 200,
+            "msg": "Successfully modify position margin.",
+            "type": kind,
+        }
 
     def margin_history(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/positionMargin/history."""
         symbol = self._x.listed[self._index(params)].symbol
-        return [r for r in account.margin_rows if r["symbol"] == symbol][-min(params.number("limit", 100), 500) :]
+        return [r for r in account.margin_rows if r["symbol"] == symbol][
+            -min(params.number("limit", 100), 500) :
+        ]
 
     # --- listenKey and key restrictions -----------------------------------------------------------
 
@@ -378,4 +410,3 @@ class AccountReplies:
     def nothing(self, _account: Account, _params: Params) -> Json:
         """Signed endpoints that clients read while loading and that have nothing to say here."""
         return []
-

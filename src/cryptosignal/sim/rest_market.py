@@ -17,7 +17,11 @@ from cryptosignal.sim.tickers import DayStats
 Json = Any
 DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1_000)
 PERIODS = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
-CROWD_KINDS = {"topLongShortAccountRatio": 0, "topLongShortPositionRatio": 1, "globalLongShortAccountRatio": 2}
+CROWD_KINDS = {
+    "topLongShortAccountRatio": 0,
+    "topLongShortPositionRatio": 1,
+    "globalLongShortAccountRatio": 2,
+}
 AGG_SPAN_MS = HOUR_MS
 AGG_WINDOW_MS = DAY_MS
 HISTORY_MS = 30 * DAY_MS
@@ -68,7 +72,9 @@ class MarketReplies:
                 {"asset": "USDC", "marginAvailable": True, "autoAssetExchange": "-10000"},
                 {"asset": "BNB", "marginAvailable": True, "autoAssetExchange": "-10"},
             ],
-            "symbols": [symbol_info(row, self._x.desk.status_of(row.index), now) for row in self._x.listed],
+            "symbols": [
+                symbol_info(row, self._x.desk.status_of(row.index), now) for row in self._x.listed
+            ],
         }
         if self._synthetic:
             out["syntheticFlow"] = list(self._synthetic)
@@ -275,7 +281,11 @@ class MarketReplies:
         flow = self._x.flows[index]
         flow.skip_to(self._x.now_ms)
         row = self._x.listed[index]
-        return {"symbol": row.symbol, "price": price_text(row, flow.last_price), "time": self._x.now_ms}
+        return {
+            "symbol": row.symbol,
+            "price": price_text(row, flow.last_price),
+            "time": self._x.now_ms,
+        }
 
     def book_ticker(self, params: Params) -> Json:
         """GET /fapi/v1/ticker/bookTicker."""
@@ -433,7 +443,9 @@ class MarketReplies:
         times = self._period_times(params, index)
         if not times:
             return []
-        bars = self._x.klines.rows(index, params.text("period"), times[0], times[-1], self._x.now_ms).bars
+        bars = self._x.klines.rows(
+            index, params.text("period"), times[0], times[-1], self._x.now_ms
+        ).bars
         scale = 10.0 ** -self._x.listed[index].qty_digits
         out = []
         for i in range(len(bars)):
@@ -489,7 +501,11 @@ class MarketReplies:
         """GET /fapi/v1/symbolAdlRisk."""
 
         def one(index: int) -> Json:
-            return {"symbol": self._x.listed[index].symbol, "adlRisk": "low", "updateTime": self._x.now_ms}
+            return {
+                "symbol": self._x.listed[index].symbol,
+                "adlRisk": "low",
+                "updateTime": self._x.now_ms,
+            }
 
         return self._maybe_all(params, one)
 
@@ -544,7 +560,12 @@ class SpotReplies:
         """GET /api/v3/exchangeInfo."""
         s = self._x.settings
         limits = [
-            {"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": s.spot_weight_limit_1m}
+            {
+                "rateLimitType": "REQUEST_WEIGHT",
+                "interval": "MINUTE",
+                "intervalNum": 1,
+                "limit": s.spot_weight_limit_1m,
+            }
         ]
         symbols = [
             {
@@ -559,9 +580,26 @@ class SpotReplies:
                 "isSpotTradingAllowed": True,
                 "isMarginTradingAllowed": False,
                 "filters": [
-                    {"filterType": "PRICE_FILTER", "minPrice": "0.00000001", "maxPrice": "1000000.00000000", "tickSize": "0.00000001"},
-                    {"filterType": "LOT_SIZE", "minQty": "0.00001000", "maxQty": "9000000.00000000", "stepSize": "0.00001000"},
-                    {"filterType": "NOTIONAL", "minNotional": "5.00000000", "applyMinToMarket": True, "maxNotional": "9000000.00000000", "applyMaxToMarket": False, "avgPriceMins": 5},
+                    {
+                        "filterType": "PRICE_FILTER",
+                        "minPrice": "0.00000001",
+                        "maxPrice": "1000000.00000000",
+                        "tickSize": "0.00000001",
+                    },
+                    {
+                        "filterType": "LOT_SIZE",
+                        "minQty": "0.00001000",
+                        "maxQty": "9000000.00000000",
+                        "stepSize": "0.00001000",
+                    },
+                    {
+                        "filterType": "NOTIONAL",
+                        "minNotional": "5.00000000",
+                        "applyMinToMarket": True,
+                        "maxNotional": "9000000.00000000",
+                        "applyMaxToMarket": False,
+                        "avgPriceMins": 5,
+                    },
                 ],
                 "permissions": [],
                 "permissionSets": [["SPOT"]],
@@ -590,7 +628,9 @@ class SpotReplies:
         for i in range(len(bars)):
             opened = int(bars.open_ms[i])
             fair = unit / (1.0 + self._x.facts.premium(index, opened))
-            prices = [f"{float(a[i]) * fair:.8f}" for a in (bars.open, bars.high, bars.low, bars.close)]
+            prices = [
+                f"{float(a[i]) * fair:.8f}" for a in (bars.open, bars.high, bars.low, bars.close)
+            ]
             volume = float(bars.buy[i] + bars.sell[i]) * base
             out.append(
                 [

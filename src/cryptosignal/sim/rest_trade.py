@@ -11,7 +11,15 @@ from cryptosignal.ground.units import DAY_MS
 from cryptosignal.sim.account import Account
 from cryptosignal.sim.algo import callback_rate_of
 from cryptosignal.sim.desk import OrderWish
-from cryptosignal.sim.dialect_rest import algo_placed, algo_queried, placed, price_text, qty_text, queried, trade_row
+from cryptosignal.sim.dialect_rest import (
+    algo_placed,
+    algo_queried,
+    placed,
+    price_text,
+    qty_text,
+    queried,
+    trade_row,
+)
 from cryptosignal.sim.exchange import Exchange
 from cryptosignal.sim.orders import ALGO_OPEN, ALGO_TYPES, Algo, Order, Refusal
 from cryptosignal.sim.params import Params, missing
@@ -21,7 +29,17 @@ SIDES = ("BUY", "SELL")
 POSITION_SIDES = ("BOTH", "LONG", "SHORT")
 TIMES_IN_FORCE = ("GTC", "IOC", "FOK", "GTX", "GTD", "RPI", "GTE_GTC")
 STP_MODES = ("NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH")
-PRICE_MATCHES = ("NONE", "OPPONENT", "OPPONENT_5", "OPPONENT_10", "OPPONENT_20", "QUEUE", "QUEUE_5", "QUEUE_10", "QUEUE_20")
+PRICE_MATCHES = (
+    "NONE",
+    "OPPONENT",
+    "OPPONENT_5",
+    "OPPONENT_10",
+    "OPPONENT_20",
+    "QUEUE",
+    "QUEUE_5",
+    "QUEUE_10",
+    "QUEUE_20",
+)
 WORKING_TYPES = ("CONTRACT_PRICE", "MARK_PRICE")
 BATCH_MAX = 5
 CANCEL_BATCH_MAX = 10
@@ -65,7 +83,7 @@ class OrderDesk:
             raise Refusal(-1111, "Precision is over the maximum defined for this asset.")
         tick = Decimal(row.tick_units(self._x.now_ms)).scaleb(-row.price_digits)
         if value < tick:
-            raise Refusal(-4013, f"Price less than min price.")
+            raise Refusal(-4013, "Price less than min price.")
         if value > max(200, int(row.anchor_price * 1_000)):
             raise Refusal(-4002, "Price greater than max price.")
         if value % tick:
@@ -115,14 +133,22 @@ class OrderDesk:
         return OrderWish(
             index=index,
             side=side,
-            position_side=params.choice("positionSide", POSITION_SIDES, -4060, "positionSide", "BOTH"),
+            position_side=params.choice(
+                "positionSide", POSITION_SIDES, -4060, "positionSide", "BOTH"
+            ),
             kind=kind,
             time_in_force=force,
             qty=qty,
             price=price,
             reduce_only=params.flag("reduceOnly"),
             client_id=params.client_id("newClientOrderId"),
-            stp=params.choice("selfTradePreventionMode", STP_MODES, -5039, "selfTradePreventionMode", "EXPIRE_MAKER"),
+            stp=params.choice(
+                "selfTradePreventionMode",
+                STP_MODES,
+                -5039,
+                "selfTradePreventionMode",
+                "EXPIRE_MAKER",
+            ),
             good_till_ms=self._good_till(params, force),
             price_match=match,
         )
@@ -132,7 +158,10 @@ class OrderDesk:
             return 0
         until = params.number("goodTillDate") // 1_000 * 1_000
         if until <= self._x.now_ms + GOOD_TILL_AHEAD_MS:
-            raise Refusal(-5040, "The goodTillDate timestamp must be greater than current time plus 600 seconds.")
+            raise Refusal(
+                -5040,
+                "The goodTillDate timestamp must be greater than current time plus 600 seconds.",
+            )
         return until
 
     def place(self, account: Account, params: Params) -> Json:
@@ -190,7 +219,9 @@ class OrderDesk:
         self._d.check(account, wish)
         return {}
 
-    def find(self, account: Account, params: Params, code: int, text: str, *, only_open: bool) -> Order:
+    def find(
+        self, account: Account, params: Params, code: int, text: str, *, only_open: bool
+    ) -> Order:
         """An order by orderId or origClientOrderId; the newest with that client id."""
         index = self._index(params)
         if params.has("orderId"):
@@ -199,7 +230,11 @@ class OrderDesk:
             client_id = params.text("origClientOrderId")
             order = account.open_client_ids.get((index, client_id))
             if order is None and not only_open:
-                found = [o for o in account.orders.values() if o.client_id == client_id and o.index == index]
+                found = [
+                    o
+                    for o in account.orders.values()
+                    if o.client_id == client_id and o.index == index
+                ]
                 order = max(found, key=lambda o: o.sequence, default=None)
         else:
             raise Refusal(-1102, "Either orderId or origClientOrderId must be sent.")
@@ -225,11 +260,15 @@ class OrderDesk:
 
     def query(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/order."""
-        return queried(self._d, self.find(account, params, -2013, "Order does not exist.", only_open=False))
+        return queried(
+            self._d, self.find(account, params, -2013, "Order does not exist.", only_open=False)
+        )
 
     def query_open(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/openOrder."""
-        return queried(self._d, self.find(account, params, -2013, "Order does not exist.", only_open=True))
+        return queried(
+            self._d, self.find(account, params, -2013, "Order does not exist.", only_open=True)
+        )
 
     def open_orders(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/openOrders."""
@@ -291,8 +330,14 @@ class OrderDesk:
                 "clientOrderId": order.client_id,
                 "time": self._x.now_ms,
                 "amendment": {
-                    "price": {"before": price_text(row, before[0]), "after": price_text(row, order.price)},
-                    "origQty": {"before": qty_text(row, before[1]), "after": qty_text(row, order.qty)},
+                    "price": {
+                        "before": price_text(row, before[0]),
+                        "after": price_text(row, order.price),
+                    },
+                    "origQty": {
+                        "before": qty_text(row, before[1]),
+                        "after": qty_text(row, order.qty),
+                    },
                     "count": order.amendments,
                 },
                 "priceMatch": order.price_match,
@@ -317,11 +362,17 @@ class OrderDesk:
 
     def place_batch(self, account: Account, params: Params) -> Json:
         """POST /fapi/v1/batchOrders: each on its own, results in order."""
-        return [self._each(account, row, self.place) for row in self._batch(params, "batchOrders", BATCH_MAX)]
+        return [
+            self._each(account, row, self.place)
+            for row in self._batch(params, "batchOrders", BATCH_MAX)
+        ]
 
     def amend_batch(self, account: Account, params: Params) -> Json:
         """PUT /fapi/v1/batchOrders."""
-        return [self._each(account, row, self.amend) for row in self._batch(params, "batchOrders", BATCH_MAX)]
+        return [
+            self._each(account, row, self.amend)
+            for row in self._batch(params, "batchOrders", BATCH_MAX)
+        ]
 
     def cancel_batch(self, account: Account, params: Params) -> Json:
         """DELETE /fapi/v1/batchOrders."""
@@ -335,7 +386,10 @@ class OrderDesk:
     @staticmethod
     def _each(account: Account, row: Any, act: Any) -> Json:
         if not isinstance(row, dict):
-            return {"code": -1102, "msg": "Mandatory parameter was not sent, was empty/null, or malformed."}
+            return {
+                "code": -1102,
+                "msg": "Mandatory parameter was not sent, was empty/null, or malformed.",
+            }
         values = {k: str(v).lower() if isinstance(v, bool) else str(v) for k, v in row.items()}
         try:
             return act(account, Params(values))
@@ -382,7 +436,9 @@ class OrderDesk:
             found = [f for f in found if f.order_id == wanted]
         if params.has("fromId"):
             first = params.number("fromId")
-            return [trade_row(self._d, f) for f in [f for f in found if f.trade_id >= first][:limit]]
+            return [
+                trade_row(self._d, f) for f in [f for f in found if f.trade_id >= first][:limit]
+            ]
         start, end = self._span(params)
         found = [f for f in found if start <= f.time_ms <= end]
         picked = found[:limit] if params.has("startTime") else found[-limit:]
@@ -391,12 +447,16 @@ class OrderDesk:
     def forced(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/forceOrders."""
         index = self._index(params) if params.has("symbol") else -1
-        prefix = {"LIQUIDATION": "autoclose-", "ADL": "adl_autoclose"}.get(params.text("autoCloseType", ""), "")
+        prefix = {"LIQUIDATION": "autoclose-", "ADL": "adl_autoclose"}.get(
+            params.text("autoCloseType", ""), ""
+        )
         limit = min(params.number("limit", 50), 100)
         found = [
             o
             for o in self._d.forced_orders.values()
-            if o.account == account.number and index in (-1, o.index) and o.forced.startswith(prefix)
+            if o.account == account.number
+            and index in (-1, o.index)
+            and o.forced.startswith(prefix)
         ]
         return [queried(self._d, o) for o in found[-limit:]]
 
@@ -421,7 +481,9 @@ class OrderDesk:
         side = params.choice("side", SIDES, -1117, "side")
         close = params.flag("closePosition")
         if close and kind not in ("STOP_MARKET", "TAKE_PROFIT_MARKET"):
-            raise Refusal(-4136, "Target strategy invalid for orderType, closePosition is not supported.")
+            raise Refusal(
+                -4136, "Target strategy invalid for orderType, closePosition is not supported."
+            )
         if close and (params.has("quantity") or params.has("reduceOnly")):
             raise Refusal(-4137, "Quantity must be zero with closePosition equals true.")
         if params.has("reduceOnly") and account.is_hedge:
@@ -437,27 +499,41 @@ class OrderDesk:
             algo_id=algo_id,
             client_id=params.client_id("clientAlgoId") or f"algo_{algo_id}",
             side=side,
-            position_side=params.choice("positionSide", POSITION_SIDES, -4060, "positionSide", "BOTH"),
+            position_side=params.choice(
+                "positionSide", POSITION_SIDES, -4060, "positionSide", "BOTH"
+            ),
             kind=kind,
             time_in_force="GTE_GTC" if close else force,
             qty=0 if close else self.qty_units(index, params, market=not limit),
             price=price,
             trigger=0 if trailing else self.price_units(index, params, "triggerPrice"),
-            working_type=params.choice("workingType", WORKING_TYPES, -4022, "workingType", "CONTRACT_PRICE"),
+            working_type=params.choice(
+                "workingType", WORKING_TYPES, -4022, "workingType", "CONTRACT_PRICE"
+            ),
             price_match=match,
             close_position=close,
             price_protect=params.flag("priceProtect"),
             reduce_only=params.flag("reduceOnly"),
-            activate=self.price_units(index, params, "activatePrice") if params.has("activatePrice") else 0,
+            activate=self.price_units(index, params, "activatePrice")
+            if params.has("activatePrice")
+            else 0,
             callback_rate=callback_rate_of(params.text("callbackRate")) if trailing else Decimal(0),
-            stp=params.choice("selfTradePreventionMode", STP_MODES, -5039, "selfTradePreventionMode", "EXPIRE_MAKER"),
+            stp=params.choice(
+                "selfTradePreventionMode",
+                STP_MODES,
+                -5039,
+                "selfTradePreventionMode",
+                "EXPIRE_MAKER",
+            ),
             good_till_ms=self._good_till(params, force),
             created_ms=now,
             update_ms=now,
             visible_ms=now + self._x.settings.algo_ack_lag_ms,
         )
 
-    def _find_algo(self, account: Account, params: Params, code: int, text: str, *, only_open: bool) -> Algo:
+    def _find_algo(
+        self, account: Account, params: Params, code: int, text: str, *, only_open: bool
+    ) -> Algo:
         algo: Algo | None = None
         if params.has("algoId"):
             algo = account.algos.get(params.number("algoId"))
@@ -477,7 +553,12 @@ class OrderDesk:
         algo = self._find_algo(account, params, -2011, "Unknown order sent.", only_open=True)
         self._x.algos.cancel(algo)
         self._x.arm(algo.index)
-        return {"algoId": algo.algo_id, "clientAlgoId": algo.client_id, "code": "200", "msg": "success"}
+        return {
+            "algoId": algo.algo_id,
+            "clientAlgoId": algo.client_id,
+            "code": "200",
+            "msg": "success",
+        }
 
     def cancel_algo_ws(self, account: Account, params: Params) -> Json:
         """algoOrder.cancel of the WebSocket API answers with the whole order."""

@@ -138,7 +138,9 @@ class Hub:
             channel = self.channels.get(name)
             if channel is None:
                 continue
-            old, new = (channel.raw, channel.wrapped) if combined else (channel.wrapped, channel.raw)
+            old, new = (
+                (channel.raw, channel.wrapped) if combined else (channel.wrapped, channel.raw)
+            )
             if link in old:
                 old.remove(link)
                 new.append(link)
@@ -351,7 +353,10 @@ class Hub:
         channel.last_text = bids + asks
         before, uid = channel.last_uid, book.update_id(now)
         channel.last_uid = uid
-        self.send(channel, frames.depth((before + 1 if before else uid, uid, before or uid - 1), bids, asks, now))
+        self.send(
+            channel,
+            frames.depth((before + 1 if before else uid, uid, before or uid - 1), bids, asks, now),
+        )
 
     def _full(self, book: Book, now: int) -> tuple[Side, Side]:
         n = self._settings.book_levels
@@ -412,7 +417,8 @@ class Hub:
             for index in open_:
                 book = self._books[index]
                 self.send(
-                    channel, self.frames[index].book_ticker(book.update_id(now), book.best(now), now)
+                    channel,
+                    self.frames[index].book_ticker(book.update_id(now), book.best(now), now),
                 )
 
     def _mark_arrays(self, channel: Channel, open_: list[int], now: int) -> None:

@@ -17,7 +17,15 @@ from cryptosignal.ground.seeds import Seeds
 from cryptosignal.sim.account import Account, Fill, Position
 from cryptosignal.sim.candles import CandlePath, CandleSource, candle_listing
 from cryptosignal.sim.exchange import Exchange
-from cryptosignal.sim.links import API, LEGACY, PRIVATE, Link, check_control, control_error, parse_target
+from cryptosignal.sim.links import (
+    API,
+    LEGACY,
+    PRIVATE,
+    Link,
+    check_control,
+    control_error,
+    parse_target,
+)
 from cryptosignal.sim.listing import generated_listing
 from cryptosignal.sim.mischief import Mischief
 from cryptosignal.sim.orders import Algo, Order
@@ -184,6 +192,11 @@ class Venue:
         found = self._links.get(link)
         if found is not None:
             self._is_flooding(found)
+
+    def answers_pings(self, link: int) -> bool:
+        """Whether a ping gets its pong: false on a half-open connection."""
+        found = self._links.get(link)
+        return found is not None and not found.drops_new
 
     def ws_message(self, now_ms: int, link: int, payload: bytes) -> None:
         """One text message from a client. Acknowledgements come with the next `advance`."""

@@ -71,8 +71,19 @@ class WsApi:
         except Refusal as refusal:
             return self._failed(request_id, refusal, link, orders=has_orders)
         body = result if isinstance(result, bytes) else msgspec.json.encode(result)
-        rates = b',"rateLimits":' + self._rates(link, orders=has_orders) if link.has_rate_limits else b""
-        return b'{"id":' + msgspec.json.encode(request_id) + b',"status":200,"result":' + body + rates + b"}"
+        rates = (
+            b',"rateLimits":' + self._rates(link, orders=has_orders)
+            if link.has_rate_limits
+            else b""
+        )
+        return (
+            b'{"id":'
+            + msgspec.json.encode(request_id)
+            + b',"status":200,"result":'
+            + body
+            + rates
+            + b"}"
+        )
 
     def _result(self, link: Link, method: str, params: Params) -> Any:
         now = self._x.now_ms
@@ -130,7 +141,9 @@ class WsApi:
             raise missing("signature")
         items = sorted((k, v) for k, v in params.values.items() if k != "signature")
         payload = "&".join(f"{k}={v}" for k, v in items).encode()
-        if not is_signed(account, payload, signature) and not is_signed(account, payload, _rebased(signature)):
+        if not is_signed(account, payload, signature) and not is_signed(
+            account, payload, _rebased(signature)
+        ):
             raise Refusal(-1022, "Signature for this request is not valid.")
         return account
 
