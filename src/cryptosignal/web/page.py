@@ -89,6 +89,9 @@ class _Html:
     def __init__(self, classes: str = "") -> None:
         self._element = ui.html("").classes(classes)
 
+    def set_visible(self, value: bool) -> None:
+        self._element.set_visibility(value)
+
     def show(self, content: str) -> None:
         if content != self._element.content:
             self._element.set_content(content)
@@ -131,15 +134,17 @@ class Tab:
             self._build_table()
             self._build_panel()
             self._build_health()
+        ui.on("cs-select", self._select)
         ui.on("cs-open", self._open)
         ui.timer(house.mirror.settings.refresh_s, self._refresh)
+        ui.timer(house.mirror.settings.refresh_s, self._refresh_symbol)  # may wait for an answer
 
     # -- what is where ------------------------------------------------------------------------
 
     def _build_head(self) -> None:
         with ui.element("header").classes("cs-head cs-card"):
             ui.html("Crypto<b>Signal</b>").classes("cs-brand")
-            self._run = _Html("cs-run")
+            self._run = _Html("cs-run cs-data")
             self._state = ui.label("").classes("cs-state")
             self._clock = ui.label("").classes("cs-clock").props("id=cs-clock")
         with ui.element("div").classes("cs-banners"):
@@ -161,7 +166,6 @@ class Tab:
             self._grid = ui.aggrid(options, theme="balham", auto_size_columns=False)
             self._grid.classes("cs-grid")
             self._grid.on("gridReady", self._start_grid, args=[])
-            self._grid.on("rowSelected", self._select, args=["rowId", "selected"])
 
     def _build_panel(self) -> None:
         with ui.element("section").classes("cs-card cs-panel cs-data"):
@@ -181,7 +185,7 @@ class Tab:
                         self._buttons("side_tab", ("gates", "in words"), self._choose_side_tab)
                     self._gates = _Html("cs-pane")
                     self._explain = _Html("cs-pane")
-                    self._explain._element.set_visibility(False)
+                    self._explain.set_visible(value=False)
 
     def _build_health(self) -> None:
         with ui.element("section").classes("cs-card cs-health cs-data"):
@@ -190,12 +194,12 @@ class Tab:
                     self._buttons("health_tab", ("health", "signals"), self._choose_health_tab)
                 self._links = _Html("cs-pane")
                 self._signals = _Html("cs-pane")
-                self._signals._element.set_visibility(False)
+                self._signals.set_visible(value=False)
             with ui.element("div").classes("cs-gauges"):
                 self._weight = _Html()
                 self._quality = _Html()
 
-    def _buttons(self, name: str, labels: tuple[str, ...], choose: Callable[[str], None]) -> None:
+    def _buttons(self, name: str, labels: tuple[str, ...], choose: Callable[[str], Any]) -> None:
         """A row of buttons of which one is on."""
         made: list[tuple[str, ui.element]] = []
         with ui.element("div").classes("cs-choice").props(f"role=group aria-label={name}"):
@@ -224,59 +228,65 @@ class Tab:
         self._grid.run_grid_method("setFilterModel", table.tier_filter(label))
 
     async def _select(self, event: events.GenericEventArguments) -> None:
-        if event.args.get("selected") and event.args.get("rowId"):
-            await self._go(str(event.args["rowId"]), self._choice.interval)
+        symbol = str(event.args)
+        if symbol in self._house.mirror.rows and symbol != self._choice.symbol:
+            self._choice.symbol = symbol
+            await self._refresh_symbol()
 
     async def _open(self, event: events.GenericEventArguments) -> None:
-        symbol = str(event.args)
-        if symbol in self._house.mirror.rows:
-            self._grid.run_row_method(symbol, "setSelected", True, True)
-            await self._go(symbol, self._choice.interval)
+        if str(event.args) in self._house.mirror.rows:
+            self._mark_row(str(event.args))
+        await self._select(event)
 
-    def _choose_interval(self, label: str) -> None:
+    def _mark_row(self, symbol: str) -> None:
+        is_selected = clears_others = True
+        self._grid.run_row_method(symbol, "setSelected", is_selected, clears_others)
+
+    async def _choose_interval(self, label: str) -> None:
         self._choice.interval = label
         self._light("interval")
+        await self._refresh_symbol()
 
     def _choose_side_tab(self, label: str) -> None:
         self._choice.side_tab = label
         self._light("side_tab")
-        self._gates._element.set_visibility(label == "gates")
-        self._explain._element.set_visibility(label != "gates")
+        self._gates.set_visible(label == "gates")
+        self._explain.set_visible(label != "gates")
 
     def _choose_health_tab(self, label: str) -> None:
         self._choice.health_tab = label
         self._light("health_tab")
-        self._links._element.set_visibility(label == "health")
-        self._signals._element.set_visibility(label != "health")
-
-    async def _go(self, symbol: str, interval: str) -> None:
-        if symbol != self._choice.symbol:
-            self._choice.symbol, self._choice.interval = symbol, interval
-            await self._refresh_symbol()
+        self._links.set_visible(label == "health")
+        self._signals.set_visible(label != "health")
 
     # -- what the engine said -----------------------------------------------------------------
 
-    async def _refresh(self) -> None:
+    def _refresh(self) -> None:
         self._refresh_state()
+        self._choice.symbol = self._choice.symbol or self._house.mirror.strongest()
         self._refresh_rows()
         self._refresh_health()
-        await self._refresh_symbol()
 
     def _refresh_state(self) -> None:
         mirror = self._house.mirror
         state, line = mirror.judge(self._house.client)
         self._clock.set_text(utc_text(host_epoch_ms()) + " UTC")
         self._state.set_text(STATE_WORDS[state])
-        self._state.classes(replace=f"cs-state cs-state-{state}")
         self._banner.set_text(line)
-        self._banner.classes(replace=f"cs-banner cs-banner-{state}")
         self._banner.set_visibility(bool(line))
-        is_old = state in (Freshness.SILENT, Freshness.WAITING)
-        look = "cs-old" if is_old else "cs-dated" if state is Freshness.LATE else ""
-        self._root.classes(replace=f"cs-root {look}")
+        for name in Freshness:
+            is_it = name is state
+            for element, prefix in (
+                (self._state, "cs-state"),
+                (self._banner, "cs-banner"),
+                (self._root, "cs-is"),
+            ):
+                look = f"{prefix}-{name}"
+                element.classes(add=look if is_it else "", remove="" if is_it else look)
 
     def _start_grid(self) -> None:
         self._shown.is_grid_ready, self._shown.version = True, 0
+        self._choice.symbol = self._choice.symbol or self._house.mirror.strongest()
         self._refresh_rows()
         self._choose_tier(self._choice.tier)
 
@@ -288,6 +298,8 @@ class Tab:
         if changes:
             transaction = {"add": changes.add, "update": changes.update, "remove": changes.remove}
             self._grid.run_grid_method("applyTransaction", transaction)
+            if self._choice.symbol in {row["symbol"] for row in changes.add}:
+                self._mark_row(self._choice.symbol)
 
     def _refresh_health(self) -> None:
         mirror = self._house.mirror
@@ -301,9 +313,7 @@ class Tab:
 
     async def _refresh_symbol(self) -> None:
         choice = self._choice
-        choice.symbol = choice.symbol or self._house.mirror.strongest()
         if not choice.symbol:
-            self._headline.show("")
             return
         asked = (choice.symbol, choice.interval)
         view = await self._house.views.get(*asked)

@@ -40,24 +40,24 @@ def _word(field: str, title: str, hint: str, width: int, **more: Any) -> dict[st
 def columns() -> list[dict[str, Any]]:
     """Every column, in reading order."""
     return [
-        _word("symbol", "Symbol", "contract", 118, pinned="left", cellClass="cs-cell-symbol"),
-        _figure("price", "Price", "last price, USDT", 86, "price"),
-        _figure("change_24h_frac", "24h", "change over 24 hours", 66, "percent",
+        _word("symbol", "Symbol", "contract", 106, pinned="left", cellClass="cs-cell-symbol"),
+        _figure("price", "Price", "last price, USDT", 80, "price"),
+        _figure("change_24h_frac", "24h", "change over 24 hours", 60, "percent",
                 **{":cellClass": "cs.signClass"}),
-        _figure("quote_volume_24h", "Volume", "24-hour volume, USDT", 70, "volume"),
-        _figure("score", "Score", "weighted score, −100 to +100", 76, "score",
+        _figure("quote_volume_24h", "Volume", "24-hour volume, USDT", 62, "volume"),
+        _figure("score", "Score", "weighted score, −100 to +100", 68, "score",
                 **{":cellStyle": "cs.scoreStyle"}),
-        _word("side", "Side", "the side the score looks at", 58, **{":cellClass": "cs.wordClass"}),
-        _word("tier", "Tier", "prime, watch or reject", 66, **{":cellClass": "cs.wordClass"}),
-        _figure("prime_strength", "Prime", "Prime strength, 0–100", 62, "figure"),
-        _figure("p", "p", "probability of the chosen side, uncalibrated", 54, "share"),
-        _figure("ev", "EV bps", "expected value after costs, basis points", 66, "bps",
+        _word("side", "Side", "the side the score looks at", 50, **{":cellClass": "cs.wordClass"}),
+        _word("tier", "Tier", "prime, watch or reject", 56, **{":cellClass": "cs.wordClass"}),
+        _figure("prime_strength", "Prime", "Prime strength, 0–100", 66, "figure", sort="desc"),
+        _figure("p", "p", "probability of the chosen side, uncalibrated", 44, "share"),
+        _figure("ev", "EV bps", "expected value after costs, basis points", 58, "bps",
                 **{":cellClass": "cs.signClass"}),
-        _figure("quality", "Quality", "DataQual, 0–1", 66, "share",
+        _figure("quality", "Quality", "DataQual, 0–1", 58, "share",
                 **{":cellClass": "cs.qualityClass"}),
-        _figure("age_s", "Age", "seconds since the newest data of this symbol", 54, "age"),
-        _word("reason", "Why not Prime", "the first gate that stopped it", 260, flex=1,
-              minWidth=180, tooltipField="reason"),
+        _figure("age_s", "Age", "seconds since the newest data of this symbol", 46, "age"),
+        _word("reason", "Why not Prime", "the first gate that stopped it", 200, flex=1,
+              minWidth=120, tooltipField="reason"),
     ]  # fmt: skip
 
 
@@ -83,6 +83,7 @@ def grid_options(row_late_s: float) -> dict[str, Any]:
         "overlayNoRowsTemplate": "No symbol to show",
         ":getRowId": "cs.rowId",
         ":onCellFocused": "cs.selectFocused",
+        ":onRowSelected": "cs.tellSelected",
         ":onModelUpdated": "cs.countShown",
         ":rowClassRules": "cs.rowRules",
     }

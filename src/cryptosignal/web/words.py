@@ -30,7 +30,7 @@ def number(value: Any, digits: int = 4) -> str:
     """A figure for reading: significant digits, no exponent in the common range, "–" for none."""
     if not isinstance(value, int | float) or value != value:
         return "–"
-    if value == 0 or 1e-4 <= abs(value) < 1e7:
+    if value == 0 or 1e-9 <= abs(value) < 1e9:
         text = f"{value:.{_decimals(value, digits)}f}"
         return text.rstrip("0").rstrip(".") if "." in text else text
     return f"{value:.{digits}g}"
@@ -107,7 +107,7 @@ def plan_line(decision: Dict | None) -> str:
         ("TP1", price(plan["take_profit_1"]), "take"),
         ("TP2", price(plan["take_profit_2"]), "take"),
         ("risk", f"{100 * plan['risk_frac']:.2f} %", "risk"),
-        ("ATR", price(plan["atr"]), "risk"),
+        ("ATR", number(plan["atr"], 3), "risk"),
     ]
     return "".join(
         f'<span class="cs-fact cs-plan-{kind}"><i>{name}</i>{escape(text)}</span>'
@@ -140,7 +140,7 @@ def _factor(key: str, name: str, value: Any, given: Any, weight: Any) -> str:
     label = f"<td><b>{escape(key)}</b> {escape(name)}</td>"
     if not isinstance(value, int | float):
         empty = '<td><div class="cs-bar"></div></td><td class="cs-r cs-muted">no data</td>'
-        return f'<tr class="cs-none">{label}{empty}<td class="cs-r">0</td><td></td></tr>'
+        return f'<tr class="cs-none">{label}{empty}<td class="cs-r cs-muted">0</td><td></td></tr>'
     width = min(abs(value), _FACTOR_FULL) / _FACTOR_FULL * 50
     side, left = ("up", 50.0) if value >= 0 else ("down", 50 - width)
     bar = (
@@ -223,7 +223,7 @@ def weight(health: Dict) -> str:
     )
     level = "fail" if share > 96 else "marginal" if share > 80 else "pass"
     return (
-        f'<div class="cs-line"><i>request weight this minute</i><b>{used:,} of {limit:,}</b></div>'
+        f'<div class="cs-line"><i>weight this minute</i><b>{used:,} of {limit:,}</b></div>'
         f'<div class="cs-gauge"><div class="cs-{level}" style="width:{share:.1f}%"></div></div>'
         f'<div class="cs-lanes">{lanes}</div>'
     )

@@ -3,6 +3,7 @@
 
 window.cs = (() => {
   const DASH = "–";
+  const RIGHT = "ag-right-aligned-cell "; // a cellClass of one's own replaces the one of the column's type
   const isNumber = (value) => typeof value === "number" && Number.isFinite(value);
   const shown = (format) => ({ value }) => (isNumber(value) ? format(value) : DASH);
 
@@ -45,6 +46,10 @@ window.cs = (() => {
   const selectFocused = ({ api, rowIndex }) => {
     if (rowIndex === null || rowIndex === undefined) return;
     api.getDisplayedRowAtIndex(rowIndex)?.setSelected(true, true);
+  };
+
+  const tellSelected = ({ node }) => {
+    if (node.isSelected()) emitEvent("cs-select", node.id);
   };
 
   const countShown = ({ api }) => {
@@ -120,10 +125,10 @@ window.cs = (() => {
     share: shown((value) => value.toFixed(2)),
     bps: shown((value) => sign(1e4 * value, 1)),
     age: shown(ageText),
-    signClass: ({ value }) => (!isNumber(value) || value === 0 ? "" : value > 0 ? "cs-plus" : "cs-minus"),
+    signClass: ({ value }) => RIGHT + (!isNumber(value) || value === 0 ? "" : value > 0 ? "cs-plus" : "cs-minus"),
     wordClass: ({ value }) => "cs-word-" + lower(value).replace(/[^a-z_]/g, ""),
     qualityClass: ({ value }) =>
-      !isNumber(value) ? "cs-ink-no_data" : value >= 0.9 ? "" : value >= 0.88 ? "cs-ink-marginal" : "cs-ink-fail",
+      RIGHT + (!isNumber(value) ? "cs-ink-no_data" : value >= 0.9 ? "" : value >= 0.88 ? "cs-ink-marginal" : "cs-ink-fail"),
     rowId: ({ data }) => data.symbol,
     rowRules: {
       "cs-row-prime": ({ data }) => lower(data?.tier) === "prime",
@@ -131,6 +136,6 @@ window.cs = (() => {
       "cs-row-late": ({ data, context }) => isNumber(data?.age_s) && data.age_s > context.rowLateS,
     },
     noQuickFilter: () => "",
-    compare, scoreStyle, selectFocused, countShown, focusTable,
+    compare, scoreStyle, selectFocused, tellSelected, countShown, focusTable,
   };
 })();
