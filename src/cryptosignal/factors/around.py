@@ -99,8 +99,12 @@ def _coverage(
             out[name] = np.zeros((len(view.symbols), len(times)))
             continue
         ends = ends_of(bars, times)
-        known = np.cumsum(~np.isnan(bars.close), axis=1).astype(float)
-        out[name] = np.where(ends > 0, known[:, np.maximum(ends - 1, 0)], 0.0)
+        known = ~np.isnan(bars.close[:, : int(ends[-1])])
+        if len(times) == 1:
+            out[name] = known.sum(axis=1, dtype=float)[:, None]
+            continue
+        total = np.cumsum(known, axis=1, dtype=float)
+        out[name] = np.where(ends > 0, total[:, np.maximum(ends - 1, 0)], 0.0)
     if "bars_1h" in facts:
         out["ctx.bars_1h"] = np.array(facts["bars_1h"])
     ends = ends_of(hours, times)

@@ -332,7 +332,7 @@ def _interval(frame: pl.DataFrame, file: Path) -> str:
         if step == length:
             return name
     raise UserFault(
-        f"--data: {file.name} has bars {step} ms apart, allowed: {', '.join(INTERVAL_MS)}"
+        f"--data: {file.name} has bars {step!r} ms apart, allowed: {', '.join(INTERVAL_MS)}"
     )
 
 

@@ -58,9 +58,9 @@ def prime_strength(scores: Scores, chances: Odds) -> Floats:
 def tier_codes(
     table: GateTable, p: Floats, params: ParamSet, is_missing_fine: bool = False
 ) -> Codes:
-    """Prime: every gate passes. Watch: EV > 0, p and strength at least the Watch limits, data not below
-    the Watch level and at most `watch_fails_max` of the gates that say "may be traded at all" failed; a gate without
-    data closes Prime, not Watch. Else reject.
+    """Prime: every gate passes. Watch: EV > 0, p and strength at least the Watch limits, data not
+    below the Watch level, and at most `watch_fails_max` of the gates that say "may be traded at
+    all" failed; a gate without data closes Prime, not Watch. Else reject.
 
     `is_missing_fine` takes gates without data for passed: what a history of candles alone would
     have said, had the book been good. Never used to publish.
