@@ -89,6 +89,7 @@ class Board:
         self.reads = 0
         self.read_hits = 0
         self._grace_done: dict[str, int] = {}
+        self._ticker_ms = 0
         self.synthetic_flow = False
 
     # ---- symbols ------------------------------------------------------------------------------
@@ -418,6 +419,7 @@ class Board:
                 except msgspec.DecodeError:
                     self.malformed += 1
                     continue
+                self._ticker_ms = max(self._ticker_ms, tickers[0].E if tickers else 0)
                 for data in tickers:
                     slot = self._slots.get(data.s, -1)
                     if slot >= 0 and data.st == 1:
@@ -469,12 +471,35 @@ class Board:
             judged.add(stream.interval)
             self.turns.close_by_clock(stream, due, now_ms)
             due_counts[stream.slot] += 1
-            if bars.next_ms[stream.slot] <= due:
+            if bars.next_ms[stream.slot] > due:
+                continue
+            if self._is_quiet(stream, due + bars.step_ms):
+                self.turns.fill_flat(stream, bars, due + bars.step_ms, now_ms, is_proven=False)
+            elif self._had_trades(stream, due):
                 missed[stream.slot] += 1
         for interval in judged:
             self._grace_done[interval] = self.klines[interval].due_open_ms(moment)
         if judged:
             self._give_out()
+
+    def _is_quiet(self, stream: Stream, close_ms: int) -> bool:
+        """The market's ticker, heard after the close, knows no trade beyond the last closed bar."""
+        return (
+            stream.is_closed
+            and not stream.is_broken
+            and self._ticker_ms >= close_ms
+            and 0 <= stream.last_trade_id == self.marks.last_trade_id[stream.slot]
+        )
+
+    def _had_trades(self, stream: Stream, open_ms: int) -> bool:
+        """Whether a bar that is not there should be: it was begun, its line was broken, a gap lies
+        before it, or the ticker saw trades since. A coin that does not trade misses nothing."""
+        slot = stream.slot
+        if stream.is_broken or slot in self.klines[stream.interval].gaps:
+            return True
+        if stream.open and int(stream.open) >= open_ms:
+            return True
+        return bool(self.marks.traded_ms[slot] > open_ms)
 
     def next_close_ms(self, now_ms: int) -> int:
         """When `close_due` next has something to judge."""

@@ -133,7 +133,7 @@ class KlineTurns:
         expected = bars.next_ms[stream.slot]
         if expected and expected < opened:
             if 0 <= stream.last_trade_id == following.k.f - 1 and bars.column(expected) >= 0:
-                self._fill_flat(stream, bars, opened, now_ms)
+                self.fill_flat(stream, bars, opened, now_ms, is_proven=True)
             else:
                 bars.open_gap(stream.slot)
         stream.is_closed = False
@@ -162,16 +162,21 @@ class KlineTurns:
             stream.last_trade_id = -1
             self.suspects.add((stream.slot, stream.interval, opened))
 
-    def _fill_flat(self, stream: Stream, bars: Klines, until_ms: int, now_ms: int) -> None:
-        """Bars that provably had no trade, as REST prints them: flat at the last close."""
+    def fill_flat(
+        self, stream: Stream, bars: Klines, until_ms: int, now_ms: int, *, is_proven: bool
+    ) -> None:
+        """Bars without a trade up to `until_ms`, as REST prints them: flat at the last close."""
         slot = stream.slot
+        finality, source = (
+            (CONFIRMED, klines.NEXT_BAR) if is_proven else (CLOSED_BY_TIME, klines.CLOCK)
+        )
         while 0 < bars.next_ms[slot] < until_ms:
             before = bars.column(bars.next_ms[slot] - bars.step_ms)
             if before < 0:
                 return
             price = bars.row(slot, before)[3]
             flat: Row = (price, price, price, price, 0.0, 0.0, 0.0, 0.0, 0.0)
-            if not bars.close(slot, bars.next_ms[slot], flat, CONFIRMED, klines.NEXT_BAR, now_ms):
+            if not bars.close(slot, bars.next_ms[slot], flat, finality, source, now_ms):
                 return
 
     def close_by_clock(self, stream: Stream, due_ms: int, now_ms: int) -> None:
