@@ -122,4 +122,9 @@ def run(main) -> None:
     try:
         loop.run_until_complete(main(loop))
     finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks))
         loop.close()

@@ -474,6 +474,7 @@ class Board:
             if bars.next_ms[stream.slot] > due:
                 continue
             if self._is_quiet(stream, due + bars.step_ms):
+                self.turns.close_complete(stream, bars, now_ms)
                 self.turns.fill_flat(stream, bars, due + bars.step_ms, now_ms, is_proven=False)
             elif self._had_trades(stream, due):
                 missed[stream.slot] += 1
@@ -483,13 +484,12 @@ class Board:
             self._give_out()
 
     def _is_quiet(self, stream: Stream, close_ms: int) -> bool:
-        """The market's ticker, heard after the close, knows no trade beyond the last closed bar."""
-        return (
-            stream.is_closed
-            and not stream.is_broken
-            and self._ticker_ms >= close_ms
-            and 0 <= stream.last_trade_id == self.marks.last_trade_id[stream.slot]
-        )
+        """The market's ticker, heard after the close, knows no trade beyond the last one we saw:
+        proof of a complete bar even where the stream's line was broken."""
+        if self._ticker_ms < close_ms:
+            return False
+        last = self.turns.last_trade_id(stream)
+        return 0 <= last == self.marks.last_trade_id[stream.slot]
 
     def _had_trades(self, stream: Stream, open_ms: int) -> bool:
         """Whether a bar that is not there should be: it was begun, its line was broken, a gap lies

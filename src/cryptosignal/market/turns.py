@@ -190,6 +190,23 @@ class KlineTurns:
         if data is not None and data.k.t <= due_ms:
             bars.close(stream.slot, data.k.t, row_of(data.k), CLOSED_BY_TIME, klines.CLOCK, now_ms)
 
+    def last_trade_id(self, stream: Stream) -> int:
+        """The newest trade id that the stream told of, -1 if it never told one."""
+        if stream.is_closed:
+            return stream.last_trade_id
+        data = self.newest(stream)
+        return stream.last_trade_id if data is None else _last_id(data, stream.last_trade_id)
+
+    def close_complete(self, stream: Stream, bars: Klines, now_ms: int) -> None:
+        """Other evidence says that no trade followed the newest frame: its bar is complete."""
+        data = None if stream.is_closed else self.newest(stream)
+        if data is None or data.k.t != bars.next_ms[stream.slot]:
+            return
+        if bars.close(
+            stream.slot, data.k.t, row_of(data.k), CLOSED_BY_TIME, klines.CLOCK, now_ms
+        ):
+            stream.last_trade_id = _last_id(data, stream.last_trade_id)
+
     def mark_lost(self, stream: Stream) -> None:
         """The connection broke: the forming bar is stale until the stream speaks of it again."""
         if not stream.is_broken:

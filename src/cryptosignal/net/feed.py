@@ -40,6 +40,7 @@ OnNote = Callable[[str, dict[str, str | int | float]], None]
 FRAMES_WAITING_MAX: Final = 100_000
 """Frames that may wait for one flush; past that the flush comes at once."""
 _CLOCK_STEP_MS: Final = 1_000
+_HEAD_BYTES: Final = 80
 _READY_SHARE: Final = 1.0
 
 
@@ -362,15 +363,19 @@ class MarketFeed:
             self._flush_timer = None
         now_ms, now_ns = self.clock.now_ms(), self.clock.mono_ns()
         lines = [*self.lines.values(), *self._renewing.values()]
-        counts = [(line, self._absorb(line, now_ms)) for line in lines if line.frames]
+        counts = [
+            (line, heard_of(line.session.awaiting, line.frames), self._absorb(line, now_ms))
+            for line in lines
+            if line.frames
+        ]
         if not counts:
             return
         self._check_clock(now_ms, now_ns)
         self.flushes += 1
         self.board.flush(now_ms)
         firsts, self.board.firsts = self.board.firsts, []
-        for line, count in counts:
-            mine = tuple(name for name in firsts if name in line.session.wanted)
+        for line, heard, count in counts:
+            mine = (*heard, *(name for name in firsts if name in line.session.wanted))
             if count or mine:
                 line.step(session.Received(count, now_ns, mine))
         self._tell_marks()
@@ -601,3 +606,14 @@ class MarketFeed:
             for stream in self.board.inbox.streams.values()
             if stream.is_wanted and not stream.has_spoken
         ]
+
+
+def heard_of(awaited: tuple[str, ...], batch: list[bytes]) -> tuple[str, ...]:
+    """Which of the awaited streams speak in this batch: a proof per connection, also while two
+    connections carry the same streams."""
+    if not awaited:
+        return ()
+    heads = {frame[:_HEAD_BYTES] for frame in batch}
+    return tuple(
+        name for name in awaited if any(f'"{name}"'.encode() in head for head in heads)
+    )
