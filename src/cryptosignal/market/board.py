@@ -237,7 +237,6 @@ class Board:
         """Heartbeat, order and lag of every stream that has frames (D1: a batch at a time)."""
         total = 0
         events = self.counters.counts["events"]
-        disordered = self.counters.counts["disordered"]
         late = self.counters.counts["late"]
         late_from = self.baseline.value_ms + self.settings.late_ms
         best = 1 << 60
@@ -247,24 +246,20 @@ class Board:
             total += count
             stream.count += count
             stream.last_ms = now_ms
-            stream.misses = 0
             if not stream.has_spoken:
                 stream.has_spoken = True
                 self.firsts.append(stream.name)
             frame = queue[-1]
-            at = stream.event_at
-            if (not at or not stream.fits(frame)) and not stream.measure(frame):
+            if not stream.fits(frame) and not stream.measure(frame):
                 continue
-            at = stream.event_at
-            event = frame[at : at + 13]
+            event = stream.event_of(frame)
             slot = stream.slot
             if count > 1 or event < stream.event:
-                behind, event = self._order(stream, at)
-                if behind and slot >= 0:
-                    disordered[slot] += behind
+                event = self._order(stream, queue)
             stream.event = event
             stream.lag_ms = lag_ms = now_ms - int(event)
-            best = min(best, lag_ms)
+            if lag_ms < best:
+                best = lag_ms
             if slot >= 0:
                 events[slot] += count
                 if lag_ms > late_from:
@@ -273,22 +268,25 @@ class Board:
             lows.append(best)
         return total
 
-    def _order(self, stream: Stream, at: int) -> tuple[int, bytes]:
-        """(frames older than one before by more than the window, newest event time)."""
-        events = [frame[at : at + 13] for frame in stream.queue]
-        newest = max(events)
-        if events[0] >= stream.event and events == sorted(events):
-            return 0, newest
+    def _order(self, stream: Stream, queue: list[bytes]) -> bytes:
+        """The newest event time; notes frames that came behind a newer one."""
+        events = list(map(stream.event_of, queue))
+        newest = events[-1]
+        stream.is_ordered = events[0] >= stream.event and events == sorted(events)
+        if stream.is_ordered:
+            return newest
         window = self.settings.reorder_window_ms
         behind = 0
         high = stream.event
-        for event in events:
-            if event < high and event.isdigit():
+        for event in filter(bytes.isdigit, events):
+            if event < high:
                 stream.inversions += 1
                 behind += int(high) - int(event) > window
-            elif event > high:
+            else:
                 high = event
-        return behind, max(high, newest) if high.isdigit() else newest
+        if stream.slot >= 0:
+            self.counters.counts["disordered"][stream.slot] += behind
+        return high
 
     # ---- kinds --------------------------------------------------------------------------------
     def _flush_klines(self, waiting: list[Stream], now_ms: int) -> None:

@@ -36,32 +36,31 @@ class KlineTurns:
         for stream in waiting:
             queue = stream.queue
             frame = queue[-1]
-            at = stream.open_at
-            if (
-                len(queue) == 1
-                and frame[at : at + 13] == stream.open
-                and stream.final_mark not in frame
-                and stream.inversions == 0
-            ):
-                stream.newest = frame
+            if not stream.is_ordered or not stream.fits(frame):
+                self._disordered(stream, queue, now_ms)
+            elif stream.open_of(frame) != stream.open:
+                self._ordered(stream, queue, now_ms)
+            elif stream.final_mark in frame:
+                self._turn(stream, frame, now_ms)
             else:
-                self._many(stream, queue, now_ms)
+                stream.newest = frame
         return self._malformed
 
-    def _many(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
-        at = stream.open_at
-        if not all(stream.fits(frame) for frame in (queue[0], queue[-1])):
-            queue = [frame for frame in queue if self._fit(stream, frame)]
-            at = stream.open_at
-            if not queue:
-                return
-        opens = {frame[at : at + 13] for frame in queue}
-        if opens == {stream.open} and not any(stream.final_mark in frame for frame in queue):
-            self._keep_newest(stream, queue)
-            return
-        event_at = stream.event_at
-        for frame in sorted(queue, key=lambda one: one[event_at : event_at + 13]):
+    def _ordered(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
+        """Frames in event order: of each bar only the last one matters, a final frame is the last."""
+        last = dict(zip(map(stream.open_of, queue), queue, strict=True))
+        for frame in last.values():
             self._turn(stream, frame, now_ms)
+
+    def _disordered(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
+        """Frames that overtook each other, or of another shape: one by one in event order."""
+        stream.is_ordered = True
+        sound = [frame for frame in queue if self._fit(stream, frame)]
+        newest = b"" if stream.newest is None else stream.event_of(stream.newest)
+        for frame in sorted(sound, key=stream.event_of):
+            is_old = stream.open_of(frame) == stream.open and stream.event_of(frame) < newest
+            if not is_old or stream.final_mark in frame:
+                self._turn(stream, frame, now_ms)
 
     def _fit(self, stream: Stream, frame: bytes) -> bool:
         if stream.fits(frame) or stream.measure(frame):

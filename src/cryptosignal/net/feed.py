@@ -229,6 +229,7 @@ class MarketFeed:
         self.loop: asyncio.AbstractEventLoop
         self.tasks: set[asyncio.Task[None]] = set()
         self._renewing: dict[int, _Line] = {}
+        self._attached: set[int] = set()
         self._seeds = seeds
         self._monitor = HeartbeatMonitor(settings)
         self._since_ms: dict[str, int] = {}
@@ -287,6 +288,15 @@ class MarketFeed:
             self._apply_plan()
         return change.note
 
+    def attach(self, url: str) -> None:
+        """Listen to a connection of a fixed URL, whatever streams it sends (a remote feed)."""
+        conn_id = -1 - len(self.lines)
+        line = self._make_line(conn_id, "attached", (), lambda _: url)
+        self.lines[conn_id] = line
+        self._attached.add(conn_id)
+        if self._is_running:
+            self._start(line)
+
     def watch(self, symbols: Iterable[str]) -> None:
         """Symbols whose marks and bars `on_event` gets (replaces the former set)."""
         self._watched = {symbol.upper() for symbol in symbols}
@@ -306,7 +316,10 @@ class MarketFeed:
                 if conn_id in self._renewing:
                     self._renewing[conn_id].step(session.WantStreams(streams))
             self._note_since(streams)
-        for conn_id in [known for known in self.lines if known not in self.plan.connections]:
+        for conn_id in self._attached:
+            self._start(self.lines[conn_id])
+        planned_ids = self._attached | set(self.plan.connections)
+        for conn_id in [known for known in self.lines if known not in planned_ids]:
             self.lines.pop(conn_id).stop()
             renewing = self._renewing.pop(conn_id, None)
             if renewing is not None:
@@ -321,7 +334,13 @@ class MarketFeed:
         if self._is_running and line in (*self.lines.values(), *self._renewing.values()):
             line.step(session.Start())
 
-    def _make_line(self, conn_id: int, route: str, streams: tuple[str, ...]) -> _Line:
+    def _make_line(
+        self,
+        conn_id: int,
+        route: str,
+        streams: tuple[str, ...],
+        url_of: Callable[[Sequence[str]], str] | None = None,
+    ) -> _Line:
         settings = self.settings
         number = self._next_number
         self._next_number += 1
@@ -331,7 +350,8 @@ class MarketFeed:
             settings.jitter,
             self._seeds.stream("backoff", number),
         )
-        made = Session(number, self.routes.build_websocket_url, streams, settings, backoff)
+        url_of = url_of or self.routes.build_websocket_url
+        made = Session(number, url_of, streams, settings, backoff)
         return _Line(self, conn_id, route, made)
 
     def _shut(self) -> None:
