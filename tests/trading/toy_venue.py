@@ -554,6 +554,7 @@ class Rig:
         self.notes: list[Note] = []
         self.outcomes: list = []
         self.states: Counter[str] = Counter()
+        self.wake_ms = 0
         self.is_stream_up = False
         self.recv_ms = 3000
         self.timeout_ms = 4000
@@ -622,6 +623,7 @@ class Rig:
                 self.request(_Arrival("snapshot", action, self.now))
             elif isinstance(action, WakeAt):
                 assert action.at_ms > self.now, "a wake-up in the past"
+                self.wake_ms = action.at_ms
                 self.later(action.at_ms, TimerFired(action.name))
             elif isinstance(action, Note):
                 self.notes.append(action)
@@ -735,10 +737,8 @@ class Rig:
             self.venue.now_ms = max(self.now, at_ms)
             if isinstance(what, _Arrival):
                 self.arrive(what)
-            else:
+            elif not isinstance(what, TimerFired) or at_ms == self.wake_ms:
                 self.live(what)
-            for order in self.desk.state.orders.values():
-                self.states[order.state.value] += 1
         self.venue.now_ms = end
 
     def price(self, symbol: str, price: str | Decimal) -> None:

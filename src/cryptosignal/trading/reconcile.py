@@ -72,6 +72,12 @@ def note_absence(state: TradingState, order: Order, server_ms: int) -> None:
     fence = order.fence_ms(settings.fence_extra_ms, settings.default_recv_window_ms)
     if server_ms <= fence:
         return
+    is_live = order.state in (OrderState.LIVE, OrderState.PARTIAL)
+    if is_live and server_ms > order.checked_ms and not order.triggered_ms:
+        order.doubted_ms = order.doubted_ms or server_ms
+        trade = state.trade_of(order)
+        if trade is not None:
+            state.touch_naked(trade, server_ms)
     if order.absent_ms and server_ms - order.absent_ms[-1] < settings.lookup_spacing_ms:
         return
     if len(order.absent_ms) < ABSENT_LOOKUPS_MIN:

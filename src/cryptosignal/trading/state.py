@@ -152,8 +152,10 @@ class TradingState:
         """Start or end the trade's naked span at venue time `at_ms`."""
         grace = self.settings.trigger_grace_ms
         is_naked = self.exposed(trade) > ZERO and not trade.confirmed_stops(at_ms, grace)
+        if not is_naked:
+            trade.covered_ms = max(trade.covered_ms, at_ms)
         if is_naked and not trade.naked_since_ms:
-            trade.naked_since_ms = at_ms
+            trade.naked_since_ms = max(at_ms, trade.covered_ms, trade.filled_ms)
         elif not is_naked and trade.naked_since_ms:
             span = NakedSpan(trade.symbol, trade.naked_since_ms, max(at_ms, trade.naked_since_ms))
             trade.naked_since_ms = 0

@@ -45,6 +45,7 @@ class Trade:
     close_reason: str = ""
     filled_ms: int = 0
     naked_since_ms: int = 0
+    covered_ms: int = 0
     naked_max_ms: int = 0
     funding_usdt: Decimal = ZERO
     funding_seen: set[int] = field(default_factory=set)
