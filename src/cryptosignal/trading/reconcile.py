@@ -119,12 +119,14 @@ def _see_open_orders(state: TradingState, event: AccountSnapshotTaken) -> None:
         order = state.orders.get(seen.client_id)
         if order is not None:
             see_order(state, order, seen, seen.update_ms or event.server_ms)
+            order.checked_ms = max(order.checked_ms, event.requested_ms)
         else:
             _note_stray(state, seen.client_id, seen.symbol, is_algo=False, safe=seen.reduce_only)
     for algo in event.algos:
         order = state.orders.get(algo.client_id)
         if order is not None:
             see_algo(state, order, algo, algo.update_ms or event.server_ms)
+            order.checked_ms = max(order.checked_ms, event.requested_ms)
         else:
             safe = algo.reduce_only or algo.close_position
             _note_stray(state, algo.client_id, algo.symbol, is_algo=True, safe=safe)
