@@ -17,7 +17,9 @@ PROOFS = {F.SEEN_LIVE, F.SEEN_PARTIAL, F.SEEN_FILLED, F.SEEN_DEAD, F.PROVEN_ABSE
 
 
 def order() -> Order:
-    return Order(OrderIntent("cst-k-e0", "s", "BTCUSDT", Leg.ENTRY, Side.BUY, OrderKind.MARKET, D(1), 1000))
+    return Order(
+        OrderIntent("cst-k-e0", "s", "BTCUSDT", Leg.ENTRY, Side.BUY, OrderKind.MARKET, D(1), 1000)
+    )
 
 
 def test_table_is_complete():
@@ -53,7 +55,8 @@ def test_dead_wakes_only_for_the_venue(fact):
 
 
 @pytest.mark.parametrize(
-    ("state", "after"), [(S.INTENT, S.DEAD), (S.SENT, S.UNKNOWN), (S.ACKED, S.ACKED), (S.LIVE, S.LIVE)]
+    ("state", "after"),
+    [(S.INTENT, S.DEAD), (S.SENT, S.UNKNOWN), (S.ACKED, S.ACKED), (S.LIVE, S.LIVE)],
 )
 def test_restart(state, after):
     """After a restart what was never sent is dead, and what was sent without reply is unknown."""

@@ -51,6 +51,7 @@ class Errands:
     wants: Asked = field(default_factory=Asked)
     has_stream_changed: bool = False
     is_stream_up: bool = False
+    is_suspicious: bool = False
     marks: dict[str, tuple[Decimal, int]] = field(default_factory=dict)
     bars: dict[str, deque[tuple[int, Decimal, Decimal]]] = field(default_factory=dict)
     extremes: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)

@@ -124,7 +124,7 @@ def _order_replied(state: TradingState, event: OrderReplied) -> None:
     fact = _REPLY_FACTS[event.outcome]
     if event.code in DUPLICATE_CODES:
         fact = OrderFact.UNKNOWN
-    if event.order_id:
+    if event.order_id and not order.is_algo:
         attach(state, order, event.order_id)
     if not order.learn(fact):
         return

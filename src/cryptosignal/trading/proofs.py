@@ -70,7 +70,7 @@ def _wanted_snapshot(round_: Round) -> str:
         return "stream"
     if any(_needs_proof(round_, o) for o in state.open_orders()):
         return "proof"
-    if _disagrees(round_):
+    if errands.is_suspicious or _disagrees(round_):
         return "mismatch"
     if _misses_fills(round_):
         return "fills"
@@ -127,7 +127,7 @@ def _ask_snapshot(round_: Round, why: str) -> None:
     scope = _scope(round_, why)
     asked.at_ms, asked.count = now_ms, asked.count + 1
     errands.is_snapshot_out = True
-    errands.has_stream_changed = False
+    errands.has_stream_changed = errands.is_suspicious = False
     errands.wants.count = errands.wants.count + 1 if why in URGENT else 0
     errands.audits += 1
     round_.wake(now_ms + settings.snapshot_timeout_ms)

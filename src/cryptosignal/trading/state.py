@@ -189,7 +189,6 @@ class TradingState:
         self.trades[trade.symbol] = trade
         self.book(trade.symbol).foreign -= trade.own_signed
         trade.close_reason = trade.close_reason or "stray fill"
-        trade.flat_ms = 0
         for own_id, order in trade.orders.items():
             self.archive.pop(own_id, None)
             self.orders[own_id] = order

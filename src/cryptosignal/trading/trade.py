@@ -51,7 +51,6 @@ class Trade:
     funding_seen: set[int] = field(default_factory=set)
     is_stop_passed: bool = False
     passed_targets: set[Leg] = field(default_factory=set)
-    flat_ms: int = 0
     best_price: Decimal = ZERO
     worst_price: Decimal = ZERO
 
