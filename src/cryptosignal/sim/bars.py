@@ -136,8 +136,17 @@ def split_bars(
     worth = value.sum(axis=1).astype(float)
     per = np.divide(parent.quote, worth, out=np.zeros_like(worth), where=worth > 0)
     starts = parent.open_ms[:, None] + np.arange(k)[None, :] * step_ms
-    flat = [a.reshape(-1) for a in (starts, open_, top, bottom, close, buy, sell, trades)]
-    return Bars(*flat, (value * per[:, None]).reshape(-1))
+    return Bars(
+        starts.reshape(-1),
+        open_.reshape(-1),
+        top.reshape(-1),
+        bottom.reshape(-1),
+        close.reshape(-1),
+        buy.reshape(-1),
+        sell.reshape(-1),
+        trades.reshape(-1),
+        (value * per[:, None]).reshape(-1),
+    )
 
 
 class _Squeeze:

@@ -14,6 +14,9 @@ from cryptosignal.sim.noise import I64, bits, hash_int, key_of, uniform_one, uni
 from cryptosignal.sim.orders import Order
 
 LEVEL_LIFE_MS = 4_000
+LEVEL_LIFE_QUIET_MS = 12_000
+REFILL_SLOTS = 12
+"""Levels are refilled at this many moments of a life, so that a quiet book stands still between."""
 DEPTH_OF_TURNOVER = 0.004
 DEPTH_USDT_MIN = 150_000.0
 
@@ -29,7 +32,10 @@ class Book:
         self._flow = flow
         self._levels = levels
         self._key = key_of(seed, 60, listed.index)
-        self._life = int(LEVEL_LIFE_MS * pace)
+        life = LEVEL_LIFE_MS if listed.turnover_usdt > 2e8 else LEVEL_LIFE_QUIET_MS
+        self._slot = max(1, int(life * pace) // REFILL_SLOTS)
+        self._kept: dict[tuple[bool, int], tuple[tuple[int, int, int], Side]] = {}
+        self._version = 0
         self.resting: dict[bool, dict[int, list[Order]]] = {True: {}, False: {}}
         self._taken: dict[tuple[bool, int], tuple[int, int]] = {}
         self._base = self._base_qty()
@@ -66,7 +72,7 @@ class Book:
         return rows[0][0] if rows else 0
 
     def _epoch(self, price: int, now_ms: int) -> int:
-        return (now_ms + hash_int(self._key, price) % self._life) // self._life
+        return (now_ms // self._slot + hash_int(self._key, price) % REFILL_SLOTS) // REFILL_SLOTS
 
     def _ladder_prices(self, *, is_bid: bool, count: int) -> I64:
         best = self.quotes()[0 if is_bid else 1]
@@ -80,9 +86,8 @@ class Book:
         return prices[prices > 0]
 
     def _ladder_qty(self, prices: I64, now_ms: int) -> I64:
-        epoch = (
-            now_ms + (bits(self._key, prices) % np.uint64(self._life)).astype(np.int64)
-        ) // self._life
+        phase = (bits(self._key, prices) % np.uint64(REFILL_SLOTS)).astype(np.int64)
+        epoch = (now_ms // self._slot + phase) // REFILL_SLOTS
         u = uniforms(self._key + 1, prices * 1_048_576 + epoch % 1_048_576)
         shape = self._ramp[: len(prices)] * (0.25 + 1.5 * u * u + 0.25 * u)
         qty = self._base * shape
@@ -92,6 +97,17 @@ class Book:
     def ladder(self, now_ms: int, *, is_bid: bool, count: int) -> Side:
         """The seeded levels less what clients took, empty ones left out."""
         self._flow.skip_to(now_ms)
+        mark = (self.quotes()[0], now_ms // self._slot, self._version)
+        kept = self._kept.get((is_bid, count))
+        if kept is not None and kept[0] == mark:
+            return kept[1]
+        rows = self._draw(now_ms, is_bid=is_bid, count=count)
+        if len(self._kept) > 8:
+            self._kept.clear()
+        self._kept[is_bid, count] = (mark, rows)
+        return rows
+
+    def _draw(self, now_ms: int, *, is_bid: bool, count: int) -> Side:
         prices = self._ladder_prices(is_bid=is_bid, count=count)
         rows = list(zip(prices.tolist(), self._ladder_qty(prices, now_ms).tolist(), strict=True))
         if not self._taken:
@@ -120,6 +136,7 @@ class Book:
         held = self._taken.get((is_bid, price))
         before = held[1] if held and held[0] == epoch else 0
         self._taken[is_bid, price] = (epoch, before + qty)
+        self._version += 1
 
     def side(self, now_ms: int, *, is_bid: bool, count: int) -> Side:
         """Visible levels: the ladder and clients' resting orders, best first."""

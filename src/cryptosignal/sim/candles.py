@@ -202,7 +202,7 @@ def _row(
         qty_digits += 1
     qty_digits = max(qty_digits, _digits_of(s.volume[-300:]))
     base = s.symbol[:-4] if s.symbol.endswith("USDT") else s.symbol
-    ticks = int(min(240, max(10, 18 * (turnover / 40e6) ** 0.45)))
+    ticks = int(min(300, max(20, 30 * (turnover / 40e6) ** 0.45)))
     return Listed(
         index=index,
         symbol=s.symbol,
@@ -255,7 +255,9 @@ class CandlePath(CutPath):
 
     def _bars_of(self, row: Listed, s: SymbolCandles) -> Bars:
         scale, steps = 10.0**row.price_digits, 10.0**row.qty_digits
-        prices = [np.rint(a * scale).astype(np.int64) for a in (s.open, s.high, s.low, s.close)]
+        o, h, low, c = (
+            np.rint(a * scale).astype(np.int64) for a in (s.open, s.high, s.low, s.close)
+        )
         volume = np.rint(s.volume * steps).astype(np.int64)
         if len(s.taker_buy):
             buy = np.minimum(np.rint(s.taker_buy * steps).astype(np.int64), volume)
@@ -275,8 +277,8 @@ class CandlePath(CutPath):
         if len(s.quote):
             quote = s.quote * scale * steps
         else:
-            quote = volume * (prices[0] + prices[1] + prices[2] + prices[3]) / 4.0
-        return Bars(s.open_ms, *prices, buy, volume - buy, trades, quote)
+            quote = volume * (o + h + low + c) / 4.0
+        return Bars(s.open_ms, o, h, low, c, buy, volume - buy, trades, quote)
 
     def _base_bars(self, index: int, from_ms: int, to_ms: int) -> Bars:
         rows = self._columns[index]

@@ -72,6 +72,8 @@ class Flow:
         self.last_ms = start_ms
         self.guard_ms = _NEVER
         """Trades from here on must be taken one by one: somebody waits for them."""
+        self._is_drawn = False
+        self._fresh: tuple[int, int, Minutes] | None = None
         self._rows: list[Minutes] = []
         self._rows_from_ms = start_ms // MINUTE_MS * MINUTE_MS
         self._pos = 0
@@ -89,7 +91,9 @@ class Flow:
         return spans
 
     def _load(self, at_ms: int) -> None:
+        self._is_drawn = False
         ticks = self._open_ticks(at_ms, at_ms + self._block_ms)
+        self._is_drawn = True
         self._end_ms = at_ms + self._block_ms
         self._ticks = ticks
         self._time: list[int] = ticks.time_ms.tolist()
@@ -102,6 +106,10 @@ class Flow:
         self._next_ms = 0
 
     def _open_ticks(self, from_ms: int, to_ms: int) -> Ticks:
+        """The path's trades of whole minutes outside closed spans, as drawn (nothing lent)."""
+        if self._is_drawn and from_ms >= self._end_ms - self._block_ms and to_ms <= self._end_ms:
+            lo, hi = np.searchsorted(self._ticks.time_ms, (from_ms, to_ms))
+            return Ticks(*(getattr(self._ticks, f)[lo:hi] for f in Ticks.__struct_fields__))
         ticks = self._path.ticks(self.listed.index, from_ms, to_ms)
         keep = np.ones(len(ticks), bool)
         for start, stop in self.closed_spans:
@@ -293,16 +301,22 @@ class Flow:
         Only minutes from the start of the venue on; tradeless ones are flat rows.
         """
         self.skip_to(now_ms)
-        first = max(
-            from_ms, self._rows_from_ms, now_ms // MINUTE_MS * MINUTE_MS - MINUTES_KEPT * MINUTE_MS
-        )
-        first = first // MINUTE_MS * MINUTE_MS
+        whole = self._until(now_ms)
+        lo = int(np.searchsorted(whole.bars.open_ms, from_ms // MINUTE_MS * MINUTE_MS))
+        return Minutes(whole.bars.slice(lo, len(whole.bars)), whole.buy_quote[lo:])
+
+    def _until(self, now_ms: int) -> Minutes:
+        """All kept minutes and the running one; remembered for calls at the same time."""
+        known = self._fresh
+        if known is not None and known[0] == now_ms and known[1] == len(self.overlays):
+            return known[2]
         end = now_ms // MINUTE_MS * MINUTE_MS
         done = self._finished(end)
-        lo = int(np.searchsorted(done.bars.open_ms, first))
         running = self._tally(end, now_ms + 1)
-        bars = join_bars([done.bars.slice(lo, len(done.bars)), running.bars])
-        return Minutes(bars, np.append(done.buy_quote[lo:], running.buy_quote))
+        bars = join_bars([done.bars, running.bars]) if len(done.bars) else running.bars
+        whole = Minutes(bars, np.append(done.buy_quote, running.buy_quote))
+        self._fresh = (now_ms, len(self.overlays), whole)
+        return whole
 
     def _finished(self, end_ms: int) -> Minutes:
         known = self._rows[0] if self._rows else None
@@ -384,6 +398,6 @@ def _tally(opens: I64, ticks: Ticks, before: int) -> Minutes:
 
 def _flat(opens: I64, price: int) -> Bars:
     n = len(opens)
-    level = [np.full(n, price, np.int64) for _ in range(4)]
-    none = [np.zeros(n, np.int64) for _ in range(3)]
-    return Bars(opens, *level, *none, np.zeros(n))
+    o, h, low, c = (np.full(n, price, np.int64) for _ in range(4))
+    buy, sell, trades = (np.zeros(n, np.int64) for _ in range(3))
+    return Bars(opens, o, h, low, c, buy, sell, trades, np.zeros(n))

@@ -250,7 +250,7 @@ def _listed(
     price_digits = 1 if base == "BTC" else digits_for(price)
     qty_digits = 3 if is_major else max(0, min(3, round(digits_for(1.0 / price) - 3)))
     qty_digits = 2 if base in ("BNB", "ZEC", "BCH") else qty_digits
-    base_ticks = int(min(240, max(10, 18 * (turnover / 40.0) ** 0.45)))
+    base_ticks = int(min(300, max(20, 30 * (turnover / 40.0) ** 0.45)))
     ticks = ticks_per_minute or max(4, round(base_ticks / pace))
     year = 365 * DAY_MS
     age = 400 * DAY_MS + int(uniform_one(key, 1) * 4 * year) if not is_major else 6 * year

@@ -78,8 +78,10 @@ _THROTTLED = (
 
 def rates_of(settings: VenueSettings) -> dict[str, float]:
     """Rate of every fault: the preset's, then single overrides. Raises ValueError for unknown names."""
-    column = {"calm": 0, "weather": 1, "storm": 2}[settings.faults]
-    rates = {name: row[column] if column else 0.0 for name, row in MENU.items()}
+    rates = dict.fromkeys(MENU, 0.0)
+    if settings.faults != "calm":
+        is_storm = settings.faults == "storm"
+        rates = {name: storm if is_storm else mild for name, (_, mild, storm) in MENU.items()}
     for name, rate in settings.fault_rates.items():
         if name not in MENU:
             raise ValueError(f"fault_rates: {name!r} (allowed: {', '.join(MENU)})")

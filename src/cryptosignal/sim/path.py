@@ -157,8 +157,8 @@ def _on_grid(rows: Bars, row: Listed) -> Bars:
     if not row.tick_change_ms or not len(rows) or rows.open_ms[0] >= row.tick_change_ms:
         return rows
     unit = np.where(rows.open_ms < row.tick_change_ms, row.tick_units_before, 1)
-    prices = [a // unit * unit for a in (rows.open, rows.high, rows.low, rows.close)]
-    return Bars(rows.open_ms, *prices, rows.buy, rows.sell, rows.trades, rows.quote)
+    o, h, low, c = (a // unit * unit for a in (rows.open, rows.high, rows.low, rows.close))
+    return Bars(rows.open_ms, o, h, low, c, rows.buy, rows.sell, rows.trades, rows.quote)
 
 
 class GeneratedPath(CutPath):
@@ -219,15 +219,15 @@ class GeneratedPath(CutPath):
         low = np.maximum(np.floor(body_low * np.exp(-down)).astype(np.int64) - 2, 1)
         busy = np.exp(0.35 * normals(key + 2, days)) * (vol / row.daily_vol_frac) ** 0.8
         mid = (open_ + close) / 2 / 10.0**row.price_digits
-        steps = row.turnover_usdt * busy / mid * 10.0**row.qty_digits
-        steps = np.maximum(steps, 1_440 * 400).astype(np.int64)
+        wanted = row.turnover_usdt * busy / mid * 10.0**row.qty_digits
+        steps: I64 = np.maximum(wanted, 1_440 * 400).astype(np.int64)
         lean = (
             0.5
             + 0.03 * np.tanh((close - open_) / (vol * open_ + 1))
             + 0.01 * normals(key + 3, days)
         )
         buy = (steps * lean).astype(np.int64)
-        trades = np.maximum(row.ticks_per_minute * 1_440 * 1.3 * busy, 1_440 * 12).astype(np.int64)
+        trades = np.maximum(row.ticks_per_minute * 1_440 * 2.0 * busy, 1_440 * 12).astype(np.int64)
         quote = steps * (open_ + high + low + close) / 4.0
         return Bars(days * DAY_MS, open_, high, low, close, buy, steps - buy, trades, quote)
 

@@ -327,7 +327,7 @@ class Hub:
 
     def _beat(self, now: int, number: int) -> None:
         key = list(self._timed)[number]
-        kind, period_ms, slot = key
+        kind, period_ms, _slot = key
         group = self._timed[key]
         make = {
             "partial": self._partial,
@@ -346,11 +346,11 @@ class Hub:
         if not self.is_open(index):
             return
         frames, n = self.frames[index], channel.spec.levels
-        bids = frames.levels(book.side(now, is_bid=True, count=n))
-        asks = frames.levels(book.side(now, is_bid=False, count=n))
-        if bids + asks == channel.last_text:
+        sides = book.side(now, is_bid=True, count=n), book.side(now, is_bid=False, count=n)
+        if sides[0] == channel.bids and sides[1] == channel.asks:
             return
-        channel.last_text = bids + asks
+        channel.bids, channel.asks = sides
+        bids, asks = frames.levels(sides[0]), frames.levels(sides[1])
         before, uid = channel.last_uid, book.update_id(now)
         channel.last_uid = uid
         self.send(
@@ -454,10 +454,6 @@ def _changes(olds: list[Side], new: Side) -> Side:
     changed: dict[int, int] = {}
     for old in olds:
         before = dict(old)
-        for price, qty in before.items():
-            if price not in fresh:
-                changed[price] = 0
-        for price, qty in new:
-            if before.get(price) != qty:
-                changed[price] = qty
+        changed.update({price: 0 for price in before if price not in fresh})
+        changed.update({price: qty for price, qty in new if before.get(price) != qty})
     return sorted(changed.items())
