@@ -201,9 +201,7 @@ class KlineTurns:
         data = None if stream.is_closed else self.newest(stream)
         if data is None or data.k.t != bars.next_ms[stream.slot]:
             return
-        if bars.close(
-            stream.slot, data.k.t, row_of(data.k), CLOSED_BY_TIME, klines.CLOCK, now_ms
-        ):
+        if bars.close(stream.slot, data.k.t, row_of(data.k), CLOSED_BY_TIME, klines.CLOCK, now_ms):
             stream.last_trade_id = _last_id(data, stream.last_trade_id)
 
     def mark_lost(self, stream: Stream) -> None:

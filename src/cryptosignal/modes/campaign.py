@@ -171,7 +171,7 @@ class Day:
         """Faults off, no more kills or trades: within `HEAL_S` both sides must agree."""
         self.is_healing = True
         self.network.faults = NetFaults()
-        self.venue.calm_down()
+        self.venue.mischief.calm()
         differences = ["the program never came up"]
         for _ in range(int(HEAL_S)):
             await asyncio.sleep(1.0)
@@ -302,10 +302,7 @@ class Day:
             )
 
     def _result(self) -> DayResult:
-        trace = hashlib.blake2b(digest_size=16)
-        for fill in self.venue.executions(0):
-            line = f"{fill.time_ms} {fill.symbol} {fill.client_id} {fill.side} {fill.quantity} {fill.price}"
-            trace.update(line.encode())
+        trace = self.monitors.trace
         replayed = 0
         for run_dir in run_dirs(self.disk, JOURNAL_ROOT)[-1:]:
             report = replay(self.disk, run_dir)
@@ -320,7 +317,7 @@ class Day:
         return DayResult(
             seed=self.seed,
             kills=self.counts["kill"],
-            faults={**self.network.counts, **self.venue.fault_counts()},
+            faults={**self.network.counts, **self.venue.faults_injected},
             fills=monitors.fills,
             entries=monitors.entries,
             stops_filled=monitors.stops_filled,

@@ -148,7 +148,7 @@ def _decision_in(disk: Disk, run_dir: str, symbol: str, at_ms: int | None) -> De
             break
         engine.step(record.now_ms, record.event)
         if isinstance(record.event, ScanTaken) and engine.latest is not None:
-            found = engine.latest if symbol in engine.latest.places else found
+            found = engine.latest if symbol in engine.latest.rows.symbols else found
     return found.find(symbol) if found is not None else None
 
 

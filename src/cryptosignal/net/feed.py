@@ -563,6 +563,11 @@ class MarketFeed:
                 self.board.mark_lost(mine)
                 line.step(session.Distrusted(mine))
 
+    def settle(self) -> None:
+        """Take in what waits and judge every symbol's quality: the board as a scan should see it."""
+        self.flush()
+        self._refresh_quality(self.clock.now_ms())
+
     def _refresh_quality(self, now_ms: int) -> None:
         for change in self.quality.refresh(self.board, now_ms):
             self.on_event(change)
@@ -634,6 +639,4 @@ def heard_of(awaited: tuple[str, ...], batch: list[bytes]) -> tuple[str, ...]:
     if not awaited:
         return ()
     heads = {frame[:_HEAD_BYTES] for frame in batch}
-    return tuple(
-        name for name in awaited if any(f'"{name}"'.encode() in head for head in heads)
-    )
+    return tuple(name for name in awaited if any(f'"{name}"'.encode() in head for head in heads))

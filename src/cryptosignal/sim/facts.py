@@ -106,12 +106,20 @@ class Facts:
         )
         return max(0.2, min(0.8, 0.54 + swing))
 
+    def hour_closes(self, index: int, first_ms: int, last_ms: int, now_ms: int) -> dict[int, float]:
+        """Last prices at every full hour from `first_ms` to `last_ms`, as far as they are past."""
+        span = self._klines.rows(index, "1h", first_ms - HOUR_MS, last_ms, now_ms).bars
+        ends = (span.open_ms + HOUR_MS).tolist()
+        return dict(zip(ends, (span.close * self._scale[index]).tolist(), strict=True))
+
     def close_at(self, index: int, at_ms: int, now_ms: int) -> float:
         """Last price at or before a past time."""
         if at_ms >= now_ms:
             return self._flows[index].last_price * self._scale[index]
-        step = 5 * MINUTE_MS
-        rows = self._klines.rows(index, "5m", at_ms // step * step - step, at_ms, now_ms).bars
+        # intervals agree, so the coarsest one that ends at this time is the cheapest to draw
+        interval, step = ("5m", 5 * MINUTE_MS) if at_ms % HOUR_MS else ("1h", HOUR_MS)
+        start_ms = at_ms // step * step - step
+        rows = self._klines.rows(index, interval, start_ms, at_ms, now_ms).bars
         if not len(rows):
             return self._flows[index].last_price * self._scale[index]
         return float(rows.close[0]) * self._scale[index]

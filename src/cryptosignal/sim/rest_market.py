@@ -337,16 +337,19 @@ class MarketReplies:
                 first = -(-params.number("startTime") // step) * step
                 last = min(last, first + (limit - 1) * step)
             first = max(first, -(-row.onboard_ms // step) * step)
-            out += [self._funding(index, at, now) for at in range(first, last + 1, step)]
+            closes = self._x.facts.hour_closes(index, first, last, now)
+            for at in range(first, last + 1, step):
+                close = closes[at] if at in closes else self._x.facts.close_at(index, at, now)
+                out.append(self._funding(index, at, close))
         out.sort(key=lambda r: (r["fundingTime"], r["symbol"]))
         return out[-limit:] if not params.has("startTime") else out[:limit]
 
-    def _funding(self, index: int, at_ms: int, now_ms: int) -> dict[str, Any]:
+    def _funding(self, index: int, at_ms: int, close: float) -> dict[str, Any]:
         return {
             "symbol": self._x.listed[index].symbol,
             "fundingRate": f"{self._x.facts.funding_rate(index, at_ms):.8f}",
             "fundingTime": at_ms,
-            "markPrice": f"{self._x.facts.close_at(index, at_ms, now_ms):.8f}",
+            "markPrice": f"{close:.8f}",
             "rateType": "Regular",
         }
 
