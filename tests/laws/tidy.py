@@ -203,6 +203,25 @@ def retry(module: Module) -> Iterator[Spot]:
     for number, text in enumerate(module.lines, start=1):
         if "maxRetriesOnFailure" in text:
             yield number, "maxRetriesOnFailure: no retry layer may wrap an order"
+        if module.package != "sim" and '"PUT"' in text and "order" in text.lower():
+            yield number, "an order is never PUT: the client library sends a PUT again by itself"
+
+
+def order(module: Module) -> Iterator[Spot]:
+    """Nothing depends on the order of a set: it differs between runs."""
+    unordered = {
+        id(source)
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.SetComp) or _forgets_order(node)
+        for inner in (node, *getattr(node, "args", ()))
+        for source in (g.iter for g in getattr(inner, "generators", ()))
+    }
+    for node in ast.walk(module.tree):
+        sources = [node.iter] if isinstance(node, (ast.For, ast.AsyncFor)) else []
+        sources += [g.iter for g in getattr(node, "generators", ())]
+        for source in sources:
+            if _is_set(source) and id(source) not in unordered:
+                yield source.lineno, "goes over a set: sort it first"
 
 
 def leftover(module: Module) -> Iterator[Spot]:
@@ -260,6 +279,7 @@ RULES: dict[str, Rule] = {
         broad,
         float_,
         retry,
+        order,
         leftover,
         settings,
         sentence,
@@ -332,6 +352,25 @@ def _is_broad(node: ast.expr | None) -> bool:
     if isinstance(node, ast.Tuple):
         return any(_is_broad(element) for element in node.elts)
     return node is None or ast.unparse(node) in BROAD
+
+
+def _is_set(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp) and isinstance(
+        node.op, (ast.Sub, ast.BitAnd, ast.BitOr, ast.BitXor)
+    ):
+        return any(
+            _is_set(side) or ast.unparse(side).endswith(".keys()")
+            for side in (node.left, node.right)
+        )
+    if isinstance(node, ast.Call):
+        return ast.unparse(node.func) in {"set", "frozenset"}
+    return isinstance(node, (ast.Set, ast.SetComp))
+
+
+def _forgets_order(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and ast.unparse(node.func) in {
+        "sorted", "any", "all", "sum", "min", "max", "len", "set", "frozenset",
+    }  # fmt: skip
 
 
 def _raises(node: ast.AST) -> bool:
