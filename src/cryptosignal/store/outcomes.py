@@ -1,6 +1,7 @@
 """Outcome rows as JSON lines, one file a UTC day of the close: what learning and reports read.
 
-A signal may be written twice (a restart repeats what it is not sure of); the newest line counts.
+A signal has a row as it was traded and one as it was followed. Either may be written twice (a restart
+repeats what it is not sure of); the newest line counts.
 A last line that a crash cut is dropped, and cut off before writing on.
 """
 
@@ -58,14 +59,14 @@ class OutcomeLog:
         """
         name = self.name(day)
         data = self._disk.read(name)
-        rows: dict[str, Outcome] = {}
+        rows: dict[tuple[str, bool], Outcome] = {}
         offset = 0
         for line in data.split(b"\n")[:-1]:
             try:
                 outcome = decode_outcome(line)
             except msgspec.DecodeError as error:
                 raise DamagedFile(name, offset, str(error)) from None
-            rows[outcome.signal_id] = outcome
+            rows[outcome.signal_id, outcome.traded] = outcome
             offset += len(line) + 1
         return list(rows.values())
 

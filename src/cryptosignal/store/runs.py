@@ -186,6 +186,13 @@ class MoneyHistory:
                     yield _from_json(segment.name, run_dir, payload)
 
 
+def money_of(disk: Disk, run_dir: str) -> Iterator[JournalRecord]:
+    """The money records of one run."""
+    for segment in _segments(disk, run_dir, MONEY):
+        for payload in segment.payloads:
+            yield _from_json(segment.name, run_dir, payload)
+
+
 def money_history(disk: Disk, root: str) -> MoneyHistory:
     """The money records of all runs under `root` (see `MoneyHistory`)."""
     return MoneyHistory(disk, root)
