@@ -257,6 +257,7 @@ def test_killed_at_any_await(kill_s, seed, sync_ms):
         await loop.start_process(2, lambda: life("second"))
 
     loop.run_until_complete(world())
+    loop.discard_dead()
     loop.close()
     back = [(r.run_dir, r.seq) for r in money_history(disk, "runs")]
     assert len(back) == len(set(back))
