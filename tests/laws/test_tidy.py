@@ -61,6 +61,7 @@ MORE_BROKEN = [
     ("broad", "src/p/net/x.py", f"{DOC}try:\n    x = 1\nexcept (ValueError, BaseException):\n    x = 2\n"),
     ("broad", "src/p/net/x.py", f"{DOC}from contextlib import suppress\nwith suppress(Exception):\n    pass\n"),
     ("float", "src/p/trading/x.py", f"{DOC}LIMIT = 0.5\n"),
+    ("float", "src/p/trading/x.py", f"{DOC}def f(price: float | None) -> None:\n    return None\n"),
     ("retry", "src/p/net/x.py", f"{DOC}x = {{'maxRetriesOnFailure': 3}}\n"),
     ("retry", "src/p/net/x.py", f'{DOC}x = ("PUT", "/fapi/v1/order")\n'),
     ("order", "src/p/net/x.py", f"{DOC}x = [a for a in {{1, 2}}]\n"),
@@ -91,6 +92,10 @@ FINE = [
         "src/p/net/x.py",
         f"{DOC}def f(a):\n if a == 1:\n  a = 0\n elif a == 2:\n  a = 0\n elif a == 3:\n  a = 0\n"
         " elif a == 4:\n  a = 0\n",
+    ),
+    (
+        "src/p/trading/x.py",
+        f"{DOC}def f(**a: str | int | float | bool) -> None:\n    return None\n",
     ),
     ("src/p/sim/x.py", f'{DOC}x = ("PUT", "/fapi/v1/order")\n'),
     ("src/p/net/x.py", f"{DOC}for a in sorted(set(b)):\n    print(a)\n"),

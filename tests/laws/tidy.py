@@ -186,11 +186,12 @@ def broad(module: Module) -> Iterator[Spot]:
 
 
 def float_(module: Module) -> Iterator[Spot]:
-    """Money is Decimal: trading knows no float."""
+    """Money is Decimal: trading knows no float (a log field may be one: `str | int | float`)."""
     if module.package != "trading":
         return
+    fields = {id(n) for union in module.nodes if _is_log_field(union) for n in ast.walk(union)}
     for node in module.nodes:
-        if isinstance(node, ast.Name) and node.id == "float":
+        if isinstance(node, ast.Name) and node.id == "float" and id(node) not in fields:
             yield node.lineno, "float in trading: money is Decimal"
         if isinstance(node, ast.Constant) and isinstance(node.value, float):
             yield node.lineno, f"float literal {node.value} in trading: money is Decimal"
@@ -357,6 +358,12 @@ def _is_broad(node: ast.expr | None) -> bool:
     if isinstance(node, ast.Tuple):
         return any(_is_broad(element) for element in node.elts)
     return node is None or _dotted(node) in BROAD
+
+
+def _is_log_field(node: ast.AST) -> bool:
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)):
+        return False
+    return "str" in {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
 
 
 def _is_set(node: ast.expr) -> bool:
