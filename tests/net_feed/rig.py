@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 
+from tests.net_feed.fake_venue import FakeVenue, LoopTime
+
 from cryptosignal.ground.loop import VirtualLoop
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.market.board import Board
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.net.feed import MarketFeed
+from cryptosignal.net.repair import Repairer
+from cryptosignal.net.warmup import WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.streams.settings import FeedSettings
-from tests.net_feed.fake_venue import FakeVenue, LoopTime
 
 
 class Routes:
@@ -56,21 +59,61 @@ class Rig:
             on_bars_due=lambda interval, close_ms: self.due.append((interval, close_ms)),
             on_note=lambda event, fields: self.notes.append((event, fields)),
         )
+        self.repairer = Repairer(
+            self.venue,
+            self.board,
+            self.quality,
+            self.clock,
+            settings or FeedSettings(),
+            lambda event, fields: self.notes.append((event, fields)),
+            is_failed=lambda: self.feed.is_failed,
+        )
         self.streams = [f"{s.lower()}@kline_{i}" for s in symbols for i in intervals]
         self.streams += [f"{s.lower()}@{kind}" for s in symbols for kind in kinds]
         self.streams += extra
 
-    async def start(self) -> None:
+    async def start(self, *, with_repair: bool = True) -> None:
         self.tasks = [
             asyncio.create_task(self.venue.run(self.intervals)),
             asyncio.create_task(self.feed.run()),
         ]
         self.feed.set_streams(self.streams)
+        if with_repair:
+            self.tasks.append(asyncio.create_task(self.repairer.run()))
+
+    async def warm(self, bars: int = 120) -> None:
+        """History at the venue, streams, warm-up and repair."""
+        self.venue.seed_history(self.intervals, 600)
+        await self.start()
+        await asyncio.sleep(3)
+        report = await warm_up(
+            self.venue,
+            self.board,
+            self.venue.symbols,
+            self.intervals,
+            self.clock,
+            settings=WarmUpSettings(rows=bars),
+        )
+        assert not report.failed
+
+    def score(self, symbol: str) -> float:
+        """DataQual as of the last refresh."""
+        return float(self.quality.score[self.board.find(symbol)])
+
+    def differences(self, bars: int = 60) -> list[str]:
+        """Every difference to the venue's truth over the newest bars of all intervals."""
+        now = self.clock.now_ms()
+        return [
+            text
+            for interval in self.intervals
+            for text in self.venue.differences(self.board, interval, now, bars)
+        ]
 
     async def stop(self) -> None:
         self.feed.stop()
         await self.tasks[1]
-        self.tasks[0].cancel()
+        for task in (self.tasks[0], *self.tasks[2:]):
+            task.cancel()
 
 
 def run(main) -> None:
@@ -79,4 +122,9 @@ def run(main) -> None:
     try:
         loop.run_until_complete(main(loop))
     finally:
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            loop.run_until_complete(asyncio.wait(tasks))
         loop.close()

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from tests.trading.toy_venue import Faults, Rig, decision
 
+from cryptosignal.domain.events import OperatorCommanded
 from cryptosignal.domain.order import OrderState
 
 D = Decimal
@@ -67,8 +68,6 @@ def heal(rig: Rig) -> None:
     check_agreement(rig)
     for trade in list(rig.desk.state.trades.values()):
         assert not trade.naked_since_ms, f"{trade.symbol} is naked after healing"
-    from cryptosignal.domain.events import OperatorCommanded
-
     rig.live(OperatorCommanded("close_all", {}))
     rig.run(90_000)
 

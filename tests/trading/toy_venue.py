@@ -41,7 +41,7 @@ from cryptosignal.domain.events import (
     TradeSeen,
 )
 from cryptosignal.domain.instrument import PERPETUAL_DELIVERY_MS, Filters, Instrument
-from cryptosignal.domain.order import OrderIntent, OrderKind, Side, parse_client_id
+from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, Side, parse_client_id
 from cryptosignal.domain.position import (
     VenueAlgo,
     VenueBalance,
@@ -297,7 +297,7 @@ class ToyVenue:
         """Somebody else trades on the account; `quantity` signed."""
         side = Side.BUY if quantity > 0 else Side.SELL
         intent = OrderIntent(
-            name, "", symbol, _leg_x(), side, OrderKind.MARKET, abs(quantity), self.now_ms
+            name, "", symbol, Leg.EXIT, side, OrderKind.MARKET, abs(quantity), self.now_ms
         )
         order = ToyOrder(intent, self.take_id(), update_ms=self.now_ms)
         self.orders[f"{name}-{order.order_id}"] = order
@@ -512,12 +512,6 @@ class ToyVenue:
         )
 
 
-def _leg_x():
-    from cryptosignal.domain.order import Leg
-
-    return Leg.EXIT
-
-
 def _reduces(side: Side, position: Decimal) -> bool:
     return position != 0 and (position > 0) == (side is Side.SELL)
 
@@ -554,6 +548,7 @@ class Rig:
         self.notes: list[Note] = []
         self.outcomes: list = []
         self.states: Counter[str] = Counter()
+        self.wake_ms = 0
         self.is_stream_up = False
         self.recv_ms = 3000
         self.timeout_ms = 4000
@@ -577,7 +572,7 @@ class Rig:
     def crash(self) -> None:
         """Everything in memory is gone; requests on their way still arrive at the venue."""
         self.is_stream_up = False
-        self.queue = [q for q in self.queue if isinstance(q[2], _Arrival)]
+        self.queue = [q for q in self.queue if isinstance(q[2], Arrival)]
         for _, _, arrival in self.queue:
             arrival.is_orphaned = True
         heapq.heapify(self.queue)
@@ -615,13 +610,14 @@ class Rig:
                 assert action.intent.client_id in recorded, "an order without a durable intent"
                 self.send(action.intent)
             elif isinstance(action, CancelOrder):
-                self.request(_Arrival("cancel", action, self.now))
+                self.request(Arrival("cancel", action, self.now))
             elif isinstance(action, LookUpOrder):
-                self.request(_Arrival("lookup", action, self.now))
+                self.request(Arrival("lookup", action, self.now))
             elif isinstance(action, TakeSnapshot):
-                self.request(_Arrival("snapshot", action, self.now))
+                self.request(Arrival("snapshot", action, self.now))
             elif isinstance(action, WakeAt):
                 assert action.at_ms > self.now, "a wake-up in the past"
+                self.wake_ms = action.at_ms
                 self.later(action.at_ms, TimerFired(action.name))
             elif isinstance(action, Note):
                 self.notes.append(action)
@@ -632,16 +628,16 @@ class Rig:
         sent = OrderSent(intent.client_id, intent.symbol, self.now, self.recv_ms)
         self.journal.append(sent)
         self.desk.apply(sent)
-        self.request(_Arrival("place", intent, self.now))
+        self.request(Arrival("place", intent, self.now))
 
-    def request(self, arrival: _Arrival) -> None:
+    def request(self, arrival: Arrival) -> None:
         if self.chance(self.faults.request_lost):
             self.fail(arrival)
             return
         delay = 20 if not self.chance(self.faults.request_late) else self.rng.randrange(500, 5000)
         self.later(self.now + delay, arrival)
 
-    def fail(self, arrival: _Arrival) -> None:
+    def fail(self, arrival: Arrival) -> None:
         """The request or its answer is lost: the client times out."""
         at = arrival.sent_ms + self.timeout_ms
         if arrival.kind == "place":
@@ -656,7 +652,7 @@ class Rig:
         else:
             self.later(at, SnapshotFailed(arrival.action.purpose, "timeout"))
 
-    def arrive(self, arrival: _Arrival) -> None:
+    def arrive(self, arrival: Arrival) -> None:
         """The venue executes a request; the answer starts back."""
         reply = self.execute(arrival)
         self.flush()
@@ -668,7 +664,7 @@ class Rig:
         else:
             self.later(self.now + 20, reply)
 
-    def execute(self, arrival: _Arrival) -> object:
+    def execute(self, arrival: Arrival) -> object:
         faults, venue, action = self.faults, self.venue, arrival.action
         if arrival.kind == "place":
             if action.kind is OrderKind.STOP_MARKET and self.chance(faults.stop_refused):
@@ -733,12 +729,10 @@ class Rig:
         while self.queue and self.queue[0][0] <= end:
             at_ms, _, what = heapq.heappop(self.queue)
             self.venue.now_ms = max(self.now, at_ms)
-            if isinstance(what, _Arrival):
+            if isinstance(what, Arrival):
                 self.arrive(what)
-            else:
+            elif not isinstance(what, TimerFired) or at_ms == self.wake_ms:
                 self.live(what)
-            for order in self.desk.state.orders.values():
-                self.states[order.state.value] += 1
         self.venue.now_ms = end
 
     def price(self, symbol: str, price: str | Decimal) -> None:
@@ -752,7 +746,7 @@ class Rig:
 
 
 @dataclass
-class _Arrival:
+class Arrival:
     kind: str
     action: object
     sent_ms: int

@@ -59,7 +59,7 @@ class ChainParams(_Section, frozen=True):
     z0: float = 2.5
     z_max: float = 6.0
     winsor: float = 1.5
-    tau: float = 3.0
+    tau: float = 2.0
     publish: float = 0.30
     publish_taps: int = 40
     max_step: float = 15.0
@@ -140,7 +140,12 @@ class CostParams(_Section, frozen=True):
 
 
 class GateParams(_Section, frozen=True):
-    """Limits of the gates (§1.5, §1.8). Open limits gate Prime; hold limits mark "marginal"."""
+    """Limits of the gates (§1.5, §1.8). Open limits gate Prime; hold limits mark "marginal".
+
+    `strength_*` are higher than the running code's 25–35 (DOMAIN: 16…78 over the project's life):
+    on markets without any edge 25 gives 60 Primes per 100 symbol-days, 75 less than one (§0.19).
+    `independence_score_min` is 45 where the originals had 70 on another scale of scores.
+    """
 
     quality_open: float = 0.90
     quality_hold: float = 0.88
@@ -188,17 +193,21 @@ class GateParams(_Section, frozen=True):
     breadth_min: float = 0.20
     correlation_max: float = 0.80
     correlated_max: int = 3
-    strength_ultra_new: float = 35.0
-    strength_new_a: float = 32.0
-    strength_new_b: float = 28.0
-    strength_mature: float = 25.0
+    strength_ultra_new: float = 82.0
+    strength_new_a: float = 80.0
+    strength_new_b: float = 78.0
+    strength_mature: float = 75.0
     min_score: float = 0.0
 
 
 class TierParams(_Section, frozen=True):
-    """Watch, hysteresis, K of N, cooldowns and lifetimes (§1.4, §1.5, §0.19)."""
+    """Watch, hysteresis, K of N, cooldowns and lifetimes (§1.4, §1.5, §0.19).
 
-    watch_p: float = 0.55
+    Without `watch_strength` half of a market without edge would be on Watch.
+    """
+
+    watch_p: float = 0.57
+    watch_strength: float = 45.0
     watch_fails_max: int = 1
     hysteresis: float = 0.07
     k: int = 2
@@ -370,6 +379,7 @@ _RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
     ("cost", "loss_frac", 0.0, 1.0),
     ("tiers", "watch_p", 0.0, 1.0),
     ("tiers", "watch_fails_max", 0, 30),
+    ("tiers", "watch_strength", 0.0, 100.0),
     ("tiers", "hysteresis", 0.0, 0.5),
     ("tiers", "n", 1, 8),
     ("tiers", "k", 1, 8),

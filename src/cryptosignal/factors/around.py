@@ -69,7 +69,7 @@ def columns(
     out["ctx.adx"] = context.adx(panel)[:, pick]
     out["ctx.ema10"] = np.exp(panel.ema(10, 30)[:, pick])
     _extremes(panel, pick, params, out)
-    _coverage(view, hours, times, out)
+    _coverage(view, hours, times, facts, out)
     _market(view, panel, pick, out)
     _coherence(view, times, out)
     _micro(view, times, atr, out)
@@ -85,8 +85,13 @@ def _extremes(panel: Panel, pick: Ints, params: ParamSet, out: Columns) -> None:
     out["ctx.high_72"], out["ctx.low_72"] = np.exp(top[:, pick]), np.exp(bottom[:, pick])
 
 
-def _coverage(view: MarketView, hours: BarsView, times: Ints, out: Columns) -> None:
-    """Bars per interval, age, and how sure and how late the newest bar is."""
+def _coverage(
+    view: MarketView, hours: BarsView, times: Ints, facts: Mapping[str, Floats], out: Columns
+) -> None:
+    """Bars per interval, age, and how sure and how late the newest bar is.
+
+    A fact `bars_1h` overrides the count where the view holds a part of a longer history.
+    """
     for interval in ("1m", "5m", "15m", "1h", "4h", "1d"):
         bars = hours if interval == "1h" else view.bars.get(interval)
         name = f"ctx.bars_{interval}"
@@ -94,8 +99,14 @@ def _coverage(view: MarketView, hours: BarsView, times: Ints, out: Columns) -> N
             out[name] = np.zeros((len(view.symbols), len(times)))
             continue
         ends = ends_of(bars, times)
-        known = np.cumsum(~np.isnan(bars.close), axis=1).astype(float)
-        out[name] = np.where(ends > 0, known[:, np.maximum(ends - 1, 0)], 0.0)
+        known = ~np.isnan(bars.close[:, : int(ends[-1])])
+        if len(times) == 1:
+            out[name] = known.sum(axis=1, dtype=float)[:, None]
+            continue
+        total = np.cumsum(known, axis=1, dtype=float)
+        out[name] = np.where(ends > 0, total[:, np.maximum(ends - 1, 0)], 0.0)
+    if "bars_1h" in facts:
+        out["ctx.bars_1h"] = np.array(facts["bars_1h"])
     ends = ends_of(hours, times)
     place = np.maximum(ends - 1, 0)
     has = (ends > 0) & (len(hours.open_ms) > 0)
@@ -111,6 +122,7 @@ def _coverage(view: MarketView, hours: BarsView, times: Ints, out: Columns) -> N
         out["ctx.lag_ms"] = np.where(has, hours.lag_ms[:, place], np.nan)
         opened = np.where(has, hours.open_ms[place].astype(float), np.nan)
         out["ctx.bar_ms"] = np.broadcast_to(opened, empty.shape).copy()
+    out["ctx.time_ms"] = np.repeat(times[None, :].astype(float), len(view.symbols), axis=0)
     out["ctx.age_days"] = (times[None, :] - view.onboard_ms[:, None]) / DAY_MS
     out["ctx.tick_size"] = np.repeat(view.tick_size[:, None], len(times), axis=1)
 

@@ -9,7 +9,6 @@ that a decision needs. One moment and a whole history go through the same functi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.factors import around, now
-from cryptosignal.factors.panel import Panel, panel_of
+from cryptosignal.factors.cache import ScoreCache
+from cryptosignal.factors.panel import panel_of
 from cryptosignal.factors.standardise import reach, standardise
 from cryptosignal.factors.table import BAR_FACTORS, Factor, register_factor
 from cryptosignal.ground.units import INTERVAL_MS
@@ -29,19 +29,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Columns = dict[str, Floats]
 
-_OI_MAX_AGE_STEPS = 2
-
-
-@dataclass(slots=True)
-class _Scored:
-    """Raw values and scores of one factor, kept while its bars do not change."""
-
-    open_ms: int
-    bars: Floats
-    beside: tuple[Floats, ...]
-    raw: Floats
-    score: Floats
-
 
 class FactorEngine:
     """Computes the rows of a scan. Holds a cache only: dropping it changes no number.
@@ -52,9 +39,7 @@ class FactorEngine:
     def __init__(self, params: ParamSet, factors: tuple[Factor, ...] = BAR_FACTORS) -> None:
         self.params = params.validate()
         self.factors = factors
-        self._cache: dict[str, _Scored] = {}
-        self.cache_hits = 0
-        self.cache_misses = 0
+        self.cache = ScoreCache(self.params)
 
     def compute(self, view: MarketView, scan_id: int, trigger: str) -> ScanRows:
         """The rows of every active symbol at `view.time_ms`. Never touches the network."""
@@ -87,37 +72,57 @@ class FactorEngine:
 
     def _bar_scores(self, view: MarketView, hours: BarsView, times: Ints, out: Columns) -> None:
         ends = around.ends_of(hours, times)
-        span = int(ends[-1] - ends[0])
-        pick = ends - ends[0]
         lags = self.params.tiers.n
-        for factor in self.factors:
-            raw, score = self._scored(view, hours, factor, int(ends[-1]), span, lags)
-            out[f"raw.{factor.name}"] = raw[:, raw.shape[1] - span - 1 + pick]
+        if len(times) == 1 and ends[0] > 0:
+            found = self._scores_now(view, hours, int(ends[0]))
+            pick = np.zeros(1, dtype=np.int64)
+        else:
+            found = self._scores_then(view, hours, ends)
+            pick = ends - ends[0]
+        for name, (raw, score) in found.items():
+            out[f"raw.{name}"] = raw[:, pick]
             for lag in range(lags):
-                name = f"score.{factor.name}" + (f".{lag}" if lag else "")
-                out[name] = score[:, lags - 1 - lag + pick]
+                out[f"score.{name}" + (f".{lag}" if lag else "")] = score[:, lags - 1 - lag + pick]
 
-    def _scored(
-        self, view: MarketView, hours: BarsView, factor: Factor, end: int, span: int, lags: int
-    ) -> tuple[Floats, Floats]:
+    def _scores_now(
+        self, view: MarketView, hours: BarsView, end: int
+    ) -> dict[str, tuple[Floats, Floats]]:
+        def beside(factor: Factor, bars: int) -> dict[str, Floats] | None:
+            return self._beside(view, hours, factor, bars, end)
+
+        return self.cache.scores(view.symbols, hours, end, self.factors, beside)
+
+    def _scores_then(
+        self, view: MarketView, hours: BarsView, ends: Ints
+    ) -> dict[str, tuple[Floats, Floats]]:
+        lags, end, span = self.params.tiers.n, int(ends[-1]), int(ends[-1] - ends[0])
         count = span + reach(self.params.chain, lags)
-        panel = panel_of(hours, count, factor.lookback, end)
-        panel.beside = self._beside(view, hours, factor, panel, end)
-        if any(name not in panel.beside for name in _NEEDED.get(factor.name, ())):
-            nothing = np.full((len(view.symbols), count), np.nan)
-            return nothing, nothing[:, : span + lags]
-        raw = factor.compute(panel, self.params)
-        return raw, standardise(raw, factor.floor, self.params.chain, span + lags)
+        found = {}
+        for factor in self.factors:
+            panel = panel_of(hours, count, factor.lookback, end)
+            series = self._beside(view, hours, factor, panel.bars, end)
+            if series is None:
+                raw = np.full((len(view.symbols), span + 1), np.nan)
+                found[factor.name] = raw, np.full((len(view.symbols), span + lags), np.nan)
+                continue
+            panel.beside = series
+            raw = factor.compute(panel, self.params)
+            score = standardise(raw, factor.floor, self.params.chain, span + lags)
+            found[factor.name] = raw[:, raw.shape[1] - span - 1 :], score
+        return found
 
     def _beside(
-        self, view: MarketView, hours: BarsView, factor: Factor, panel: Panel, end: int
-    ) -> dict[str, Floats]:
-        beside: dict[str, Floats] = {}
-        if "oi" in factor.inputs and view.open_interest is not None:
-            beside["oi"] = around.open_interest(view, hours, panel.bars, end)
+        self, view: MarketView, hours: BarsView, factor: Factor, bars: int, end: int
+    ) -> dict[str, Floats] | None:
+        """Series aligned to the newest `bars` bars; None if an input does not exist at all."""
+        series: dict[str, Floats] = {}
+        if "oi" in factor.inputs:
+            if view.open_interest is None:
+                return None
+            series["oi"] = around.open_interest(view, hours, bars, end)
         if "spot" in factor.inputs and view.spot_1h is not None:
-            beside.update(_spot(view.spot_1h, hours, panel.bars, end))
-        return beside
+            series.update(_spot(view.spot_1h, hours, bars, end))
+        return series
 
     def _drop_synthetic(self, view: MarketView, out: Columns) -> None:
         if not view.synthetic_flow or self.params.accept_synthetic_flow:
@@ -125,9 +130,6 @@ class FactorEngine:
         for name in out:
             if name.split(".")[0] in ("raw", "score") and name.split(".")[1] in ("C", "O", "Q"):
                 out[name] = np.full_like(out[name], np.nan)
-
-
-_NEEDED = {"O": ("oi",)}
 
 
 def _spot(spot: BarsView, hours: BarsView, bars: int, end: int) -> dict[str, Floats]:

@@ -7,13 +7,23 @@ exactly the bars that its outputs need, the newest bar last. Arrays are [row, ba
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.factors import window
-from cryptosignal.market.views import BarsView, SeriesView
+from cryptosignal.market.views import (
+    CLOSE,
+    HIGH,
+    LOW,
+    OPEN,
+    QUOTE,
+    TAKER_BASE,
+    VOLUME,
+    BarsView,
+    SeriesView,
+)
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -22,32 +32,61 @@ ATR_BARS = 60
 """ATR14 and ADX14 are Wilder averages over this many values: 1.3 % of older weight is cut off."""
 
 
-@dataclass(slots=True)
 class Panel:
     """Bars of one interval for `rows` symbols: `open/high/low/close` are natural logs of prices.
 
     `count` is how many output columns the reader wants, the newest last. `taker` is the base volume
-    bought by takers. `beside` holds series aligned to the same bars (`oi`, `spot_net`, …).
+    bought by takers. `beside` holds series aligned to the same bars (`oi`, `spot_net`, …). Logs are
+    taken when first asked for.
     """
 
-    interval: str
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-    quote: Floats
-    taker: Floats
-    count: int
-    beside: Mapping[str, Floats] = field(default_factory=dict)
-    btc: Floats | None = None
-    eth: Floats | None = None
-    _atr: Floats | None = None
+    def __init__(self, raw: Floats, interval: str, count: int) -> None:
+        self.interval = interval
+        self.count = count
+        self.beside: Mapping[str, Floats] = {}
+        self._raw = raw
+        self._atr: Floats | None = None
+
+    @cached_property
+    def open(self) -> Floats:
+        """Log opens."""
+        return log_of(self._raw[OPEN])
+
+    @cached_property
+    def high(self) -> Floats:
+        """Log highs."""
+        return log_of(self._raw[HIGH])
+
+    @cached_property
+    def low(self) -> Floats:
+        """Log lows."""
+        return log_of(self._raw[LOW])
+
+    @cached_property
+    def close(self) -> Floats:
+        """Log closes."""
+        return log_of(self._raw[CLOSE])
+
+    @property
+    def volume(self) -> Floats:
+        """Base volume."""
+        return self._raw[VOLUME]
+
+    @cached_property
+    def quote(self) -> Floats:
+        """Turnover, USDT; base volume at the close where the source has none."""
+        quote, base = self._raw[QUOTE], self._raw[VOLUME]
+        return np.where(np.isnan(quote), base * self._raw[CLOSE], quote)
+
+    @property
+    def taker(self) -> Floats:
+        """Base volume bought by takers."""
+        return self._raw[TAKER_BASE]
 
     @property
     def bars(self) -> int:
         """How many bars the panel holds."""
-        return self.close.shape[1]
+        return self._raw.shape[2]
 
     def cut(self, x: Floats, width: int) -> Floats:
         """The newest bars of `x` that a window of `width` needs for `count` outputs."""
@@ -99,12 +138,7 @@ def panel_of(
     if start < 0:
         front = np.full((raw.shape[0], raw.shape[1], need - raw.shape[2]), np.nan)
         raw = np.concatenate([front, raw], axis=2)
-    prices = log_of(raw[:4])
-    # a source without quote volume is weighed by base volume at the close
-    quote = np.where(np.isnan(raw[5]), raw[4] * raw[3], raw[5])
-    return Panel(
-        bars.interval, prices[0], prices[1], prices[2], prices[3], raw[4], quote, raw[7], count
-    )
+    return Panel(raw, bars.interval, count)
 
 
 def as_of(series: SeriesView, times_ms: Ints, max_age_ms: int) -> Floats:

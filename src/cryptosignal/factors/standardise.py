@@ -19,6 +19,7 @@ Floats = NDArray[np.float64]
 
 _MEAN_ABS_TO_SIGMA = 1.2533141373155003  # sqrt(pi/2): mean |x| of a normal variable is sigma/this
 _HUBER = 2.5
+_FEW = 4
 _CLIPPED_TO_SIGMA = 1.2684  # the same for min(|x|, 2.5 sigma)
 
 
@@ -58,6 +59,33 @@ def smooth(raw: Floats, params: ChainParams) -> Floats:
 def robust_z(x: Floats, floor: float, params: ChainParams) -> Floats:
     """(2) z = (x − centre)/spread over `scale_taps` bars, the bar itself included."""
     taps = decay_taps(params.eta, params.scale_taps)
+    count = x.shape[1] - len(taps) + 1
+    if count <= _FEW:
+        windows = [x[:, k : k + len(taps)] for k in range(count)]
+        return np.stack([_z_of_window(w, taps, floor, params) for w in windows], axis=1)
+    return _z_of_lanes(x, taps, floor, params)
+
+
+def _z_of_window(x: Floats, taps: Floats, floor: float, params: ChainParams) -> Floats:
+    """z of the newest bar of one window [row, tap]: few new bars, all taps at once."""
+    known = ~np.isnan(x)
+    filled = np.where(known, x, 0.0)
+    share = taps * known
+    weight = share.sum(axis=1)
+    now = known[:, -1] & (known.sum(axis=1) >= params.scale_min)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        first = (share * filled).sum(axis=1) / weight
+        off = filled - first[:, None]
+        size = _MEAN_ABS_TO_SIGMA * (share * np.abs(off)).sum(axis=1) / weight
+        bound = (_HUBER * np.maximum(size, floor))[:, None]
+        centre = first + (share * np.clip(off, -bound, bound)).sum(axis=1) / weight
+        rest = np.minimum(np.abs(filled - centre[:, None]), bound)
+        spread = np.maximum(_CLIPPED_TO_SIGMA * (share * rest).sum(axis=1) / weight, floor)
+        return np.where(now, (x[:, -1] - centre) / spread, np.nan)
+
+
+def _z_of_lanes(x: Floats, taps: Floats, floor: float, params: ChainParams) -> Floats:
+    """The same for many bars at once, tap by tap."""
     count = x.shape[1] - len(taps) + 1
     known = ~np.isnan(x)
     filled = np.where(known, x, 0.0)

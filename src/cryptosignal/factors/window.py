@@ -28,7 +28,7 @@ def fir(x: Floats, taps: Floats) -> Floats:
 
 
 def _dot(x: Floats, taps: Floats) -> Floats:
-    out: Floats = (x * taps).sum(axis=1, keepdims=True)
+    out: Floats = (x @ taps)[:, None]
     return out
 
 

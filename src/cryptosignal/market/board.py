@@ -89,6 +89,7 @@ class Board:
         self.reads = 0
         self.read_hits = 0
         self._grace_done: dict[str, int] = {}
+        self._ticker_ms = 0
         self.synthetic_flow = False
 
     # ---- symbols ------------------------------------------------------------------------------
@@ -236,7 +237,6 @@ class Board:
         """Heartbeat, order and lag of every stream that has frames (D1: a batch at a time)."""
         total = 0
         events = self.counters.counts["events"]
-        disordered = self.counters.counts["disordered"]
         late = self.counters.counts["late"]
         late_from = self.baseline.value_ms + self.settings.late_ms
         best = 1 << 60
@@ -246,24 +246,20 @@ class Board:
             total += count
             stream.count += count
             stream.last_ms = now_ms
-            stream.misses = 0
             if not stream.has_spoken:
                 stream.has_spoken = True
                 self.firsts.append(stream.name)
             frame = queue[-1]
-            at = stream.event_at
-            if (not at or not stream.fits(frame)) and not stream.measure(frame):
+            if not stream.fits(frame) and not stream.measure(frame):
                 continue
-            at = stream.event_at
-            event = frame[at : at + 13]
+            event = stream.event_of(frame)
             slot = stream.slot
             if count > 1 or event < stream.event:
-                behind, event = self._order(stream, at)
-                if behind and slot >= 0:
-                    disordered[slot] += behind
+                event = self._order(stream, queue)
             stream.event = event
             stream.lag_ms = lag_ms = now_ms - int(event)
-            best = min(best, lag_ms)
+            if lag_ms < best:
+                best = lag_ms
             if slot >= 0:
                 events[slot] += count
                 if lag_ms > late_from:
@@ -272,22 +268,25 @@ class Board:
             lows.append(best)
         return total
 
-    def _order(self, stream: Stream, at: int) -> tuple[int, bytes]:
-        """(frames older than one before by more than the window, newest event time)."""
-        events = [frame[at : at + 13] for frame in stream.queue]
-        newest = max(events)
-        if events[0] >= stream.event and events == sorted(events):
-            return 0, newest
+    def _order(self, stream: Stream, queue: list[bytes]) -> bytes:
+        """The newest event time; notes frames that came behind a newer one."""
+        events = list(map(stream.event_of, queue))
+        newest = events[-1]
+        stream.is_ordered = events[0] >= stream.event and events == sorted(events)
+        if stream.is_ordered:
+            return newest
         window = self.settings.reorder_window_ms
         behind = 0
         high = stream.event
-        for event in events:
-            if event < high and event.isdigit():
+        for event in filter(bytes.isdigit, events):
+            if event < high:
                 stream.inversions += 1
                 behind += int(high) - int(event) > window
-            elif event > high:
+            else:
                 high = event
-        return behind, max(high, newest) if high.isdigit() else newest
+        if stream.slot >= 0:
+            self.counters.counts["disordered"][stream.slot] += behind
+        return high
 
     # ---- kinds --------------------------------------------------------------------------------
     def _flush_klines(self, waiting: list[Stream], now_ms: int) -> None:
@@ -418,6 +417,7 @@ class Board:
                 except msgspec.DecodeError:
                     self.malformed += 1
                     continue
+                self._ticker_ms = max(self._ticker_ms, tickers[0].E if tickers else 0)
                 for data in tickers:
                     slot = self._slots.get(data.s, -1)
                     if slot >= 0 and data.st == 1:
@@ -469,12 +469,35 @@ class Board:
             judged.add(stream.interval)
             self.turns.close_by_clock(stream, due, now_ms)
             due_counts[stream.slot] += 1
-            if bars.next_ms[stream.slot] <= due:
+            if bars.next_ms[stream.slot] > due:
+                continue
+            if self._is_quiet(stream, due + bars.step_ms):
+                self.turns.close_complete(stream, bars, now_ms)
+                self.turns.fill_flat(stream, bars, due + bars.step_ms, now_ms, is_proven=False)
+            elif self._had_trades(stream, due):
                 missed[stream.slot] += 1
         for interval in judged:
             self._grace_done[interval] = self.klines[interval].due_open_ms(moment)
         if judged:
             self._give_out()
+
+    def _is_quiet(self, stream: Stream, close_ms: int) -> bool:
+        """The market's ticker, heard after the close, knows no trade beyond the last one we saw:
+        proof of a complete bar even where the stream's line was broken."""
+        if self._ticker_ms < close_ms:
+            return False
+        last = self.turns.last_trade_id(stream)
+        return 0 <= last == self.marks.last_trade_id[stream.slot]
+
+    def _had_trades(self, stream: Stream, open_ms: int) -> bool:
+        """Whether a bar that is not there should be: it was begun, its line was broken, a gap lies
+        before it, or the ticker saw trades since. A coin that does not trade misses nothing."""
+        slot = stream.slot
+        if stream.is_broken or slot in self.klines[stream.interval].gaps:
+            return True
+        if stream.open and int(stream.open) >= open_ms:
+            return True
+        return bool(self.marks.traded_ms[slot] > open_ms)
 
     def next_close_ms(self, now_ms: int) -> int:
         """When `close_due` next has something to judge."""

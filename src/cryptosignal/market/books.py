@@ -7,7 +7,9 @@ event U ≤ id ≤ u, then each `pu` equals the former `u`; anything else starts
 from __future__ import annotations
 
 from bisect import bisect_left, insort
+from collections import deque
 from enum import IntEnum
+from typing import Final
 
 import numpy as np
 
@@ -15,6 +17,9 @@ from cryptosignal.market import frames
 from cryptosignal.market.views import BookView, Floats
 
 Levels = list[tuple[float, float]]
+
+_TRAIL_MAX: Final = 512
+_TRAIL_LEVELS: Final = 20
 
 
 class BookState(IntEnum):
@@ -44,6 +49,7 @@ class DiffBook:
         self.rebuilds = 0
         self.breaks = 0
         self.applied = 0
+        self._trail: deque[tuple[int, int, frozenset[float], tuple[Levels, Levels]]] | None = None
 
     @property
     def wants_snapshot(self) -> bool:
@@ -108,6 +114,9 @@ class DiffBook:
         self.last_id = event.u
         self.event_ms = event.E
         self.applied += 1
+        if self._trail is not None:
+            touched = frozenset(price for price, _ in (*event.b, *event.a))
+            self._trail.append((event.U, event.u, touched, self.top(_TRAIL_LEVELS)))
         extra = len(self._bid_prices) - self._levels_max
         if extra > 0:
             for price in self._bid_prices[:extra]:
@@ -117,6 +126,31 @@ class DiffBook:
             for price in self._ask_prices[self._levels_max :]:
                 del self._asks[price]
             del self._ask_prices[self._levels_max :]
+
+    # ---- reconciliation -------------------------------------------------------------------------
+    def begin_check(self) -> None:
+        """Remember the top after every difference from now on, until `end_check`."""
+        self._trail = deque(maxlen=_TRAIL_MAX)
+        self._trail.append((self.last_id, self.last_id, frozenset(), self.top(_TRAIL_LEVELS)))
+
+    def end_check(self) -> None:
+        """Stop remembering."""
+        self._trail = None
+
+    def at(self, last_id: int) -> tuple[frozenset[float], tuple[Levels, Levels]] | None:
+        """(prices that may differ, top) as of a snapshot's id; None if the trail has no such moment.
+
+        If an event spans the id, its own levels cannot be compared; all others can (§0.23).
+        """
+        trail = list(self._trail or ())
+        for index, (first, newest, touched, top) in enumerate(trail):
+            if newest == last_id:
+                return frozenset(), top
+            if newest > last_id:
+                if first <= last_id:
+                    return (touched, top) if index else None
+                return (frozenset(), trail[index - 1][3]) if index else None
+        return None
 
     def top(self, levels: int) -> tuple[Levels, Levels]:
         """Best `levels` of bids and asks, best first."""

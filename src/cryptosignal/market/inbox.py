@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from operator import itemgetter
 from typing import Final
 
 import msgspec
 
 from cryptosignal.market import frames
 from cryptosignal.streams import names
+
+Pick = Callable[[bytes], bytes]
+"""Cuts thirteen digits out of a frame."""
 
 KEY_START: Final = 11
 KEY_END: Final = 43
@@ -42,12 +46,14 @@ class Stream:
         "event",
         "event_at",
         "event_lead",
+        "event_of",
         "final_mark",
         "has_spoken",
         "interval",
         "inversions",
         "is_broken",
         "is_closed",
+        "is_ordered",
         "is_wanted",
         "keys",
         "kind",
@@ -61,6 +67,7 @@ class Stream:
         "open",
         "open_at",
         "open_lead",
+        "open_of",
         "queue",
         "slot",
         "symbol",
@@ -78,6 +85,9 @@ class Stream:
         self.event = b""
         self.event_at = 0
         self.event_lead = b""
+        self.event_of: Pick = itemgetter(slice(0, _DIGITS))
+        self.open_of: Pick = itemgetter(slice(0, _DIGITS))
+        self.is_ordered = True
         self.open = b""
         self.open_at = 0
         self.open_lead = b""
@@ -102,6 +112,7 @@ class Stream:
             return False
         self.event_at = found.start(1)
         self.event_lead = frame[self.event_at - _EVENT_LEAD : self.event_at]
+        self.event_of = itemgetter(slice(self.event_at, self.event_at + _DIGITS))
         if self.kind != names.KLINE:
             return True
         opened = _OPEN.search(frame)
@@ -110,6 +121,7 @@ class Stream:
             return False
         self.open_at = opened.start(1)
         self.open_lead = frame[self.open_at - _OPEN_LEAD : self.open_at]
+        self.open_of = itemgetter(slice(self.open_at, self.open_at + _DIGITS))
         self.final_mark = b'"x"' + final.group(1) + b"true"
         return True
 

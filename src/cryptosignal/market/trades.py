@@ -42,6 +42,7 @@ class Tapes:
         self.signed_qty = np.zeros((rows, size))
         self.count: Ints = np.zeros(rows, np.int64)
         self.last_id: Ints = np.full(rows, -1, np.int64)
+        self.newest_ms: Ints = np.zeros(rows, np.int64)
         self.threshold = np.full(rows, np.inf)
         self._second: Ints = np.zeros((rows, _BUCKETS), np.int64)
         self._flow = np.zeros((5, rows, _BUCKETS))
@@ -93,7 +94,7 @@ class Tapes:
         order = np.argsort(row, kind="stable")
         row, ids, time_ms = row[order], ids[order], time_ms[order]
         price, qty = price[order], qty[order]
-        fresh = self._fresh(row, ids)
+        fresh = self._fresh(row, ids, time_ms)
         if not fresh.all():
             self.duplicates += int((~fresh).sum())
             row, ids, time_ms = row[fresh], ids[fresh], time_ms[fresh]
@@ -102,7 +103,7 @@ class Tapes:
             self._write(row, ids, time_ms, price, qty)
         return len(row)
 
-    def _fresh(self, row: Ints, ids: Ints) -> NDArray[np.bool_]:
+    def _fresh(self, row: Ints, ids: Ints, time_ms: Ints) -> NDArray[np.bool_]:
         """False where the id was seen before: in the ring's recent part or earlier in this batch."""
         fresh = np.ones(len(row), np.bool_)
         if not len(row):
@@ -120,9 +121,11 @@ class Tapes:
         suspects = np.flatnonzero(step <= 0)
         if not len(suspects):
             return fresh
-        offsets = (self.count[row[suspects], None] - 1 - np.arange(_RECENT)) % self._size
-        known = self.ids[row[suspects, None], offsets] == ids[suspects, None]
-        fresh[suspects[known.any(axis=1)]] = False
+        old = suspects[time_ms[suspects] <= self.newest_ms[row[suspects]]]
+        if len(old):  # a duplicate cannot be younger than the youngest trade in the ring
+            offsets = (self.count[row[old], None] - 1 - np.arange(_RECENT)) % self._size
+            known = self.ids[row[old, None], offsets] == ids[old, None]
+            fresh[old[known.any(axis=1)]] = False
         keys = row * (1 << 44) + ids
         _, firsts = np.unique(keys, return_index=True)
         once = np.zeros(len(row), np.bool_)
@@ -159,6 +162,9 @@ class Tapes:
         ends = np.r_[starts[1:], len(row)] - 1
         self.last_id[row[starts]] = np.maximum(
             self.last_id[row[starts]], np.maximum.reduceat(ids, starts)
+        )
+        self.newest_ms[row[starts]] = np.maximum(
+            self.newest_ms[row[starts]], np.maximum.reduceat(time_ms, starts)
         )
         full = row[ends][self.count[row[ends]] % self._block == 0]
         if len(full):
@@ -249,6 +255,7 @@ _ARRAYS: Final = (
     "signed_qty",
     "count",
     "last_id",
+    "newest_ms",
     "threshold",
     "_second",
     "_flow",

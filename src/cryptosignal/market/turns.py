@@ -36,32 +36,31 @@ class KlineTurns:
         for stream in waiting:
             queue = stream.queue
             frame = queue[-1]
-            at = stream.open_at
-            if (
-                len(queue) == 1
-                and frame[at : at + 13] == stream.open
-                and stream.final_mark not in frame
-                and stream.inversions == 0
-            ):
-                stream.newest = frame
+            if not stream.is_ordered or not stream.fits(frame):
+                self._disordered(stream, queue, now_ms)
+            elif stream.open_of(frame) != stream.open:
+                self._ordered(stream, queue, now_ms)
+            elif stream.final_mark in frame:
+                self._turn(stream, frame, now_ms)
             else:
-                self._many(stream, queue, now_ms)
+                stream.newest = frame
         return self._malformed
 
-    def _many(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
-        at = stream.open_at
-        if not all(stream.fits(frame) for frame in (queue[0], queue[-1])):
-            queue = [frame for frame in queue if self._fit(stream, frame)]
-            at = stream.open_at
-            if not queue:
-                return
-        opens = {frame[at : at + 13] for frame in queue}
-        if opens == {stream.open} and not any(stream.final_mark in frame for frame in queue):
-            self._keep_newest(stream, queue)
-            return
-        event_at = stream.event_at
-        for frame in sorted(queue, key=lambda one: one[event_at : event_at + 13]):
+    def _ordered(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
+        """Frames in event order: of each bar only the last one matters, a final frame is the last."""
+        last = dict(zip(map(stream.open_of, queue), queue, strict=True))
+        for frame in last.values():
             self._turn(stream, frame, now_ms)
+
+    def _disordered(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
+        """Frames that overtook each other, or of another shape: one by one in event order."""
+        stream.is_ordered = True
+        sound = [frame for frame in queue if self._fit(stream, frame)]
+        newest = b"" if stream.newest is None else stream.event_of(stream.newest)
+        for frame in sorted(sound, key=stream.event_of):
+            is_old = stream.open_of(frame) == stream.open and stream.event_of(frame) < newest
+            if not is_old or stream.final_mark in frame:
+                self._turn(stream, frame, now_ms)
 
     def _fit(self, stream: Stream, frame: bytes) -> bool:
         if stream.fits(frame) or stream.measure(frame):
@@ -133,7 +132,7 @@ class KlineTurns:
         expected = bars.next_ms[stream.slot]
         if expected and expected < opened:
             if 0 <= stream.last_trade_id == following.k.f - 1 and bars.column(expected) >= 0:
-                self._fill_flat(stream, bars, opened, now_ms)
+                self.fill_flat(stream, bars, opened, now_ms, is_proven=True)
             else:
                 bars.open_gap(stream.slot)
         stream.is_closed = False
@@ -162,16 +161,21 @@ class KlineTurns:
             stream.last_trade_id = -1
             self.suspects.add((stream.slot, stream.interval, opened))
 
-    def _fill_flat(self, stream: Stream, bars: Klines, until_ms: int, now_ms: int) -> None:
-        """Bars that provably had no trade, as REST prints them: flat at the last close."""
+    def fill_flat(
+        self, stream: Stream, bars: Klines, until_ms: int, now_ms: int, *, is_proven: bool
+    ) -> None:
+        """Bars without a trade up to `until_ms`, as REST prints them: flat at the last close."""
         slot = stream.slot
+        finality, source = (
+            (CONFIRMED, klines.NEXT_BAR) if is_proven else (CLOSED_BY_TIME, klines.CLOCK)
+        )
         while 0 < bars.next_ms[slot] < until_ms:
             before = bars.column(bars.next_ms[slot] - bars.step_ms)
             if before < 0:
                 return
             price = bars.row(slot, before)[3]
             flat: Row = (price, price, price, price, 0.0, 0.0, 0.0, 0.0, 0.0)
-            if not bars.close(slot, bars.next_ms[slot], flat, CONFIRMED, klines.NEXT_BAR, now_ms):
+            if not bars.close(slot, bars.next_ms[slot], flat, finality, source, now_ms):
                 return
 
     def close_by_clock(self, stream: Stream, due_ms: int, now_ms: int) -> None:
@@ -184,6 +188,23 @@ class KlineTurns:
         data = self.newest(stream)
         if data is not None and data.k.t <= due_ms:
             bars.close(stream.slot, data.k.t, row_of(data.k), CLOSED_BY_TIME, klines.CLOCK, now_ms)
+
+    def last_trade_id(self, stream: Stream) -> int:
+        """The newest trade id that the stream told of, -1 if it never told one."""
+        if stream.is_closed:
+            return stream.last_trade_id
+        data = self.newest(stream)
+        return stream.last_trade_id if data is None else _last_id(data, stream.last_trade_id)
+
+    def close_complete(self, stream: Stream, bars: Klines, now_ms: int) -> None:
+        """Other evidence says that no trade followed the newest frame: its bar is complete."""
+        data = None if stream.is_closed else self.newest(stream)
+        if data is None or data.k.t != bars.next_ms[stream.slot]:
+            return
+        if bars.close(
+            stream.slot, data.k.t, row_of(data.k), CLOSED_BY_TIME, klines.CLOCK, now_ms
+        ):
+            stream.last_trade_id = _last_id(data, stream.last_trade_id)
 
     def mark_lost(self, stream: Stream) -> None:
         """The connection broke: the forming bar is stale until the stream speaks of it again."""

@@ -84,6 +84,11 @@ class Setup:
     scans_max: int = 0
     warm_up: WarmUpSettings = field(default_factory=WarmUpSettings)
     streams_extra: tuple[str, ...] = ("aggTrade", "depth20@100ms")
+    streams_market: tuple[str, ...] = (
+        names.MARK_ARRAY_STREAM,
+        names.TICKER_ARRAY_STREAM,
+        names.FORCE_ORDER_STREAM,
+    )
     tap: Callable[[int, int, bytes], None] | None = None
     tape_position: Callable[[], int] = lambda: 0
     info: dict[str, str] = field(default_factory=dict)
@@ -310,9 +315,7 @@ class Program:
         return [
             *names.create_combined_streams(self.symbols, self.config.run.intervals),
             *(f"{symbol.lower()}@{kind}" for symbol in warm for kind in extra),
-            names.MARK_ARRAY_STREAM,
-            names.TICKER_ARRAY_STREAM,
-            names.FORCE_ORDER_STREAM,
+            *self.setup.streams_market,
         ]
 
     async def _keep_time(self) -> None:

@@ -180,18 +180,24 @@ class Rim:
 
         A request cut off by the grace is what a crash leaves too: start-up reconciles it.
         """
-        try:
-            async with asyncio.TaskGroup() as tasks:
-                self._tasks = tasks
-                while not self._stopping:
-                    self._drain()
-                    await self._wakeup.wait()
-                async with asyncio.timeout(STOP_GRACE_S):
-                    while self._jobs:
-                        await asyncio.wait(set(self._jobs))
-                        self._drain()
-        except TimeoutError:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            while not self._stopping:
+                self._drain()
+                await self._wakeup.wait()
+            await self._finish_jobs()
+
+    async def _finish_jobs(self) -> None:
+        deadline_s = asyncio.get_running_loop().time() + STOP_GRACE_S
+        while self._jobs:
+            left_s = deadline_s - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                break
+            await asyncio.wait(list(self._jobs), timeout=left_s)
             self._drain()
+        for job in self._jobs:
+            job.cancel()
+        self._drain()
 
     def _drain(self) -> None:
         while self._inbox:

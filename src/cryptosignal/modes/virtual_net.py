@@ -77,13 +77,14 @@ class VirtualNetwork:
     seeds: Seeds
     faults: NetFaults = field(default_factory=NetFaults)
     counts: Counter[str] = field(default_factory=Counter)
+    after_move: Callable[[int], None] = lambda _now_ms: None
 
     def __post_init__(self) -> None:
         self._rng: Rng = self.seeds.stream("network")
         self._links: dict[int, _Link] = {}
         self._next_link = 1
-        self._world = contextvars.copy_context()
-        self._world.run(PROCESS.set, 0)
+        self.world = contextvars.copy_context()
+        self.world.run(PROCESS.set, 0)
         self._pump_at: asyncio.TimerHandle | None = None
         self._pump_ms = 0
 
@@ -98,11 +99,12 @@ class VirtualNetwork:
         now_ms = self.clock.now_ms()
         for delivery in self.venue.advance(now_ms):
             self._deliver(delivery.link, delivery.payload, delivery.close_code, delivery.delay_ms)
+        self.after_move(now_ms)
         due_ms = min(self.venue.next_ms(), now_ms + _VENUE_IDLE_MS)
         if self._pump_at is not None:
             self._pump_at.cancel()
         wait_s = max(due_ms - now_ms, 1) / 1000
-        self._pump_at = self.loop.call_later(wait_s, self.pump, context=self._world)
+        self._pump_at = self.loop.call_later(wait_s, self.pump, context=self.world)
 
     def _each_minute(self) -> None:
         for link in list(self._links.values()):
@@ -110,7 +112,7 @@ class VirtualNetwork:
                 self._drop(link, 1006, "connection reset")
             elif not link.is_half_open and self._draws("stream_half_open_per_min"):
                 link.is_half_open = True
-        self.loop.call_later(60.0, self._each_minute, context=self._world)
+        self.loop.call_later(60.0, self._each_minute, context=self.world)
 
     def _draws(self, name: str) -> bool:
         share = getattr(self.faults, name)
@@ -136,7 +138,7 @@ class VirtualNetwork:
         if not self._draws("request_lost"):
             lost = self._draws("response_lost")
             self.loop.call_later(
-                up_s, self._arrive, request, future, down_s, lost, context=self._world
+                up_s, self._arrive, request, future, down_s, lost, context=self.world
             )
         try:
             return await asyncio.wait_for(future, request.timeout_ms / 1000)
@@ -153,7 +155,7 @@ class VirtualNetwork:
         if response is None or lost:
             return
         self.loop.call_later(
-            down_s + reply.delay_ms / 1000, _resolve, future, response, context=self._world
+            down_s + reply.delay_ms / 1000, _resolve, future, response, context=self.world
         )
 
     # ---- WebSocket ----------------------------------------------------------------------
@@ -172,7 +174,7 @@ class VirtualNetwork:
         self._next_link += 1
         context = contextvars.copy_context()
         link = _Link(number, context.get(PROCESS, 0), listener, context)
-        refusal = self._world.copy().run(self.venue.ws_open, self.clock.now_ms(), number, target)
+        refusal = self.world.copy().run(self.venue.ws_open, self.clock.now_ms(), number, target)
         if refusal is not None:
             raise Refused(refusal.status, refusal.body.decode("utf-8", "replace"), refusal.status)
         self._links[number] = link
@@ -181,7 +183,7 @@ class VirtualNetwork:
         return _MemoryLink(self, link)
 
     def _wake(self) -> None:
-        self.loop.call_soon(self.pump, context=self._world)
+        self.loop.call_soon(self.pump, context=self.world)
 
     def _deliver(self, number: int, payload: bytes | None, code: int, delay_ms: int) -> None:
         link = self._links.get(number)
@@ -189,7 +191,7 @@ class VirtualNetwork:
             return
         wait_s = delay_ms / 1000 + self._wire_s(link)
         if payload is None:
-            self.loop.call_later(wait_s, self._drop, link, code, "closed", context=self._world)
+            self.loop.call_later(wait_s, self._drop, link, code, "closed", context=self.world)
         elif not link.is_half_open:
             self.loop.call_later(wait_s, self._frame, link, payload, context=link.context)
 
@@ -216,7 +218,7 @@ class VirtualNetwork:
     def send(self, link: _Link, payload: bytes) -> None:
         """A frame from the client to the venue."""
         if link.is_open and not link.is_half_open:
-            self.loop.call_later(self.latency_s(), self._sent, link, payload, context=self._world)
+            self.loop.call_later(self.latency_s(), self._sent, link, payload, context=self.world)
 
     def _sent(self, link: _Link, payload: bytes) -> None:
         if link.is_open:

@@ -40,6 +40,7 @@ OnNote = Callable[[str, dict[str, str | int | float]], None]
 FRAMES_WAITING_MAX: Final = 100_000
 """Frames that may wait for one flush; past that the flush comes at once."""
 _CLOCK_STEP_MS: Final = 1_000
+_HEAD_BYTES: Final = 80
 _READY_SHARE: Final = 1.0
 
 
@@ -228,6 +229,7 @@ class MarketFeed:
         self.loop: asyncio.AbstractEventLoop
         self.tasks: set[asyncio.Task[None]] = set()
         self._renewing: dict[int, _Line] = {}
+        self._attached: set[int] = set()
         self._seeds = seeds
         self._monitor = HeartbeatMonitor(settings)
         self._since_ms: dict[str, int] = {}
@@ -286,6 +288,15 @@ class MarketFeed:
             self._apply_plan()
         return change.note
 
+    def attach(self, url: str) -> None:
+        """Listen to a connection of a fixed URL, whatever streams it sends (a remote feed)."""
+        conn_id = -1 - len(self.lines)
+        line = self._make_line(conn_id, "attached", (), lambda _: url)
+        self.lines[conn_id] = line
+        self._attached.add(conn_id)
+        if self._is_running:
+            self._start(line)
+
     def watch(self, symbols: Iterable[str]) -> None:
         """Symbols whose marks and bars `on_event` gets (replaces the former set)."""
         self._watched = {symbol.upper() for symbol in symbols}
@@ -305,7 +316,10 @@ class MarketFeed:
                 if conn_id in self._renewing:
                     self._renewing[conn_id].step(session.WantStreams(streams))
             self._note_since(streams)
-        for conn_id in [known for known in self.lines if known not in self.plan.connections]:
+        for conn_id in self._attached:
+            self._start(self.lines[conn_id])
+        planned_ids = self._attached | set(self.plan.connections)
+        for conn_id in [known for known in self.lines if known not in planned_ids]:
             self.lines.pop(conn_id).stop()
             renewing = self._renewing.pop(conn_id, None)
             if renewing is not None:
@@ -320,7 +334,13 @@ class MarketFeed:
         if self._is_running and line in (*self.lines.values(), *self._renewing.values()):
             line.step(session.Start())
 
-    def _make_line(self, conn_id: int, route: str, streams: tuple[str, ...]) -> _Line:
+    def _make_line(
+        self,
+        conn_id: int,
+        route: str,
+        streams: tuple[str, ...],
+        url_of: Callable[[Sequence[str]], str] | None = None,
+    ) -> _Line:
         settings = self.settings
         number = self._next_number
         self._next_number += 1
@@ -330,7 +350,8 @@ class MarketFeed:
             settings.jitter,
             self._seeds.stream("backoff", number),
         )
-        made = Session(number, self.routes.build_websocket_url, streams, settings, backoff)
+        url_of = url_of or self.routes.build_websocket_url
+        made = Session(number, url_of, streams, settings, backoff)
         return _Line(self, conn_id, route, made)
 
     def _shut(self) -> None:
@@ -362,15 +383,19 @@ class MarketFeed:
             self._flush_timer = None
         now_ms, now_ns = self.clock.now_ms(), self.clock.mono_ns()
         lines = [*self.lines.values(), *self._renewing.values()]
-        counts = [(line, self._absorb(line, now_ms)) for line in lines if line.frames]
+        counts = [
+            (line, heard_of(line.session.awaiting, line.frames), self._absorb(line, now_ms))
+            for line in lines
+            if line.frames
+        ]
         if not counts:
             return
         self._check_clock(now_ms, now_ns)
         self.flushes += 1
         self.board.flush(now_ms)
         firsts, self.board.firsts = self.board.firsts, []
-        for line, count in counts:
-            mine = tuple(name for name in firsts if name in line.session.wanted)
+        for line, heard, count in counts:
+            mine = (*heard, *(name for name in firsts if name in line.session.wanted))
             if count or mine:
                 line.step(session.Received(count, now_ns, mine))
         self._tell_marks()
@@ -601,3 +626,14 @@ class MarketFeed:
             for stream in self.board.inbox.streams.values()
             if stream.is_wanted and not stream.has_spoken
         ]
+
+
+def heard_of(awaited: tuple[str, ...], batch: list[bytes]) -> tuple[str, ...]:
+    """Which of the awaited streams speak in this batch: a proof per connection, also while two
+    connections carry the same streams."""
+    if not awaited:
+        return ()
+    heads = {frame[:_HEAD_BYTES] for frame in batch}
+    return tuple(
+        name for name in awaited if any(f'"{name}"'.encode() in head for head in heads)
+    )

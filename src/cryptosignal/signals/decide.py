@@ -55,65 +55,89 @@ def prime_strength(scores: Scores, chances: Odds) -> Floats:
     return np.clip(raw * chances.prime_multiplier, 0.0, 100.0)
 
 
-def tier_codes(table: GateTable, p: Floats, params: ParamSet) -> Codes:
-    """Prime: every gate passes. Watch: EV > 0, p at least `watch_p`, data not below the Watch level
-    and at most `watch_fails_max` of the gates that say "may be traded at all" failed; gates that
-    wait for live data do not count against Watch. Else reject."""
+def tier_codes(
+    table: GateTable, p: Floats, params: ParamSet, is_missing_fine: bool = False
+) -> Codes:
+    """Prime: every gate passes. Watch: EV > 0, p and strength at least the Watch limits, data not
+    below the Watch level, and at most `watch_fails_max` of the gates that say "may be traded at
+    all" failed; a gate without data closes Prime, not Watch. Else reject.
+
+    `is_missing_fine` takes gates without data for passed: what a history of candles alone would
+    have said, had the book been good. Never used to publish.
+    """
     verdicts = table.verdicts
+    if is_missing_fine:
+        waived = (verdicts == g.NO_DATA) | (verdicts == g.WARMING)
+        waived[table.index("newest_bar")] = False
+        verdicts = np.where(waived, g.PASS, verdicts)
     prime = (verdicts == g.PASS).all(axis=0)
-    hard = [i for i, name in enumerate(table.names)
-            if name not in g.RANK_GATES and name not in g.LIVE_GATES]  # fmt: skip
-    live = [i for i, name in enumerate(table.names) if name in g.LIVE_GATES]
-    bad = (verdicts[hard] >= g.FAIL).sum(axis=0) + (verdicts[live] == g.FAIL).sum(axis=0)
+    hard = [i for i, name in enumerate(table.names) if name not in g.RANK_GATES]
+    bad = (verdicts[hard] == g.FAIL).sum(axis=0)
     quality = table.values[table.index("data_quality")]
     poor = quality < params.gates.quality_watch
     bar = verdicts[table.index("newest_bar")] == g.PASS
-    good = table.verdicts[table.index("ev")] == g.PASS
-    enough = table.verdicts[table.index("coverage")] == g.PASS
+    good = verdicts[table.index("ev")] == g.PASS
+    enough = verdicts[table.index("coverage")] == g.PASS
     watch = good & bar & enough & (p >= params.tiers.watch_p) & ~poor
     watch &= bad <= params.tiers.watch_fails_max
+    watch &= table.values[table.index("strength")] >= params.tiers.watch_strength
     return np.where(prime, PRIME, np.where(watch, WATCH, REJECT)).astype(np.int8)
 
 
-def settle(found: ScanDecisions, memory: SignalMemory) -> None:
-    """Compare candidates with each other and with what is out already; gives Prime its ids."""
+def settle(
+    found: ScanDecisions,
+    memory: SignalMemory,
+    time_ms: int | None = None,
+    places: NDArray[np.int64] | None = None,
+) -> None:
+    """Compare candidates with each other and with what is out already; gives Prime its ids.
+
+    `places` are the rows of one moment `time_ms` where `found` holds many (a history); the whole
+    scan otherwise.
+    """
     rows, params = found.rows, found.params
-    time_ms = rows.time_ms
-    order = _ranked(found, memory)
+    now_ms = rows.time_ms if time_ms is None else time_ms
+    if not len(found.rank):
+        found.rank = np.zeros(len(rows.symbols))
+        found.wait_ms = np.full(len(rows.symbols), np.inf)
+    here = np.arange(len(rows.symbols)) if places is None else places
+    candidates = here[found.tiers[here] == PRIME].tolist()
+    standing = set(memory.published)
+    if not candidates and not standing:
+        return
     taken = {1.0: 0, -1.0: 0}
     rho = column(rows, "ctx.rho_btc")
-    limit = params.gates.correlated_max
-    found.rank = np.zeros(len(rows.symbols))
-    found.wait_ms = np.full(len(rows.symbols), np.inf)
     primes = set()
-    for i in order:
+    for i in _ranked(found, memory, candidates, now_ms):
         symbol, side = rows.symbols[i], float(found.scores.side[i])
         word = "long" if side > 0.0 else "short"
-        found.wait_ms[i] = _wait(memory, symbol, word, time_ms, params)
-        moves_with_market = np.isnan(rho[i]) or abs(rho[i]) >= params.gates.correlation_max
-        found.rank[i] = taken[side] + 1 if moves_with_market else 1
-        if found.rank[i] > limit or found.wait_ms[i] < 0.0:
+        found.wait_ms[i] = _wait(memory, symbol, word, now_ms, params)
+        moves_along = np.isnan(rho[i]) or abs(rho[i]) >= params.gates.correlation_max
+        found.rank[i] = taken[side] + 1 if moves_along else 1
+        if found.rank[i] > params.gates.correlated_max or found.wait_ms[i] < 0.0:
             found.tiers[i] = WATCH
             continue
-        taken[side] += int(moves_with_market)
+        taken[side] += int(moves_along)
         primes.add(symbol)
-        _publish(found, memory, int(i), word)
-    for symbol in [s for s in memory.published if s not in primes and s in found.places]:
-        memory.end(symbol, time_ms)
-    memory.forget(time_ms)
+        _publish(found, memory, int(i), word, now_ms)
+    seen = {rows.symbols[i] for i in here.tolist()} if standing - primes else set()
+    for symbol in (standing - primes) & seen:
+        memory.end(symbol, now_ms)
+    memory.forget(now_ms)
 
 
-def _ranked(found: ScanDecisions, memory: SignalMemory) -> list[int]:
+def _ranked(
+    found: ScanDecisions, memory: SignalMemory, candidates: list[int], time_ms: int
+) -> list[int]:
     """Candidates: standing signals first, then by strength, ties by name."""
     rows = found.rows
-    prime = np.flatnonzero(found.tiers == PRIME).tolist()
 
     def key(i: int) -> tuple[bool, float, str]:
-        known = memory.standing(rows.symbols[i], rows.time_ms)
+        known = memory.standing(rows.symbols[i], time_ms)
         is_same = known is not None and (known.side == "long") == (found.scores.side[i] > 0.0)
         return not is_same, -round(float(found.strength[i]), 9), rows.symbols[i]
 
-    return sorted(prime, key=key)
+    return sorted(candidates, key=key)
 
 
 def _wait(memory: SignalMemory, symbol: str, side: str, time_ms: int, params: ParamSet) -> float:
@@ -129,8 +153,8 @@ def _wait(memory: SignalMemory, symbol: str, side: str, time_ms: int, params: Pa
     return float(time_ms - free_ms)
 
 
-def _publish(found: ScanDecisions, memory: SignalMemory, i: int, side: str) -> None:
-    symbol, time_ms = found.rows.symbols[i], found.rows.time_ms
+def _publish(found: ScanDecisions, memory: SignalMemory, i: int, side: str, time_ms: int) -> None:
+    symbol = found.rows.symbols[i]
     standing = memory.standing(symbol, time_ms)
     if standing is not None and standing.side == side:
         found.ids[i] = standing.signal_id

@@ -48,18 +48,16 @@ class ScanDecisions:
     ids: dict[int, str] = field(default_factory=dict)
     rank: Floats = field(default_factory=lambda: np.zeros(0))
     wait_ms: Floats = field(default_factory=lambda: np.zeros(0))
-    places: dict[str, int] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.places = {symbol: i for i, symbol in enumerate(self.rows.symbols)}
 
     def __len__(self) -> int:
         return len(self.rows.symbols)
 
     def find(self, symbol: str) -> Decision | None:
         """The decision of a symbol (any case), None if it was not scanned."""
-        place = self.places.get(symbol.upper())
-        return None if place is None else self.decision(place)
+        wanted = symbol.upper()
+        return (
+            self.decision(self.rows.symbols.index(wanted)) if wanted in self.rows.symbols else None
+        )
 
     def prime(self) -> list[Decision]:
         """Prime decisions, strongest first."""

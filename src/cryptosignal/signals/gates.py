@@ -270,9 +270,10 @@ def _room_book(s: Sight) -> GateRow:
 def _funding_time(s: Sight) -> GateRow:
     """Distance to the nearest funding settlement; without nextFundingTime 00/08/16 UTC (§1.5.5)."""
     eight = 28_800_000.0
-    into = float(s.rows.time_ms % 28_800_000)
-    grid = s.full(min(into, eight - into))
-    ahead = s.col("ctx.next_funding_ms") - s.rows.time_ms
+    moment = s.col("ctx.time_ms")
+    into = moment % eight
+    grid = np.minimum(into, eight - into)
+    ahead = s.col("ctx.next_funding_ms") - moment
     known = np.abs(ahead)
     # a settlement that has just been is as near as one to come: both ends of its period count
     value = np.where(np.isnan(known), grid, np.minimum(known, grid))

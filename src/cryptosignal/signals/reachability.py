@@ -23,8 +23,8 @@ class Reach:
 def reachable(params: ParamSet) -> Reach:
     """Prime's numeric limits against the best that each factor can attain.
 
-    Ordinary: neutral crowding and independence, no multiplier. Worst: full crowding, full
-    dependence, the smallest multipliers, the highest p_min: a configuration whose soft filters add
+    Ordinary: neutral crowding and independence, no multiplier. Worst: the smallest multipliers,
+    and for p full crowding, full dependence and the highest p_min as well: a configuration whose soft filters add
     up to a hard one fails here and not weeks later by silence.
     """
     top = attainable(params)
@@ -68,7 +68,9 @@ def _check(
     p = min(own.p_cap, 0.5 + p_factor * (1.0 / (1.0 + np.exp(-score / t_eff)) - 0.5))
     p_min = gates.p0 + gates.theta_f * max(0.0, g_f) + gates.theta_i_penalty * max(0.0, -g_i)
     d_min = gates.dp0 + gates.phi_f * max(0.0, g_f) + gates.phi_i_penalty * max(0.0, -g_i)
-    strength = prime_factor * (0.6 * score + 40.0 * min(max((p - 0.60) / 0.15, 0.0), 1.0))
+    calm = 0.5 + p_factor * (1.0 / (1.0 + np.exp(-score / own.t0)) - 0.5)
+    raised = min(max((min(own.p_cap, calm) - 0.60) / 0.15, 0.0), 1.0)
+    strength = prime_factor * (0.6 * score + 40.0 * raised)
     need = max(gates.strength_mature, gates.min_score)
     wanted = (
         "gates.min_score" if gates.min_score > gates.strength_mature else "gates.strength_mature"

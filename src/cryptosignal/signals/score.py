@@ -65,9 +65,9 @@ def combine(rows: ScanRows, params: ParamSet) -> Scores:
         before = np.stack([_lagged(rows, name, lag) for name in names])
         earlier.append(_weigh(names, before, weights, params)[0])
     side = np.where(score < 0.0, -1.0, 1.0)
-    level = params.gates.dims_level
+    own = [k for k, name in enumerate(names) if name != "L"]  # L agrees by construction
     with np.errstate(invalid="ignore"):
-        dims = ((signed * side >= level) & ~np.isnan(signed)).sum(axis=0).astype(float)
+        dims = (signed[own] * side >= params.gates.dims_level).sum(axis=0).astype(float)
     history = np.stack(earlier) if earlier else np.zeros((0, len(rows.symbols)))
     return Scores(names, signed, weights, contributions, score, side, coverage, dims, history)
 

@@ -218,6 +218,11 @@ class Session:
         """Whether a socket is open."""
         return self.state in (ConnectionState.CONNECTED, ConnectionState.SUBSCRIBED)
 
+    @property
+    def awaiting(self) -> tuple[str, ...]:
+        """Streams that speak by the clock and have not spoken on this connection yet."""
+        return tuple(self._awaiting)
+
     # ---- life ---------------------------------------------------------------------------------
     def _on_start(self, now_ns: int, event: Start) -> None:
         if self.state is ConnectionState.DISCONNECTED:
@@ -393,14 +398,16 @@ class Session:
             self._queue.append((pending.method, pending.streams, pending.tries))
 
     def _on_distrusted(self, now_ns: int, event: Distrusted) -> None:
-        """Subscribe again; a stream that stays dead costs the connection."""
+        """Subscribe again; for a stream that stays dead the connection is replaced, make before
+        break, so that its healthy streams lose nothing."""
         if not self.is_open:
             return
         dead = tuple(stream for stream in event.streams if stream in self.wanted)
         for stream in dead:
             self._resubscribed[stream] = self._resubscribed.get(stream, 0) + 1
         if any(self._resubscribed[stream] > _RESUBSCRIBE_TRIES for stream in dead):
-            self._lose(now_ns, "streams stayed silent")
+            self._resubscribed.clear()
+            self._out.append(Emit("renewal", "streams stayed silent"))
             return
         for start in range(0, len(dead), self._settings.subscribe_batch):
             batch = dead[start : start + self._settings.subscribe_batch]

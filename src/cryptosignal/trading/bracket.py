@@ -86,8 +86,19 @@ def place_targets(round_: Round, trade: Trade, instrument: Instrument) -> None:
 
 
 def naked_deadline_ms(round_: Round, trade: Trade) -> int:
-    """When a position without a confirmed stop must be flattened; 0 if it has one."""
-    return trade.naked_since_ms + round_.settings.naked_limit_ms if trade.naked_since_ms else 0
+    """When a position without a confirmed stop must be flattened; 0 if it has one.
+
+    A loss that is noticed late still gets one try at a new stop before the way out is taken.
+    """
+    noticed = round_.errands.naked_noticed_ms
+    if not trade.naked_since_ms:
+        noticed.pop(trade.key, None)
+        return 0
+    seen_ms = noticed.setdefault(trade.key, round_.now_ms)
+    settings = round_.settings
+    return max(
+        trade.naked_since_ms + settings.naked_limit_ms, seen_ms + 2 * settings.stop_confirm_ms
+    )
 
 
 def _stop_quantity(trade: Trade, exposed: Decimal, instrument: Instrument) -> Decimal:

@@ -21,6 +21,8 @@ from cryptosignal.domain.events import (
     InstrumentsListed,
     MarksUpdated,
     OperatorCommanded,
+    OrderReplied,
+    SendOutcome,
     SnapshotFailed,
 )
 from cryptosignal.domain.instrument import Instrument
@@ -121,7 +123,9 @@ class Desk:
         self.state.instruments[instrument.symbol] = instrument
         known = decimal_of(price) if price is not None else self._price_of(ticket, now_ms)
         exact = {s: decimal_of(rho) for s, rho in (correlations or {}).items()}
-        size = entries.admit(round_, ticket, instrument, known, exact, brackets)
+        size = entries.admit(
+            round_, ticket, instrument, known, exact, brackets, is_approved=is_approved
+        )
         if isinstance(size, Refusal) or known is None:
             reason = size.reason if isinstance(size, Refusal) else "no price"
             _refuse(round_, ticket.signal_id, ticket.symbol, reason)
@@ -286,6 +290,14 @@ def _see_no_snapshot(desk: Desk, now_ms: int, event: SnapshotFailed) -> None:
     desk.errands.has_stream_changed = True
 
 
+def _see_reply(desk: Desk, now_ms: int, event: OrderReplied) -> None:
+    """A refused reduce-only order means that the position may not be what we think."""
+    order = desk.state.orders.get(event.client_id)
+    is_refused = event.outcome is SendOutcome.REJECTED
+    if order is not None and is_refused and order.intent.reduce_only and not order.is_algo:
+        desk.errands.is_suspicious = True
+
+
 def _see_instruments(desk: Desk, now_ms: int, event: InstrumentsListed) -> None:
     desk.state.instruments.update({i.symbol: i for i in event.instruments})
 
@@ -297,4 +309,5 @@ _OBSERVERS: dict[type, Callable[[Desk, int, Any], None]] = {
     AccountSnapshotTaken: _see_snapshot,
     SnapshotFailed: _see_no_snapshot,
     InstrumentsListed: _see_instruments,
+    OrderReplied: _see_reply,
 }

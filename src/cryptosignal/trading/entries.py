@@ -59,9 +59,11 @@ def admit(
     price: Decimal | None,
     correlations: Mapping[str, Decimal],
     brackets: tuple[LeverageBracket, ...],
+    *,
+    is_approved: bool = False,
 ) -> Size | Refusal:
     """Every check in one place: the size, or the first reason against the entry."""
-    reason = refusal_of(round_, ticket, price)
+    reason = refusal_of(round_, ticket, price, is_approved=is_approved)
     if reason or price is None:
         return Refusal(reason or "no price")
     state = round_.state
@@ -85,7 +87,9 @@ def admit(
     return size_position(request, exposure_of(state, round_.errands), instrument, state.risk)
 
 
-def refusal_of(round_: Round, ticket: Ticket, price: Decimal | None) -> str:
+def refusal_of(
+    round_: Round, ticket: Ticket, price: Decimal | None, *, is_approved: bool = False
+) -> str:
     """Why this entry may not be made now, "" if it may."""
     state, errands, now_ms, settings = (
         round_.state,
@@ -94,6 +98,8 @@ def refusal_of(round_: Round, ticket: Ticket, price: Decimal | None) -> str:
         round_.settings,
     )
     symbol = ticket.symbol
+    if state.mode == "signal" and not is_approved:
+        return "the mode is signal: publish only"
     if ticket.signal_id in state.opened:
         return "the signal has had its entry"
     if not state.is_reconciled:

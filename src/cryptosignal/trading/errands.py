@@ -51,6 +51,7 @@ class Errands:
     wants: Asked = field(default_factory=Asked)
     has_stream_changed: bool = False
     is_stream_up: bool = False
+    is_suspicious: bool = False
     marks: dict[str, tuple[Decimal, int]] = field(default_factory=dict)
     bars: dict[str, deque[tuple[int, Decimal, Decimal]]] = field(default_factory=dict)
     extremes: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
@@ -58,6 +59,7 @@ class Errands:
     disagree_ms: dict[str, int] = field(default_factory=dict)
     flat_ms: dict[str, int] = field(default_factory=dict)
     noted: set[str] = field(default_factory=set)
+    naked_noticed_ms: dict[str, int] = field(default_factory=dict)
     margin_exit_ms: int = 0
     watched: tuple[str, ...] = ()
     wake_ms: int = 0
@@ -173,6 +175,8 @@ class Round:
         """Ask the venue for an order, first at `first_ms`, then spaced."""
         asked = self.errands.lookups.setdefault(order.client_id, Asked())
         at_ms = first_ms
+        if order.checked_ms > asked.at_ms:
+            asked.count = 0
         if asked.count:
             pause = backoff_ms(
                 self.settings.lookup_spacing_ms,

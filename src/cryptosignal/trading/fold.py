@@ -124,7 +124,7 @@ def _order_replied(state: TradingState, event: OrderReplied) -> None:
     fact = _REPLY_FACTS[event.outcome]
     if event.code in DUPLICATE_CODES:
         fact = OrderFact.UNKNOWN
-    if event.order_id:
+    if event.order_id and not order.is_algo:
         attach(state, order, event.order_id)
     if not order.learn(fact):
         return
@@ -245,12 +245,13 @@ def _order_looked_up(state: TradingState, event: OrderLookedUp) -> None:
         reconcile.note_absence(state, order, event.server_ms)
         return
     if event.algo is not None:
-        algo = event.algo
-        at_ms = (algo.update_ms if algo.status == "NEW" else 0) or event.server_ms
-        see_algo(state, order, algo, at_ms)
+        see_algo(state, order, event.algo, event.algo.update_ms or event.server_ms)
     elif event.order is not None:
         see_order(state, order, event.order, event.order.update_ms or event.server_ms)
     order.checked_ms = max(order.checked_ms, event.server_ms)
+    trade = state.trade_of(order)
+    if trade is not None:
+        state.touch_naked(trade, event.server_ms)
 
 
 def _account_updated(state: TradingState, event: AccountUpdated) -> None:

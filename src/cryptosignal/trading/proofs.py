@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from cryptosignal.domain.actions import TakeSnapshot
-from cryptosignal.domain.order import OrderKind, OrderState
+from cryptosignal.domain.order import Leg, OrderKind, OrderState
 from cryptosignal.trading.errands import Round, backoff_ms
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.reconcile import ABSENT_LOOKUPS_MIN, Scope, purpose_of
@@ -49,8 +49,16 @@ def lookup_due_ms(round_: Round, order: Order) -> int | None:
         return order.doubted_ms
     if order.triggered_ms:
         return order.triggered_ms + settings.trigger_grace_ms // 2
+    if order.intent.leg is Leg.STOP and _guards(round_, order):
+        return max(order.checked_ms, order.seen_live_ms) + settings.stop_verify_ms
     is_instant = order.intent.kind is OrderKind.MARKET or order.intent.time_in_force == "IOC"
     return sent_ms + settings.verify_after_ms if is_instant else None
+
+
+def _guards(round_: Round, order: Order) -> bool:
+    """The order protects something now: its silent loss must be noticed (incident I)."""
+    trade = round_.state.trade_of(order)
+    return trade is not None and round_.state.exposed(trade) > ZERO
 
 
 def _wanted_snapshot(round_: Round) -> str:
@@ -62,7 +70,7 @@ def _wanted_snapshot(round_: Round) -> str:
         return "stream"
     if any(_needs_proof(round_, o) for o in state.open_orders()):
         return "proof"
-    if _disagrees(round_):
+    if errands.is_suspicious or _disagrees(round_):
         return "mismatch"
     if _misses_fills(round_):
         return "fills"
@@ -119,7 +127,7 @@ def _ask_snapshot(round_: Round, why: str) -> None:
     scope = _scope(round_, why)
     asked.at_ms, asked.count = now_ms, asked.count + 1
     errands.is_snapshot_out = True
-    errands.has_stream_changed = False
+    errands.has_stream_changed = errands.is_suspicious = False
     errands.wants.count = errands.wants.count + 1 if why in URGENT else 0
     errands.audits += 1
     round_.wake(now_ms + settings.snapshot_timeout_ms)

@@ -72,6 +72,12 @@ def note_absence(state: TradingState, order: Order, server_ms: int) -> None:
     fence = order.fence_ms(settings.fence_extra_ms, settings.default_recv_window_ms)
     if server_ms <= fence:
         return
+    is_live = order.state in (OrderState.LIVE, OrderState.PARTIAL)
+    if is_live and server_ms > order.checked_ms and not order.triggered_ms:
+        order.doubted_ms = order.doubted_ms or server_ms
+        trade = state.trade_of(order)
+        if trade is not None:
+            state.touch_naked(trade, server_ms)
     if order.absent_ms and server_ms - order.absent_ms[-1] < settings.lookup_spacing_ms:
         return
     if len(order.absent_ms) < ABSENT_LOOKUPS_MIN:
@@ -113,12 +119,14 @@ def _see_open_orders(state: TradingState, event: AccountSnapshotTaken) -> None:
         order = state.orders.get(seen.client_id)
         if order is not None:
             see_order(state, order, seen, seen.update_ms or event.server_ms)
+            order.checked_ms = max(order.checked_ms, event.requested_ms)
         else:
             _note_stray(state, seen.client_id, seen.symbol, is_algo=False, safe=seen.reduce_only)
     for algo in event.algos:
         order = state.orders.get(algo.client_id)
         if order is not None:
             see_algo(state, order, algo, algo.update_ms or event.server_ms)
+            order.checked_ms = max(order.checked_ms, event.requested_ms)
         else:
             safe = algo.reduce_only or algo.close_position
             _note_stray(state, algo.client_id, algo.symbol, is_algo=True, safe=safe)

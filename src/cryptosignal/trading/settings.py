@@ -63,6 +63,7 @@ class TradingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lookup_retry_max_ms: int = 4_000
     confirm_after_ms: int = 500
     verify_after_ms: int = 3_000
+    stop_verify_ms: int = 10_000
     algo_lag_ms: int = 5_000
     snapshot_spacing_ms: int = 1_000
     snapshot_timeout_ms: int = 20_000
@@ -87,6 +88,7 @@ class TradingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ("stop_confirm_ms", 100, self.stop_confirm_ms, 5_000),
             ("fence_extra_ms", 2_000, self.fence_extra_ms, 60_000),
             ("lookup_spacing_ms", 200, self.lookup_spacing_ms, 60_000),
+            ("stop_verify_ms", 1_000, self.stop_verify_ms, 15_000),
             ("slices", 1, self.slices, 20),
             ("stop_open_max", 2, self.stop_open_max, 20),
         ):

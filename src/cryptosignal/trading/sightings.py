@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from cryptosignal.domain.order import OrderState
+from cryptosignal.domain.order import Leg, OrderState
 from cryptosignal.domain.position import VenueAlgo, VenueBalance, VenueOrder
 from cryptosignal.trading.fills import Fill
 from cryptosignal.trading.orders import (
@@ -133,6 +133,9 @@ def _after_sighting(state: TradingState, order: Order, at_ms: int) -> None:
         trade.filled_ms = at_ms
         trade.best_price = trade.worst_price = order.average_price
     state.touch_naked(trade, at_ms)
+    if order.intent.leg is Leg.STOP and order.state is OrderState.DEAD and trade.naked_since_ms:
+        died_ms = max(at_ms, trade.covered_ms, trade.filled_ms)
+        trade.naked_since_ms = min(trade.naked_since_ms, died_ms)
 
 
 def take_balances(state: TradingState, balances: tuple[VenueBalance, ...], at_ms: int) -> None:

@@ -151,9 +151,14 @@ class TradingState:
     def touch_naked(self, trade: Trade, at_ms: int) -> None:
         """Start or end the trade's naked span at venue time `at_ms`."""
         grace = self.settings.trigger_grace_ms
-        is_naked = self.exposed(trade) > ZERO and not trade.confirmed_stops(at_ms, grace)
+        confirmed = trade.confirmed_stops(at_ms, grace)
+        is_held = self.exposed(trade) > ZERO
+        is_naked = is_held and not confirmed
+        if not is_naked:
+            sure_ms = max((o.checked_ms for o in confirmed), default=0) if is_held else at_ms
+            trade.covered_ms = max(trade.covered_ms, sure_ms)
         if is_naked and not trade.naked_since_ms:
-            trade.naked_since_ms = at_ms
+            trade.naked_since_ms = max(at_ms, trade.covered_ms, trade.filled_ms)
         elif not is_naked and trade.naked_since_ms:
             span = NakedSpan(trade.symbol, trade.naked_since_ms, max(at_ms, trade.naked_since_ms))
             trade.naked_since_ms = 0
@@ -184,7 +189,6 @@ class TradingState:
         self.trades[trade.symbol] = trade
         self.book(trade.symbol).foreign -= trade.own_signed
         trade.close_reason = trade.close_reason or "stray fill"
-        trade.flat_ms = 0
         for own_id, order in trade.orders.items():
             self.archive.pop(own_id, None)
             self.orders[own_id] = order

@@ -45,12 +45,12 @@ class Trade:
     close_reason: str = ""
     filled_ms: int = 0
     naked_since_ms: int = 0
+    covered_ms: int = 0
     naked_max_ms: int = 0
     funding_usdt: Decimal = ZERO
     funding_seen: set[int] = field(default_factory=set)
     is_stop_passed: bool = False
     passed_targets: set[Leg] = field(default_factory=set)
-    flat_ms: int = 0
     best_price: Decimal = ZERO
     worst_price: Decimal = ZERO
 
