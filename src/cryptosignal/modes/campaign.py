@@ -273,6 +273,7 @@ class Day:
             bot="s",
             scan_interval_s=3_600.0,
             intervals=("1m", "1h"),
+            symbols_max=SYMBOLS,
             rest_intervals=(),
             trigger_intervals=("1h",),
         )
