@@ -88,9 +88,9 @@ class Listener:
         self.closed.append((code, reason))
         self._signal.set()
 
-    async def until(self, condition: Callable[[], Any]) -> None:
-        """Return once `condition()` holds; fail after 5 s."""
-        async with asyncio.timeout(5):
+    async def until(self, condition: Callable[[], Any], timeout_s: float = 5.0) -> None:
+        """Return once `condition()` holds; fail after `timeout_s` of the loop's time."""
+        async with asyncio.timeout(timeout_s):
             while not condition():
                 self._signal.clear()
                 await self._signal.wait()

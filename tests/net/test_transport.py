@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import socket
 import struct
+import time
 
 import pytest
 from aiohttp import web
+from tests.net.loopback import Listener, answer, echo, raw_server, read_request, serving
 
 from cryptosignal.domain.ports import HttpRequest
 from cryptosignal.ground.faults import ContractFault, Refused, TimedOut, Unreachable, UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.net.settings import TransportSettings
 from cryptosignal.net.transport import SocketTransport
-from tests.net.loopback import Listener, answer, echo, raw_server, read_request, serving
 
 KINDS = ["picows", "aiohttp"]
 
@@ -210,9 +213,6 @@ async def test_fragments_are_joined(kind: str):
             for line in head.split(b"\r\n")
             if line.lower().startswith(b"sec-websocket-key")
         )
-        import base64
-        import hashlib
-
         accept = base64.b64encode(
             hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
         )
@@ -341,7 +341,6 @@ def test_a_missing_certificate_file_is_the_users_fault():
 
 def test_works_on_a_scaled_loop():
     """On a loop that runs sixty times as fast, requests and sockets work the same."""
-    import time
 
     async def main() -> tuple[bytes, list[bytes]]:
         async def handler(_request: web.Request) -> web.Response:
@@ -352,9 +351,7 @@ def test_works_on_a_scaled_loop():
             response = await transport.request(url, HttpRequest("GET", "/x", timeout_ms=60_000))
             link = await transport.open_ws(url.replace("http", "ws") + "/ws", listener, 60_000)
             link.send(b"hello")
-            async with asyncio.timeout(120):
-                while not listener.frames:
-                    await asyncio.sleep(0.1)
+            await listener.until(lambda: listener.frames, timeout_s=300)
             await transport.close()
         return response.body, listener.frames
 
