@@ -67,7 +67,10 @@ def test_no_venue_minute_ever_exceeds_its_share(
 def test_no_sliding_window_ever_exceeds_its_share(requests: list[tuple[int, Lane, Cost, int]]):
     """Orders, open interest and funding stay in budget over every window, however it is aligned."""
     budget = Budget(LIMITS, guard_ms=GUARD_MS)
-    passed = [(ms, cost) for ms, cost in spent(budget, [(step, lane, cost, 0) for step, lane, cost, _ in requests])]
+    passed = [
+        (ms, cost)
+        for ms, cost in spent(budget, [(step, lane, cost, 0) for step, lane, cost, _ in requests])
+    ]
     for pool in (Pool.ORDERS_10S, Pool.ORDERS_1M, Pool.DATA, Pool.FUNDING):
         amounts = [(ms, dict(cost.parts()).get(pool, 0)) for ms, cost in passed]
         for end_ms, _amount in amounts:

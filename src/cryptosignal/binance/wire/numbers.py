@@ -9,7 +9,7 @@ import msgspec
 
 NUMBER_MAX: Final = 1e300
 
-_DECIMAL: Final = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?"
+_DECIMAL: Final = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?"
 
 Num = Annotated[str, msgspec.Meta(pattern=f"^{_DECIMAL}$")]
 """A decimal string that stays text until it becomes a Decimal (money)."""
