@@ -78,6 +78,8 @@ class FakeLink:
         self.pings = 0
         self.answers_pings = True
         self.is_closed = False
+        self.opened_s = asyncio.get_running_loop().time()
+        self.ended_s = 0.0
 
     def send(self, payload: bytes) -> None:
         self.sent.append(payload)
@@ -99,4 +101,5 @@ class FakeLink:
         """End the connection, once."""
         if not self.is_closed:
             self.is_closed = True
+            self.ended_s = asyncio.get_running_loop().time()
             self.listener.on_closed(code, "")
