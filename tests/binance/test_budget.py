@@ -18,7 +18,7 @@ START_MS = 1_790_000_000_000
 
 asks = st.lists(
     st.tuples(
-        st.integers(0, 20_000),
+        st.sampled_from([0, 1, 700, 1499, 1501, 3000, 20_000, 57_000]),
         st.sampled_from(list(Lane)),
         st.sampled_from(
             [
@@ -42,7 +42,7 @@ def spent(budget: Budget, requests: list[tuple[int, Lane, Cost, int]]) -> list[t
     """What was let through: (time at which the venue counts it, cost)."""
     now_ms, passed = START_MS, []
     for step_ms, lane, cost, skew_ms in requests:
-        now_ms += step_ms // 20
+        now_ms += step_ms
         if not budget.spend(now_ms, lane, cost):
             passed.append((now_ms + skew_ms, cost))
     return passed
@@ -85,12 +85,21 @@ def test_a_promised_time_keeps_its_promise(requests: list[tuple[int, Lane, Cost,
     budget = Budget(LIMITS, guard_ms=GUARD_MS)
     now_ms = START_MS
     for step_ms, lane, cost, _skew in requests:
-        now_ms += step_ms // 20
+        now_ms += step_ms
         when_ms = budget.spend(now_ms, lane, cost)
         if when_ms:
             assert when_ms > now_ms
             assert budget.when(when_ms, lane, cost) == when_ms
             assert budget.when(when_ms - 1, lane, cost) > when_ms - 1
+
+
+@pytest.mark.parametrize(("first_ms", "second_ms"), [(59_000, 62_000), (61_000, 57_000 + 1_400)])
+def test_calls_near_a_boundary_count_on_both_sides(first_ms: int, second_ms: int):
+    """What leaves within the guard of a minute's edge may be counted in either minute: both are charged."""
+    minute_ms = START_MS // MINUTE_MS * MINUTE_MS
+    budget = Budget(LIMITS, guard_ms=GUARD_MS)
+    assert budget.spend(minute_ms + first_ms, Lane.ORDERS, Cost(weight=196)) == 0
+    assert budget.spend(minute_ms + second_ms, Lane.ORDERS, Cost(weight=1)) > 0
 
 
 def test_lanes_leave_room_for_those_before_them():

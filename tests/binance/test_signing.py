@@ -68,6 +68,7 @@ def test_what_is_signed_is_what_is_sent(params: list[tuple[str, str]]):
 def test_symbols_outside_ascii_are_encoded_before_signing():
     """UTF-8 percent-encoding happens first, or the venue answers -1022."""
     assert encode_params([("symbol", "币安USDT")]) == "symbol=%E5%B8%81%E5%AE%89USDT"
+    assert encode_params([("id", "a/b:c d")]) == "id=a%2Fb%3Ac%20d"
 
 
 def test_ed25519_signs_verifiably():

@@ -261,6 +261,24 @@ def test_backoff_starts_over_after_healthy_time_only():
     assert gaps == [1, 2, 4, 1, 2]
 
 
+def test_a_connection_without_a_snapshot_is_not_healthy():
+    """Time alone proves nothing: as long as no snapshot succeeds, delays keep growing."""
+
+    async def script(world: World) -> None:
+        world.transport.on("GET /fapi/v1/openAlgoOrders", TimedOut("late"))
+        for _ in range(3):
+            await asyncio.sleep(90)
+            world.link.end(1006)
+            await asyncio.sleep(5)
+
+    links = play(script).transport.links
+    assert [round(after.opened_s - before.ended_s) for before, after in pairwise(links)] == [
+        1,
+        2,
+        4,
+    ]
+
+
 def test_a_half_open_socket_is_found_by_its_missing_pong():
     """A peer that answers no ping is gone within ping interval plus pong timeout."""
 
@@ -451,6 +469,7 @@ def test_a_snapshot_older_than_a_streamed_change_does_not_undo_it():
     """Facts are kept by venue time: the later one wins, whichever arrives last."""
 
     async def script(world: World) -> None:
+        world.account("0.2")
         await asyncio.sleep(1)
         world.link.push(position_update("0.3", START_MS + 10_000_000, wallet="55"))
         await asyncio.sleep(1)

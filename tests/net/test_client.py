@@ -359,6 +359,7 @@ async def test_a_snapshot_reads_both_books_together(world: World):
     await world.client.snapshot("audit")
     assert len(world.transport.asked("GET /fapi/v1/positionSide/dual")) == 1
     assert world.client.audit_calls == 6 + 4
+    assert {request.timeout_ms for _url, request in world.transport.requests} == {4000}
     assert world.client.api_calls == {"RECONCILE": 10}
     assert world.ledger.snapshot().used["weight"] == 30 + 2 * 90 + 5
 

@@ -84,6 +84,30 @@ def test_right_of_way_is_by_lane_then_by_arrival():
     ]
 
 
+@pytest.mark.parametrize("pause_s", [0.0, 5.0])
+def test_a_small_call_does_not_overtake_a_big_one(pause_s: float):
+    """What needs much room is not starved by a trickle of small calls of its own lane or below."""
+
+    async def main(clock: LoopClock) -> list[str]:
+        ledger = WeightLedger(LIMITS, clock)
+        gone: list[str] = []
+
+        async def call(lane: Lane, weight: int, name: str) -> None:
+            await ledger.acquire(lane, Cost(weight=weight))
+            gone.append(name)
+
+        await ledger.acquire(Lane.REPAIR, Cost(weight=90))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(call(Lane.REPAIR, 60, "big"))
+            await asyncio.sleep(pause_s)
+            group.create_task(call(Lane.REPAIR, 1, "small"))
+            group.create_task(call(Lane.RESEARCH, 1, "research"))
+            group.create_task(call(Lane.ORDERS, 1, "order"))
+        return gone
+
+    assert run_virtual(main) == ["order", "big", "small", "research"]
+
+
 @pytest.mark.parametrize("backlog", [10, 300])
 def test_risk_reducing_calls_never_queue_behind_data(backlog: int):
     """However much data waits, a cancel, a look-up and a snapshot leave within a second."""
@@ -249,8 +273,8 @@ from cryptosignal.ground.clock import ManualClock
 from cryptosignal.net.ledger import WeightLedger
 
 async def main():
-    ledger = WeightLedger(Limits(weight=1000), ManualClock(1790000030000), shared_path=Path(sys.argv[1]))
-    for _ in range(50):
+    ledger = WeightLedger(Limits(weight=10000), ManualClock(1790000030000), shared_path=Path(sys.argv[1]))
+    for _ in range(1000):
         await ledger.acquire(Lane.REPAIR, Cost(weight=1))
 
 asyncio.run(main())
@@ -265,8 +289,8 @@ def test_real_processes_lose_no_charge(tmp_path: Path):
         for _ in range(3)
     ]
     assert [process.wait(30) for process in processes] == [0, 0, 0]
-    ledger = WeightLedger(Limits(weight=1000), ManualClock(1_790_000_030_000), shared_path=tmp_path)
-    assert ledger.snapshot().used["weight"] == 150
+    ledger = WeightLedger(Limits(), ManualClock(1_790_000_030_000), shared_path=tmp_path)
+    assert ledger.snapshot().used["weight"] == 3000
 
 
 @pytest.mark.parametrize("torn", [b"", b"{", b'{"minutes": 5}', b"\x00\x00"])
