@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
 
 from cryptosignal.domain.ports import HttpRequest, HttpResponse, WsLink, WsListener
 from cryptosignal.ground.faults import Fault
 
-Answer = HttpResponse | Fault | Callable[[HttpRequest], HttpResponse]
+Answer = HttpResponse | Fault | Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]
 
 
 def reply(body: Any, status: int = 200, **headers: str) -> HttpResponse:
@@ -54,7 +54,10 @@ class FakeTransport:
         answer = queue[0] if len(queue) == 1 else queue.popleft()
         if isinstance(answer, Fault):
             raise answer
-        return answer if isinstance(answer, HttpResponse) else answer(request)
+        if isinstance(answer, HttpResponse):
+            return answer
+        given = answer(request)
+        return given if isinstance(given, HttpResponse) else await given
 
     async def open_ws(self, url: str, listener: WsListener, timeout_ms: int) -> WsLink:
         await asyncio.sleep(0)

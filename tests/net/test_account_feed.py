@@ -536,3 +536,22 @@ def test_order_updates_pass_through():
         await asyncio.sleep(1)
 
     assert len(play(script).of(OrderUpdated)) == 2
+
+
+def test_a_slow_renewal_does_not_hold_up_events():
+    """While the venue takes seconds to extend the key, fills are told at once."""
+
+    async def script(world: World) -> None:
+        await asyncio.sleep(1)
+
+        async def slow(_request: Any) -> HttpResponse:
+            await asyncio.sleep(3)
+            return reply({})
+
+        world.transport.on("PUT /fapi/v1/listenKey", slow)
+        await asyncio.sleep(30 * 60)
+        world.link.push(FILL)
+        await asyncio.sleep(0.01)
+        assert len(world.of(TradeSeen)) == 1
+
+    play(script)

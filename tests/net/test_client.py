@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from decimal import Decimal
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from tests.net.fake_venue import FakeTransport, error, reply
+from tests.net.virtual import run_virtual
 
 from cryptosignal.binance.budget import Lane
 from cryptosignal.binance.limits import Limits
@@ -14,7 +17,7 @@ from cryptosignal.binance.signing import HmacSigner
 from cryptosignal.domain.events import AccountSnapshotTaken, OrderSent, SendOutcome, SnapshotFailed
 from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, Side
 from cryptosignal.domain.ports import HttpRequest, HttpResponse
-from cryptosignal.ground.clock import ManualClock
+from cryptosignal.ground.clock import LoopClock, ManualClock
 from cryptosignal.ground.faults import (
     ContractFault,
     Fault,
@@ -410,8 +413,6 @@ async def test_user_trades_are_paged_by_id(world: World):
 
 def kline_pages(request: HttpRequest) -> HttpResponse:
     """One-minute candles back to the epoch of the test, as the venue pages them."""
-    from urllib.parse import parse_qsl
-
     query = dict(parse_qsl(request.query))
     newest = int(query.get("endTime", START_MS)) // 60_000
     limit = int(query["limit"])
@@ -542,8 +543,6 @@ async def test_income_is_paged_by_time_without_doubles(world: World):
     """Pages overlap by one moment; no booking is lost or counted twice."""
 
     def page(request: HttpRequest) -> HttpResponse:
-        from urllib.parse import parse_qsl
-
         query = dict(parse_qsl(request.query))
         start = int(query["startTime"])
         rows = [
@@ -581,3 +580,35 @@ def test_the_timeout_must_outlive_the_window():
         VenueClient(
             FakeTransport(), "https://v", WeightLedger(Limits(), clock), clock, None, 4000, 4000
         )
+
+
+async def test_calls_refused_together_measure_the_time_once(world: World):
+    """Four reads with one wrong clock correct it once, not four times over."""
+    script_account(world)
+    wrong = error(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
+    for path in ("v3/balance", "v3/positionRisk", "v1/openOrders", "v1/openAlgoOrders"):
+        world.transport.on(f"GET /fapi/{path}", wrong)
+    world.transport.on(
+        "GET /fapi/v1/time", lambda _request: reply({"serverTime": START_MS - 60_000})
+    )
+    assert isinstance(await world.client.snapshot("start"), SnapshotFailed)
+    assert world.clock.now_ms() == START_MS - 60_000
+
+
+def test_the_time_is_measured_again_and_again():
+    """A clock that drifts is corrected every few minutes; a failed measurement waits for the next."""
+
+    async def main(clock: LoopClock) -> tuple[int, int]:
+        transport = FakeTransport()
+        client = VenueClient(transport, "https://venue", WeightLedger(Limits(), clock), clock)
+        transport.on(
+            "GET /fapi/v1/time",
+            TimedOut("late"),
+            lambda _request: reply({"serverTime": clock.now_ms() - clock.offset_ms + 500}),
+        )
+        keeping = asyncio.create_task(client.keep_time(60_000))
+        await asyncio.sleep(200)
+        keeping.cancel()
+        return clock.offset_ms, client.sync_failures
+
+    assert run_virtual(main) == (500, 1)

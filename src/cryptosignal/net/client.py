@@ -60,6 +60,12 @@ from cryptosignal.net.settings import ClientSettings
 USER_TRADES_SPAN_MS: Final = 7 * DAY_MS
 """Longest window of one userTrades call (BINANCE §2.2)."""
 
+PURPOSE_CONNECTED: Final = "connected"
+PURPOSE_SILENCE: Final = "silence"
+PURPOSE_GARBLED: Final = "garbled"
+AUDIT_PURPOSES: Final = ("audit", PURPOSE_CONNECTED, PURPOSE_SILENCE, PURPOSE_GARBLED)
+"""Purposes (or their beginnings) whose snapshots check the account rather than decide (DESIGN §5.19)."""
+
 NO_CHANGE_MARGIN_TYPE: Final = -4046
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
 
@@ -108,6 +114,10 @@ class VenueClient:
         """Requests of audit snapshots, also contained in `api_calls`."""
         self.clock_resyncs = 0
         """How often an answer said that our timestamp was outside the venue's window."""
+        self.sync_failures = 0
+        """How often a regular measurement of the time failed."""
+        self._measurements = 0
+        self._time_lock = asyncio.Lock()
         self.clock_error_ms = 0
         """Half the round trip of the last time measurement: how wrong the offset can be."""
 
@@ -122,6 +132,20 @@ class VenueClient:
         Of a few samples the one with the shortest round trip counts. A difference that the round trip
         itself can explain is left alone, so that the time does not tremble.
         """
+        async with self._time_lock:
+            return await self._measure(lane)
+
+    async def keep_time(self, every_ms: int | None = None) -> None:
+        """Measure the offset again and again until cancelled: measured once, it is wrong hours later."""
+        pause_s = (every_ms or self._settings.sync_ms) / 1000.0
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                await self.sync_time()
+            except (EdgeFault, VenueFault):
+                self.sync_failures += 1
+
+    async def _measure(self, lane: Lane) -> int:
         best_trip_ms, best_delta_ms = 1 << 60, 0
         for _ in range(self._settings.time_samples):
             before_ms = self._clock.now_ms()
@@ -130,6 +154,7 @@ class VenueClient:
             if after_ms - before_ms < best_trip_ms:
                 best_trip_ms = after_ms - before_ms
                 best_delta_ms = server_ms - (before_ms + after_ms) // 2
+        self._measurements += 1
         self.clock_error_ms = (best_trip_ms + 1) // 2
         if abs(best_delta_ms) <= self.clock_error_ms:
             return 0
@@ -243,8 +268,6 @@ class VenueClient:
             order_id, status, server_ms = self._placed(intent, body)
         except Fault as fault:
             outcome, code, message = _proved(fault)
-            if isinstance(fault, Refused) and _meaning(fault) is Disposition.CLOCK:
-                await self._resync()
             return OrderReplied(
                 client_id, symbol, outcome, code, message, server_ms=self._clock.now_ms()
             )
@@ -263,8 +286,6 @@ class VenueClient:
             await self._order_call(encode.cancel(client_id, symbol, is_algo))
         except Fault as fault:
             outcome, code, message = _proved(fault)
-            if isinstance(fault, Refused) and _meaning(fault) is Disposition.CLOCK:
-                await self._resync()
             return CancelReplied(client_id, symbol, outcome, code, message, self._clock.now_ms())
         return CancelReplied(client_id, symbol, SendOutcome.ACKED, server_ms=self._clock.now_ms())
 
@@ -283,10 +304,7 @@ class VenueClient:
             order = rest.order(body)
             return OrderLookedUp(client_id, symbol, found=True, server_ms=asked_ms, order=order)
         except Refused as fault:
-            meaning = _meaning(fault)
-            if meaning is Disposition.CLOCK:
-                await self._resync()
-            found = False if meaning is Disposition.GONE else None
+            found = False if _meaning(fault) is Disposition.GONE else None
             return OrderLookedUp(client_id, symbol, found, asked_ms)
         except (EdgeFault, VenueFault):
             return OrderLookedUp(client_id, symbol, None, asked_ms)
@@ -330,7 +348,7 @@ class VenueClient:
         except* (EdgeFault, VenueFault) as group_fault:
             reason = str(_first(group_fault))
         finally:
-            if purpose.startswith("audit"):
+            if purpose.startswith(AUDIT_PURPOSES):
                 self.audit_calls += self.api_calls.total() - counted
         return SnapshotFailed(purpose, reason)
 
@@ -408,18 +426,22 @@ class VenueClient:
         ledger = self._ledger_of(url)
         try:
             await ledger.acquire(lane, call.cost, wait_ms)
-        except RateLimited as fault:
-            raise _NotSent(f"{call.method} {call.path}: {fault}") from None
+        except RateLimited as held:
+            raise _NotSent(f"{call.method} {call.path}: {held}") from None
         timestamp_ms = self._clock.now_ms()
         request = self._request(call, timestamp_ms, timeout_ms)
         if note is not None:
             note(timestamp_ms)
         self.api_calls[lane.name] += 1
+        measured = self._measurements
         response = await self._transport.request(url, request)
         ledger.observe(response.headers, timestamp_ms)
         if response.status < 300:
             return response.body
-        raise self._fault_of(response, ledger, call)
+        fault = self._fault_of(response, ledger, call)
+        if isinstance(fault, Refused) and _meaning(fault) is Disposition.CLOCK:
+            await self._resync(measured)
+        raise fault
 
     def _request(self, call: Call, timestamp_ms: int, timeout_ms: int) -> HttpRequest:
         if call.security is Security.NONE:
@@ -463,13 +485,19 @@ class VenueClient:
             return self._ledger
         return self._spot_ledger
 
-    async def _resync(self) -> None:
-        """Our clock was proved wrong: measure it again. A failure leaves the next call to try."""
+    async def _resync(self, measured: int) -> None:
+        """Our clock was proved wrong: measure it again, once for all calls that were refused together.
+
+        A failure leaves the next call to try.
+        """
         self.clock_resyncs += 1
-        try:
-            await self.sync_time(Lane.ORDERS)
-        except (EdgeFault, VenueFault):
-            self.clock_error_ms = self.recv_window_ms
+        async with self._time_lock:
+            if self._measurements != measured:
+                return
+            try:
+                await self._measure(Lane.ORDERS)
+            except (EdgeFault, VenueFault):
+                self.clock_error_ms = self.recv_window_ms
 
     def _placed(self, intent: OrderIntent, body: bytes) -> tuple[int, str, int]:
         if intent.kind.is_algo:

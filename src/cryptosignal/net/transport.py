@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import yarl
 
+from cryptosignal.binance.codes import GEO_BLOCK_STATUS, GEO_BLOCK_TEXT
 from cryptosignal.domain.ports import HttpRequest, HttpResponse, WsLink, WsListener
 from cryptosignal.ground.faults import ContractFault, Refused, TimedOut, Unreachable, UserFault
 from cryptosignal.net.settings import TransportSettings
@@ -321,6 +322,8 @@ def _ws_fault(error: BaseException, place: str) -> Exception:
     if isinstance(error, TimeoutError):
         return TimedOut(f"{place}: no WebSocket handshake in time")
     status = _handshake_status(error)
+    if status == GEO_BLOCK_STATUS:
+        return Refused(status, f"{place}: {GEO_BLOCK_TEXT}", status)
     if status:
         return Refused(status, f"{place}: handshake answered HTTP {status}", status)
     if isinstance(error, aiohttp.InvalidURL):
