@@ -121,6 +121,11 @@ class VenueClient:
         self.clock_error_ms = 0
         """Half the round trip of the last time measurement: how wrong the offset can be."""
 
+    @property
+    def order_wait_ms_max(self) -> int:
+        """The longest that the ledger may hold a request of the orders lane back."""
+        return self._settings.order_wait_ms_max
+
     # ---- time and market ------------------------------------------------------------------------
     async def server_time(self, lane: Lane = Lane.RECONCILE) -> int:
         """The venue's time in ms."""
