@@ -40,7 +40,7 @@ from cryptosignal.ground.seeds import Seeds
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import VenueClient
 from cryptosignal.net.ledger import WeightLedger
-from cryptosignal.net.settings import TransportSettings
+from cryptosignal.net.settings import ClientSettings, TransportSettings
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.sim.server import serve
 from cryptosignal.sim.settings import VenueSettings
@@ -436,3 +436,24 @@ def test_an_expired_key_is_replaced_on_real_sockets(websocket: str):
             assert changes == [True, False, True]
 
     run(main, speed=10.0)
+
+
+def test_a_burst_beyond_the_budget_is_never_answered_with_429():
+    """Three minutes' worth of calls asked for at once are spread so that the venue never objects."""
+
+    async def main() -> None:
+        async with venue(weight_limit_1m=100, speed=60.0) as world:
+            patient = VenueClient(
+                world.transport,
+                world.ready["rest"],
+                world.ledger,
+                world.clock,
+                settings=ClientSettings(data_timeout_ms=120_000),
+            )
+            await patient.exchange_info()
+            assert world.ledger.limits.weight == 100
+            await asyncio.gather(*(patient.klines("BTCUSDT", "1m", 20) for _ in range(180)))
+            assert world.ledger.punished == 0
+            assert world.ledger.snapshot().waited_ms_max_by_lane["REPAIR"] > 60_000
+
+    run(main, speed=60.0)

@@ -583,7 +583,7 @@ def test_the_timeout_must_outlive_the_window():
 
 
 async def test_calls_refused_together_measure_the_time_once(world: World):
-    """Four reads with one wrong clock correct it once, not four times over."""
+    """Reads and cancels refused for one wrong clock correct it once, by one measurement."""
     script_account(world)
     wrong = error(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
     for path in ("v3/balance", "v3/positionRisk", "v1/openOrders", "v1/openAlgoOrders"):
@@ -591,8 +591,14 @@ async def test_calls_refused_together_measure_the_time_once(world: World):
     world.transport.on(
         "GET /fapi/v1/time", lambda _request: reply({"serverTime": START_MS - 60_000})
     )
-    assert isinstance(await world.client.snapshot("start"), SnapshotFailed)
+    world.transport.on("DELETE /fapi/v1/order", wrong)
+    taken, *_cancels = await asyncio.gather(
+        world.client.snapshot("start"),
+        *(world.client.cancel("csa-k1-e0", "BTCUSDT", is_algo=False) for _ in range(4)),
+    )
+    assert isinstance(taken, SnapshotFailed)
     assert world.clock.now_ms() == START_MS - 60_000
+    assert len(world.transport.asked("GET /fapi/v1/time")) == 3
 
 
 def test_the_time_is_measured_again_and_again():
