@@ -39,6 +39,7 @@ from cryptosignal.modes.program import JOURNAL_ROOT, Program, Setup
 from cryptosignal.modes.replay import replay
 from cryptosignal.modes.virtual_net import STORM, MemoryTransport, NetFaults, VirtualNetwork
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings
+from cryptosignal.risk.settings import RiskSettings
 from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.venue import Venue
 from cryptosignal.store.memory_disk import SimDisk
@@ -48,9 +49,25 @@ START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z: every campaign starts on the 
 SYMBOLS = 4
 HEAL_S = 90.0
 KILL_MEAN_S = 1_800.0
-TRADE_MEAN_S = 240.0
+TRADE_MEAN_S = 90.0
 RESTART_S = (0.5, 8.0)
 CRASHES_IN_A_ROW_MAX = 50
+
+
+_BUSY = RiskSettings(
+    cooldown_stop_ms=30_000,
+    cooldown_profit_ms=30_000,
+    cooldown_manual_ms=10_000,
+    cost_max_r=Decimal(1),
+    position_max=SYMBOLS,
+    same_direction_max=SYMBOLS,
+    losses_cautious=50,
+    losses_averse=100,
+    losses_shutdown=10_000,
+    entries_per_minute_max=30,
+    errors_per_minute_max=60,
+)
+"""A desk that trades all day: what is under test is the trading, not the restraint."""
 
 
 class DayResult(msgspec.Struct):
@@ -278,7 +295,7 @@ class Day:
             trigger_intervals=("1h",),
         )
         return Setup(
-            config=Config(run=run),
+            config=Config(run=run, risk=_BUSY),
             clock=LoopClock(self.loop, START_MS),
             transport=MemoryTransport(self.network),
             disk=self.disk,
