@@ -16,8 +16,8 @@ START_MS = 1_789_999_980_000
 
 
 def small(**changes) -> VenueSettings:
-    """Twelve symbols, no announced events."""
-    return VenueSettings(**{"symbols": 12, "events": False, **changes})
+    """Six symbols, no announced events."""
+    return VenueSettings(**{"symbols": 6, "events": False, **changes})
 
 
 class Client:

@@ -207,7 +207,7 @@ def test_stream_limit_and_size():
 
 def test_unknown_paths_are_refused():
     """A handshake on a path that does not exist gets 404."""
-    c = Client()
+    c = Client(symbols=10)
     assert c.open(1, "/nope/ws").status == 404
     assert c.open(2, "/ws-fapi/v2").status == 404
     assert c.open(3, "/market/ws/0") is None
@@ -225,7 +225,7 @@ def test_a_link_lives_a_day():
 
 def test_arrays_and_marks():
     """!markPrice@arr sends TradFi symbols in a message of their own; tickers carry st and ps."""
-    c = Client()
+    c = Client(symbols=12)
     c.open(1, "/market/stream?streams=!markPrice@arr@1s/!ticker@arr/!miniTicker@arr/btcusdt@ticker")
     box = c.run(3_000)[1]
     marks = [f["data"] for f in box if f["stream"] == "!markPrice@arr@1s"]

@@ -51,7 +51,7 @@ class Exchange:
         self.agenda = Agenda(start_ms)
         self.flows = [Flow(row, path, seed, start_ms, settings.block_minutes) for row in listed]
         self.klines = KlineDesk(path, self.flows, start_ms)
-        self.facts = Facts(self.flows, self.klines, seed)
+        self.facts = Facts(self.flows, seed)
         self.tickers = Tickers(self.flows, self.klines)
         levels = settings.book_levels
         self.books = [Book(f.listed, f, seed, levels, settings.pace) for f in self.flows]
