@@ -129,7 +129,8 @@ class TradingState:
         last_fill_ms = self.fills.last_ms.get(trade.symbol, 0)
         if book.venue_ms <= max(last_fill_ms, trade.opened_ms):
             return held
-        reported = (book.venue_quantity - book.foreign) * trade.direction.sign
+        sign = trade.direction.sign
+        reported = book.venue_quantity * sign - max(ZERO, book.foreign * sign)
         return max(held, min(reported, trade.quantity))
 
     def is_flat_at_venue(self, trade: Trade) -> bool:
