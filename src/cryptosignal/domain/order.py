@@ -45,13 +45,16 @@ class Direction(StrEnum):
 
 
 class OrderKind(StrEnum):
-    """Order types that we send (Binance's spelling)."""
+    """Order types in Binance's spelling. STOP, TAKE_PROFIT and OTHER are only ever somebody else's."""
 
     MARKET = "MARKET"
     LIMIT = "LIMIT"
     STOP_MARKET = "STOP_MARKET"
     TAKE_PROFIT_MARKET = "TAKE_PROFIT_MARKET"
     TRAILING_STOP_MARKET = "TRAILING_STOP_MARKET"
+    STOP = "STOP"
+    TAKE_PROFIT = "TAKE_PROFIT"
+    OTHER = "OTHER"
 
     @property
     def is_algo(self) -> bool:

@@ -94,6 +94,16 @@ class OutcomeTracker:
         self._followed.setdefault(decision.symbol, []).append(item)
         return True
 
+    def forget(self, signal_id: str) -> None:
+        """Stop following a signal: its outcome is on record already."""
+        self._seen.pop(signal_id, None)
+        for symbol, items in list(self._followed.items()):
+            rest = [item for item in items if item.signal_id != signal_id]
+            if rest:
+                self._followed[symbol] = rest
+            else:
+                del self._followed[symbol]
+
     def symbols(self) -> tuple[str, ...]:
         """Symbols whose 1m bars are needed."""
         return tuple(sorted(self._followed))

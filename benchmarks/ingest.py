@@ -1,0 +1,472 @@
+"""Frame in -> cache and quality book-keeping done: CPU microseconds a message (PERFORMANCE §1).
+
+    python -m benchmarks.ingest                         the table, ours beside the anchors
+    python -m benchmarks.ingest --check                 exit 1 below the bar
+    python -m benchmarks.ingest --url ws://HOST:PORT/market/stream --expect N --json
+    python -m benchmarks.ingest --paced                 20,000 messages/s over TLS against counting
+
+Anchors run beside ours on the same load, rounds interleaved, medians compared. The bar: ours at
+most 1.0 × "picows + msgspec typed decode", final state equal to an eager reference run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import datetime
+import importlib.util
+import json
+import os
+import re
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import ingest_load
+
+ANCHOR = "msgspec"
+BAR = 1.0
+PACED_BAR = 1.5
+PEERS = {
+    "unicorn": "unicorn_binance_websocket_api",
+    "cryptofeed": "cryptofeed",
+    "ccxt": "ccxt",
+    "python-binance": "binance",
+    "nautilus": "nautilus_trader",
+}
+
+
+class Meter:
+    """CPU and wall time from the first message to the end of the work."""
+
+    def __init__(self) -> None:
+        self.cpu = self.wall = 0.0
+        self.started = False
+
+    def start(self) -> None:
+        self.started = True
+        self.cpu, self.wall = time.process_time(), time.perf_counter()
+
+    def result(self, messages: int, **more) -> dict:
+        cpu, wall = time.process_time() - self.cpu, time.perf_counter() - self.wall
+        return {
+            "messages": messages,
+            "cpu_us_per_message": round(cpu / max(1, messages) * 1e6, 4),
+            "wall_s": round(wall, 4),
+            "rss_mb": round(_rss_mb(), 1),
+            **more,
+        }
+
+
+def _rss_mb() -> float:
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _pin() -> None:
+    cores = os.sched_getaffinity(0)
+    if len(cores) > 1:
+        os.sched_setaffinity(0, {min(cores)})
+
+
+def _tls(ca_file: str):
+    return ssl.create_default_context(cafile=ca_file) if ca_file else None
+
+
+# ---- clients ------------------------------------------------------------------------------------
+async def picows_client(args, handle, finish=None) -> dict:
+    """A bare picows listener that hands each frame to `handle`."""
+    import picows
+
+    meter, done = Meter(), asyncio.get_running_loop().create_future()
+
+    class Listener(picows.WSListener):
+        count = 0
+
+        def on_ws_frame(self, transport, frame):
+            self.count += 1
+            if self.count == 1:
+                meter.start()
+            handle(frame)
+            if self.count == args.expect and not done.done():
+                done.set_result(None)
+
+        def on_ws_disconnected(self, transport):
+            if not done.done():
+                done.set_result(None)
+
+    transport, listener = await picows.ws_connect(
+        Listener, args.url, ssl_context=_tls(args.ca), max_frame_size=1 << 24
+    )
+    await done
+    result = meter.result(listener.count)
+    if finish is not None:
+        result |= finish()
+    transport.disconnect()
+    return result
+
+
+async def count_client(args) -> dict:
+    """Transport floor: count frames."""
+    return await picows_client(args, lambda frame: None)
+
+
+async def msgspec_client(args) -> dict:
+    """The anchor: typed decode of every frame, nothing kept."""
+    from benchmarks.ingest_anchor import DECODER
+
+    decode = DECODER.decode
+    return await picows_client(args, lambda frame: decode(frame.get_payload_as_memoryview()))
+
+
+async def eager_client(args) -> dict:
+    """The obvious way: orjson or json, float() and one numpy row a frame."""
+    loads = json.loads
+    if importlib.util.find_spec("orjson"):
+        import orjson
+
+        loads = orjson.loads
+    import numpy as np
+
+    rows: dict[str, int] = {}
+    table = np.zeros((8192, 10))
+
+    def handle(frame):
+        message = loads(frame.get_payload_as_bytes())
+        data = message["data"]
+        row = rows.setdefault(message["stream"], len(rows))
+        if data["e"] == "kline":
+            k = data["k"]
+            table[row] = (
+                k["t"], float(k["o"]), float(k["h"]), float(k["l"]), float(k["c"]), float(k["v"]),
+                float(k["q"]), float(k["V"]), float(k["Q"]), k["n"],
+            )  # fmt: skip
+        elif data["e"] == "aggTrade":
+            table[row, :2] += (float(data["q"]), float(data["p"]) * float(data["q"]))
+        elif data["e"] == "depthUpdate":
+            (
+                [(float(p), float(q)) for p, q in data["b"]],
+                [(float(p), float(q)) for p, q in data["a"]],
+            )
+        else:
+            table[row, :3] = (data["E"], float(data["p"]), float(data["i"]))
+
+    return await picows_client(args, handle)
+
+
+class ScaledRun:
+    """Our whole path on one URL: transport, session, feed, board, quality counters."""
+
+    def __init__(self, args) -> None:
+        from cryptosignal.ground.clock import SystemClock
+        from cryptosignal.ground.seeds import Seeds
+        from cryptosignal.market.board import Board
+        from cryptosignal.net.feed import MarketFeed
+        from cryptosignal.net.settings import TransportSettings
+        from cryptosignal.net.transport import SocketTransport
+        from cryptosignal.quality.score import QualityBook
+        from cryptosignal.streams.settings import FeedSettings
+
+        self.args = args
+        self.meter = Meter()
+        self.board = Board(capacity=args.capacity)
+        self.transport = SocketTransport(TransportSettings(ca_file=args.ca))
+        self.quality = QualityBook(capacity=args.capacity)
+        self.feed = MarketFeed(
+            self.transport,
+            None,
+            self.board,
+            self.quality,
+            SystemClock(),
+            Seeds(1),
+            FeedSettings(),
+            lambda event: None,
+        )
+
+    async def run(self) -> dict:
+        args, board = self.args, self.board
+        self.feed.attach(args.url)
+        arm = self.feed.arm
+
+        def first() -> None:
+            """The first frame starts the meter, and sets the clock to the load's own time."""
+            if not self.meter.started:
+                self.meter.start()
+                waiting = next(line.frames for line in self.feed.lines.values())
+                self.feed.loop.call_soon(self._set_clock, waiting)
+            arm()
+
+        self.feed.arm = first
+        task = asyncio.create_task(self.feed.run())
+        idle, seen = 0, 0
+        began = time.monotonic()
+        while board.frames < args.expect and idle < args.idle * 20:
+            await asyncio.sleep(0.05)
+            idle = idle + 1 if board.frames == seen and time.monotonic() - began > 3 else 0
+            seen = board.frames
+        self.feed.flush()
+        result = self.meter.result(
+            board.frames,
+            bars=sum(s.count > 0 for s in board.inbox.by_kind.get("kline", ())),
+            closed=sum(bars.closed_count for bars in board.klines.values()),
+            symbols=len(board.symbols),
+            flushes=self.feed.flushes,
+            malformed=board.malformed + board.inbox.malformed,
+        )
+        result["state"] = state_of(board)
+        self.feed.stop()
+        await task
+        await self.transport.close()
+        return result
+
+    def _set_clock(self, waiting: list[bytes]) -> None:
+        found = re.search(rb'"E"\s*:\s*(\d{13})', waiting[0]) if waiting else None
+        if found is not None:
+            clock = self.feed.clock
+            clock.offset_ms += int(found.group(1)) - clock.now_ms()
+
+
+async def our_client(args) -> dict:
+    return await ScaledRun(args).run()
+
+
+def state_of(board) -> dict:
+    """Checksums of the final state: forming and closed bars, flow, books, marks, counters."""
+    import numpy as np
+
+    closed = sum(float(np.nansum(bars.data)) for bars in board.klines.values())
+    forming = 0.0
+    for stream in board.inbox.by_kind.get("kline", ()):
+        data = board.turns.newest(stream)
+        forming += 0.0 if data is None or stream.is_closed else data.k.c + data.k.v + data.k.q
+    used = len(board.tapes._slot_of)
+    signed = float(board.tapes._flow[0, :used].sum() - board.tapes._flow[1, :used].sum())
+    board._read_partial()
+    return {
+        "closed_sum": closed,
+        "forming_sum": forming,
+        "flow_sum": signed,
+        "book_sum": float(np.nansum(board.tops.bid_price) + np.nansum(board.tops.ask_qty)),
+        "mark_sum": float(np.nansum(board.marks.mark)),
+        "trades": int(board.tapes.count.sum()),
+    }
+
+
+CLIENTS = {
+    "count": count_client,
+    "msgspec": msgspec_client,
+    "ours": our_client,
+    "eager": eager_client,
+}
+
+
+# ---- runs ---------------------------------------------------------------------------------------
+@contextlib.contextmanager
+def server(path: Path, *, mode: str = "blast", rate: float = 20_000, tls: str = "", loops: int = 1):
+    """The blasting server in a process of its own; yields its port."""
+    command = [sys.executable, "-m", "benchmarks.ingest_load", "--feed", str(path), "--mode", mode]
+    command += ["--rate", str(rate), "--loops", str(loops)] + (["--tls", tls] if tls else [])
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        yield json.loads(process.stdout.readline())["port"]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def run_client(name: str, url: str, expect: int, ca: str = "") -> dict:
+    """One client in a fresh process."""
+    command = [sys.executable, "-m", "benchmarks.ingest", "--client", name, "--url", url]
+    command += ["--expect", str(expect), "--json"] + (["--ca", ca] if ca else [])
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode:
+        raise SystemExit(f"{name} failed: {done.stderr[-2000:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def blast(args) -> dict:
+    """Ours beside the anchors, rounds interleaved."""
+    path, closed = ingest_load.feed_file(args.messages)
+    names = ["count", "msgspec", "ours", "eager"]
+    found: dict[str, list[dict]] = {name: [] for name in names}
+    for _ in range(args.rounds):
+        for name in names:
+            with server(path) as port:
+                url = f"ws://127.0.0.1:{port}/market/stream?streams=x"
+                found[name].append(run_client(name, url, args.messages))
+    medians = {
+        name: statistics.median(run["cpu_us_per_message"] for run in runs)
+        for name, runs in found.items()
+    }
+    ours = found["ours"][-1]
+    ratio = medians["ours"] / medians[ANCHOR]
+    reference = reference_state(path)
+    different = [
+        key
+        for key, value in reference.items()
+        if abs(ours["state"][key] - value) > 1e-9 * max(1.0, abs(value))
+    ]
+    return {
+        "cpu_us_per_message": medians,
+        "ratio_to_msgspec": round(ratio, 3),
+        "bar": BAR,
+        "messages": ours["messages"],
+        "closed": ours["closed"],
+        "closed_expected": closed,
+        "different_from_eager": different,
+        "rss_mb": ours["rss_mb"],
+        "peers": {
+            name: "installed, not driven" if importlib.util.find_spec(module) else "not measured"
+            for name, module in PEERS.items()
+        },
+        "holds": ratio <= BAR and not different and ours["messages"] == args.messages
+        and ours["closed"] == closed,
+    }  # fmt: skip
+
+
+def reference_state(path: Path) -> dict:
+    """An eager run: every frame decoded at once, nothing conflated."""
+    bars, forming, flow, books, marks = {}, {}, 0.0, {}, {}
+    trades = 0
+    for payload in ingest_load.payloads(path):
+        message = json.loads(payload)
+        data = message["data"]
+        if data["e"] == "kline":
+            k = data["k"]
+            if k["x"]:
+                values = (k["o"], k["h"], k["l"], k["c"], k["v"], k["q"], k["n"], k["V"], k["Q"])
+                bars[message["stream"], k["t"]] = sum(map(float, values))
+                forming.pop(message["stream"], None)
+            else:
+                forming[message["stream"]] = float(k["c"]) + float(k["v"]) + float(k["q"])
+        elif data["e"] == "aggTrade":
+            usdt = float(data["p"]) * float(data["q"])
+            flow += -usdt if data["m"] else usdt
+            trades += 1
+        elif data["e"] == "depthUpdate":
+            books[data["s"]] = sum(float(p) for p, _ in data["b"]) + sum(
+                float(q) for _, q in data["a"]
+            )
+        else:
+            marks[data["s"]] = float(data["p"])
+    return {
+        "closed_sum": sum(bars.values()),
+        "forming_sum": sum(forming.values()),
+        "flow_sum": flow,
+        "book_sum": sum(books.values()),
+        "mark_sum": sum(marks.values()),
+        "trades": trades,
+    }
+
+
+def certificate() -> str:
+    """A self-signed pair for localhost; answers the stem of its files."""
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    stem = Path(tempfile.gettempdir()) / "cryptosignal-bench" / "loopback"
+    stem.parent.mkdir(exist_ok=True)
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=30))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    stem.with_suffix(".pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    stem.with_suffix(".key").write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return str(stem)
+
+
+def paced(args) -> dict:
+    """20,000 messages/s over TLS: CPU against counting only."""
+    count = min(args.messages, int(args.rate * args.seconds))
+    path, _ = ingest_load.feed_file(count)
+    stem = certificate()
+    found: dict[str, list[float]] = {"count": [], "ours": []}
+    received = 0
+    for _ in range(args.rounds):
+        for name in found:
+            with server(path, mode="paced", rate=args.rate, tls=stem) as port:
+                url = f"wss://127.0.0.1:{port}/market/stream?streams=x"
+                run = run_client(name, url, count, ca=stem + ".pem")
+            found[name].append(run["cpu_us_per_message"])
+            received = run["messages"]
+    medians = {name: statistics.median(values) for name, values in found.items()}
+    ratio = medians["ours"] / medians["count"]
+    return {
+        "paced_cpu_us_per_message": medians,
+        "ratio_to_count": round(ratio, 3),
+        "bar": PACED_BAR,
+        "messages": received,
+        "dropped": count - received,
+        "holds": ratio <= PACED_BAR and received == count,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--url", default="")
+    parser.add_argument("--expect", type=int, default=300_000)
+    parser.add_argument("--client", choices=tuple(CLIENTS), default="ours")
+    parser.add_argument("--messages", type=int, default=300_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rate", type=float, default=20_000)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--capacity", type=int, default=256)
+    parser.add_argument(
+        "--idle", type=float, default=5.0, help="give up after so many silent seconds"
+    )
+    parser.add_argument("--ca", default="", help="PEM bundle to trust")
+    parser.add_argument("--paced", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args()
+    if args.url:
+        _pin()
+        result = asyncio.run(CLIENTS[args.client](args))
+        print(json.dumps(result))
+        return 0
+    result = paced(args) if args.paced else blast(args)
+    print(json.dumps(result) if args.json else _table(result))
+    return 0 if result["holds"] or not args.check else 1
+
+
+def _table(result: dict) -> str:
+    lines = []
+    for key, value in result.items():
+        if isinstance(value, dict):
+            lines += [f"{key}:"] + [f"    {name:<16}{inner}" for name, inner in value.items()]
+        else:
+            lines.append(f"{key:<24}{value}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,21 @@
+"""The one error of decoding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from cryptosignal.ground.faults import VenueFault
+
+
+class Garbled(VenueFault):
+    """The venue's bytes cannot be read as what was asked for; the text names the field, not the body."""
+
+
+def decoded(decoder: msgspec.json.Decoder[Any], body: bytes, what: str) -> Any:
+    """`body` read by `decoder`; `Garbled` says what was expected and where it failed."""
+    try:
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Garbled(f"{what}: {error}") from None

@@ -1,0 +1,830 @@
+"""The board: everything known of the market, in memory, fed by frames and read by scans (D1, D3).
+
+`absorb`/`feed` take raw frames and do almost nothing; `flush` brings the caches up to date, late
+and in batches; `view` shows the market at one moment without copying. Pure: time is handed in.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.market import Bar, BarSource, Finality, MarkPrice
+from cryptosignal.ground.units import HOUR_MS, INTERVAL_MS
+from cryptosignal.market import frames, klines
+from cryptosignal.market.books import BookState, DiffBook, Levels, Tops
+from cryptosignal.market.inbox import Inbox, Stream
+from cryptosignal.market.klines import Klines, Row
+from cryptosignal.market.marks import FUNDING_STEP_MS, ForcedOrders, Marks, Series
+from cryptosignal.market.settings import MarketSettings
+from cryptosignal.market.tally import Counters, LagBaseline, Tally
+from cryptosignal.market.trades import Tapes
+from cryptosignal.market.turns import KlineTurns, row_of
+from cryptosignal.market.views import CONFIRMED, FIELDS, BarsView, Floats, MarketView
+from cryptosignal.streams import names
+
+OnClose = Callable[[str, str, Bar, Finality], None]
+OnCorrection = Callable[[str, str, Bar, Bar], None]
+
+FINALITY: Final = {
+    1: Finality.PROVISIONAL,
+    2: Finality.CLOSED_BY_TIME,
+    3: Finality.CONFIRMED,
+}
+SOURCE_CODES: Final = {
+    BarSource.STREAM: klines.STREAM,
+    BarSource.NEXT_BAR: klines.NEXT_BAR,
+    BarSource.CLOCK: klines.CLOCK,
+    BarSource.REST: klines.REST,
+    BarSource.LOCAL_SUM: klines.LOCAL_SUM,
+    BarSource.DISK: klines.DISK,
+}
+_SPOT: Final = "1h"
+_EMPTY_REASONS: Final[Mapping[str, str]] = {}
+
+
+class Board:
+    """The whole memory of the market. `capacity` symbols have room at first; it grows by need."""
+
+    def __init__(self, settings: MarketSettings | None = None, capacity: int = 600) -> None:
+        self.settings = settings or MarketSettings()
+        self._capacity = capacity
+        self._slots: dict[str, int] = {}
+        self.symbols: list[str] = []
+        self._active = np.zeros(capacity, np.bool_)
+        self._onboard_ms: Floats = np.full(capacity, np.nan)
+        self._tick_size: Floats = np.full(capacity, np.nan)
+        self.counters = Counters(capacity)
+        self.baseline = LagBaseline()
+        self.inbox = Inbox(self.slot)
+        self.klines: dict[str, Klines] = {}
+        for interval in self.settings.intervals:
+            self.klines_of(interval)
+        self.turns = KlineTurns(self.klines_of, self.settings.reorder_window_ms)
+        self.tapes = Tapes(self.settings, capacity)
+        self.tops = Tops(capacity, self.settings.depth_levels)
+        self.marks = Marks(capacity)
+        self.forced = ForcedOrders(self.settings)
+        self.books: dict[int, DiffBook] = {}
+        self._spot: Klines | None = None
+        self._series = {
+            "open_interest": Series(capacity, self.settings.open_interest_points, HOUR_MS),
+            "open_interest_usdt": Series(capacity, self.settings.open_interest_points, HOUR_MS),
+            "funding": Series(capacity, self.settings.funding_points, FUNDING_STEP_MS),
+        }
+        self._quality: Floats = np.full(capacity, np.nan)
+        self._quality_reasons: Mapping[str, str] = _EMPTY_REASONS
+        self.on_kline_close: list[OnClose] = []
+        self.on_correction: list[OnCorrection] = []
+        self.firsts: list[str] = []
+        self.marked: set[int] = set()
+        self.malformed = 0
+        self.frames = 0
+        self.corrections = 0
+        self.reads = 0
+        self.read_hits = 0
+        self._grace_done: dict[str, int] = {}
+        self._ticker_ms = 0
+        self.synthetic_flow = False
+
+    # ---- symbols ------------------------------------------------------------------------------
+    def slot(self, symbol: str) -> int:
+        """The symbol's slot in every array, made on first sight; any case."""
+        known = self._slots.get(symbol)
+        if known is not None:
+            return known
+        upper = symbol.upper()
+        if upper in self._slots:
+            return self._slots[upper]
+        made = len(self.symbols)
+        if made >= self._capacity:
+            self._grow(max(2 * self._capacity, 64))
+        self._slots[upper] = made
+        self.symbols.append(upper)
+        self._active[made] = True
+        return made
+
+    def find(self, symbol: str) -> int:
+        """The symbol's slot, -1 if it was never heard of; any case."""
+        return self._slots.get(symbol.upper(), -1)
+
+    def _grow(self, capacity: int) -> None:
+        more = capacity - self._capacity
+        self._active = np.concatenate([self._active, np.zeros(more, np.bool_)])
+        self._onboard_ms = np.concatenate([self._onboard_ms, np.full(more, np.nan)])
+        self._tick_size = np.concatenate([self._tick_size, np.full(more, np.nan)])
+        self._quality = np.concatenate([self._quality, np.full(more, np.nan)])
+        self._capacity = capacity
+        for part in (self.counters, self.tapes, self.tops, self.marks):
+            part.grow(capacity)
+        for bars in self.klines.values():
+            bars.grow(capacity)
+        for series in self._series.values():
+            series.grow(capacity)
+        if self._spot is not None:
+            self._spot.grow(capacity)
+
+    def set_universe(self, instruments: Iterable[Instrument]) -> None:
+        """The symbols that are watched now; others keep their slot but are not active."""
+        self._active[:] = False
+        for instrument in instruments:
+            slot = self.slot(instrument.symbol)
+            self._active[slot] = True
+            self._onboard_ms[slot] = instrument.onboard_ms or math.nan
+            self._tick_size[slot] = float(instrument.filters.tick_size)
+
+    def klines_of(self, interval: str) -> Klines:
+        """The bars of an interval, made on first sight."""
+        known = self.klines.get(interval)
+        if known is None:
+            known = self._make_klines(interval, self.settings.kline_cache_size)
+            self.klines[interval] = known
+        return known
+
+    def _make_klines(self, interval: str, bars: int) -> Klines:
+        settings = self.settings
+        return Klines(interval, self._capacity, bars, settings.kline_slack, settings.held_bars_max)
+
+    # ---- streams ------------------------------------------------------------------------------
+    def expect(self, streams: Iterable[str]) -> None:
+        """These streams are subscribed: their silence counts from now on."""
+        for name in streams:
+            stream = self.inbox.stream(name)
+            stream.is_wanted = True
+            if stream.kind == names.DIFF:
+                self._book(stream.slot)
+
+    def forget(self, streams: Iterable[str]) -> None:
+        """These streams are not subscribed any more; what they left stays readable but ages."""
+        for name in streams:
+            stream = self.inbox.streams.get(name)
+            if stream is None:
+                continue
+            stream.is_wanted = False
+            stream.has_spoken = False
+            if stream.kind == names.DIFF:
+                self.books.pop(stream.slot, None)
+
+    def mark_lost(self, streams: Iterable[str]) -> None:
+        """The connection of these streams broke: what follows may have a hole before it."""
+        for name in streams:
+            stream = self.inbox.streams.get(name)
+            if stream is None:
+                continue
+            stream.has_spoken = False
+            if stream.kind == names.KLINE:
+                self.turns.mark_lost(stream)
+            elif stream.kind == names.DIFF and stream.slot in self.books:
+                self.books[stream.slot].restart()
+
+    def _book(self, slot: int) -> DiffBook:
+        book = self.books.get(slot)
+        if book is None:
+            book = DiffBook(self.settings.diff_buffer_max, self.settings.book_levels_max)
+            self.books[slot] = book
+        return book
+
+    # ---- the hot path -------------------------------------------------------------------------
+    def feed(self, payload: bytes, recv_ns: int = 0, now_ms: int = 0) -> bool:
+        """One raw frame, combined or not; False if it is no stream's (a reply, noise).
+
+        Receipt is stamped at the flush that follows: `recv_ns` and `now_ms` are accepted for
+        callers that have them and not needed.
+        """
+        return self.inbox.put(payload)
+
+    def absorb(self, batch: list[bytes]) -> list[bytes]:
+        """A batch of raw frames in order; answers those that are no stream's."""
+        return self.inbox.absorb(batch)
+
+    def flush(self, now_ms: int) -> int:
+        """Bring the caches up to date with every waiting frame; answers how many there were."""
+        total = 0
+        lows: list[int] = []
+        for kind, handle in (
+            (names.KLINE, self._flush_klines),
+            (names.TRADE, self._flush_trades),
+            (names.PARTIAL, self._flush_partial),
+            (names.DIFF, self._flush_diffs),
+            (names.MARK, self._flush_marks),
+            (names.MARK_ARRAY, self._flush_mark_arrays),
+            (names.TICKER, self._flush_tickers),
+            (names.TICKER_ARRAY, self._flush_ticker_arrays),
+            (names.FORCE_ORDER, self._flush_forced),
+            (names.BEST, self._flush_best),
+            (names.OTHER, self._flush_other),
+        ):
+            waiting = [s for s in self.inbox.by_kind.get(kind, ()) if s.queue]
+            if not waiting:
+                continue
+            total += self._account(waiting, now_ms, lows)
+            handle(waiting, now_ms)
+            for stream in waiting:
+                stream.queue.clear()
+        if lows:
+            self.baseline.observe(now_ms, min(lows))
+        self.frames += total
+        if total:
+            self._give_out()
+        return total
+
+    def _account(self, waiting: list[Stream], now_ms: int, lows: list[int]) -> int:
+        """Heartbeat, order and lag of every stream that has frames (D1: a batch at a time)."""
+        total = 0
+        events = self.counters.counts["events"]
+        late = self.counters.counts["late"]
+        late_from = self.baseline.value_ms + self.settings.late_ms
+        best = 1 << 60
+        for stream in waiting:
+            queue = stream.queue
+            count = len(queue)
+            total += count
+            stream.count += count
+            stream.last_ms = now_ms
+            if not stream.has_spoken:
+                stream.has_spoken = True
+                self.firsts.append(stream.name)
+            frame = queue[-1]
+            if not stream.fits(frame) and not stream.measure(frame):
+                continue
+            event = stream.event_of(frame)
+            slot = stream.slot
+            if count > 1 or event < stream.event:
+                event = self._order(stream, queue)
+            stream.event = event
+            stream.lag_ms = lag_ms = now_ms - int(event)
+            if lag_ms < best:
+                best = lag_ms
+            if slot >= 0:
+                events[slot] += count
+                if lag_ms > late_from:
+                    late[slot] += count
+        if best < 1 << 60:
+            lows.append(best)
+        return total
+
+    def _order(self, stream: Stream, queue: list[bytes]) -> bytes:
+        """The newest event time; notes frames that came behind a newer one."""
+        events = list(map(stream.event_of, queue))
+        newest = events[-1]
+        stream.is_ordered = events[0] >= stream.event and events == sorted(events)
+        if stream.is_ordered:
+            return newest
+        window = self.settings.reorder_window_ms
+        behind = 0
+        high = stream.event
+        for event in filter(bytes.isdigit, events):
+            if event < high:
+                stream.inversions += 1
+                behind += int(high) - int(event) > window
+            else:
+                high = event
+        if stream.slot >= 0:
+            self.counters.counts["disordered"][stream.slot] += behind
+        return high
+
+    # ---- kinds --------------------------------------------------------------------------------
+    def _flush_klines(self, waiting: list[Stream], now_ms: int) -> None:
+        self.malformed += self.turns.flush(waiting, now_ms)
+
+    def _flush_trades(self, waiting: list[Stream], now_ms: int) -> None:
+        slots: list[int] = []
+        raw: list[bytes] = []
+        for stream in waiting:
+            raw += stream.queue
+            slots += [stream.slot] * len(stream.queue)
+        try:
+            decoded = frames.TRADES.decode(b"[" + b",".join(raw) + b"]")
+        except msgspec.DecodeError:
+            slots, decoded = self._decode_one_by_one(slots, raw)
+        if decoded:
+            self.tapes.add(slots, decoded)
+            ids = self.counters.counts["ids"]
+            for stream in waiting:
+                ids[stream.slot] += len(stream.queue)
+            if self.tapes.missed_ids:
+                missed = self.counters.counts["ids_missed"]
+                for slot, count in self.tapes.missed_ids.items():
+                    missed[slot] += count
+                self.tapes.missed_ids.clear()
+
+    def _decode_one_by_one(
+        self, slots: list[int], raw: list[bytes]
+    ) -> tuple[list[int], list[frames.TradeFrame]]:
+        """One bad frame must not cost its neighbours."""
+        kept: list[int] = []
+        trades: list[frames.TradeFrame] = []
+        for slot, frame in zip(slots, raw, strict=True):
+            try:
+                trades.append(frames.TRADE.decode(frame))
+            except msgspec.DecodeError:
+                self.malformed += 1
+            else:
+                kept.append(slot)
+        return kept, trades
+
+    def _flush_partial(self, waiting: list[Stream], now_ms: int) -> None:
+        for stream in waiting:
+            stream.newest = stream.queue[-1]
+
+    def _read_partial(self) -> None:
+        """Decode the newest partial book of each symbol whose book changed since the last look."""
+        for stream in self.inbox.by_kind.get(names.PARTIAL, ()):
+            frame = stream.newest
+            if frame is None:
+                continue
+            stream.newest = None
+            try:
+                data = frames.DEPTH.decode(frame).data
+            except msgspec.DecodeError:
+                self.malformed += 1
+                continue
+            if self.tops.event_ms[stream.slot] > data.E:
+                continue
+            if not self.tops.put(stream.slot, data.E, data.b, data.a):
+                self.malformed += 1
+
+    def _flush_diffs(self, waiting: list[Stream], now_ms: int) -> None:
+        for stream in waiting:
+            book = self._book(stream.slot)
+            for frame in stream.queue:
+                try:
+                    event = frames.DEPTH.decode(frame).data
+                except msgspec.DecodeError:
+                    self.malformed += 1
+                    book.restart()
+                    continue
+                if not book.on_diff(event):
+                    self.note_compared(stream.slot, mismatched=True)
+
+    def _read_books(self) -> None:
+        levels = self.settings.depth_levels
+        for slot, book in self.books.items():
+            if book.state is BookState.SYNCED and not book.event_ms < self.tops.event_ms[slot]:
+                bids, asks = book.top(levels)
+                self.tops.put(slot, book.event_ms, bids, asks)
+
+    def _flush_marks(self, waiting: list[Stream], now_ms: int) -> None:
+        for stream in waiting:
+            try:
+                data = frames.MARK.decode(stream.queue[-1]).data
+            except msgspec.DecodeError:
+                self.malformed += 1
+                continue
+            self._mark(stream.slot, data)
+
+    def _mark(self, slot: int, data: frames.MarkData) -> None:
+        try:
+            if self.marks.on_mark(slot, data):
+                self.marked.add(slot)
+        except ValueError:
+            self.malformed += 1
+
+    def _flush_mark_arrays(self, waiting: list[Stream], now_ms: int) -> None:
+        events = self.counters.counts["events"]
+        for stream in waiting:
+            for frame in stream.queue:
+                try:
+                    marks = frames.MARK_ARRAY.decode(frame).data
+                except msgspec.DecodeError:
+                    self.malformed += 1
+                    continue
+                for data in marks:
+                    slot = self._slots.get(data.s, -1)
+                    if slot >= 0 and data.st == 1:
+                        events[slot] += 1
+                        self._mark(slot, data)
+
+    def _flush_tickers(self, waiting: list[Stream], now_ms: int) -> None:
+        for stream in waiting:
+            try:
+                data = frames.TICKER.decode(stream.queue[-1]).data
+            except msgspec.DecodeError:
+                self.malformed += 1
+                continue
+            self.marks.on_ticker(stream.slot, data, now_ms)
+
+    def _flush_ticker_arrays(self, waiting: list[Stream], now_ms: int) -> None:
+        for stream in waiting:
+            for frame in stream.queue:
+                try:
+                    tickers = frames.TICKER_ARRAY.decode(frame).data
+                except msgspec.DecodeError:
+                    self.malformed += 1
+                    continue
+                self._ticker_ms = max(self._ticker_ms, tickers[0].E if tickers else 0)
+                for data in tickers:
+                    slot = self._slots.get(data.s, -1)
+                    if slot >= 0 and data.st == 1:
+                        self.marks.on_ticker(slot, data, now_ms)
+
+    def _flush_forced(self, waiting: list[Stream], now_ms: int) -> None:
+        for stream in waiting:
+            for frame in stream.queue:
+                try:
+                    data = frames.FORCE_ORDER.decode(frame).data
+                except msgspec.DecodeError:
+                    self.malformed += 1
+                    continue
+                slot = self._slots.get(data.o.s, -1)
+                if slot >= 0 and data.st == 1:
+                    self.forced.add(slot, data.o)
+
+    def _flush_best(self, waiting: list[Stream], now_ms: int) -> None:
+        for stream in waiting:
+            try:
+                data = frames.BEST.decode(stream.queue[-1]).data
+            except msgspec.DecodeError:
+                self.malformed += 1
+                continue
+            self.marks.best_bid[stream.slot] = data.b
+            self.marks.best_ask[stream.slot] = data.a
+
+    def _flush_other(self, waiting: list[Stream], now_ms: int) -> None:
+        for stream in waiting:
+            stream.newest = stream.queue[-1]
+
+    # ---- finality -----------------------------------------------------------------------------
+    def close_due(self, now_ms: int) -> None:
+        """Close by the clock what is `close_grace_ms` past its close (D7), and count what lacks.
+
+        Each bar is judged once; a bar that is not there then is a miss of DataQual.
+        """
+        moment = now_ms - self.settings.close_grace_ms
+        due_counts = self.counters.counts["bars_due"]
+        missed = self.counters.counts["bars_missed"]
+        judged: set[str] = set()
+        for stream in self.inbox.by_kind.get(names.KLINE, ()):
+            bars = self.klines.get(stream.interval)
+            if bars is None or not (stream.is_wanted or stream.count):
+                continue
+            due = bars.due_open_ms(moment)
+            if self._grace_done.get(stream.interval, 0) >= due:
+                continue
+            judged.add(stream.interval)
+            self.turns.close_by_clock(stream, due, now_ms)
+            due_counts[stream.slot] += 1
+            if bars.next_ms[stream.slot] > due:
+                continue
+            if self._is_quiet(stream, due + bars.step_ms):
+                self.turns.close_complete(stream, bars, now_ms)
+                self.turns.fill_flat(stream, bars, due + bars.step_ms, now_ms, is_proven=False)
+            elif self._had_trades(stream, due):
+                missed[stream.slot] += 1
+        for interval in judged:
+            self._grace_done[interval] = self.klines[interval].due_open_ms(moment)
+        if judged:
+            self._give_out()
+
+    def _is_quiet(self, stream: Stream, close_ms: int) -> bool:
+        """The market's ticker, heard after the close, knows no trade beyond the last one we saw:
+        proof of a complete bar even where the stream's line was broken."""
+        if self._ticker_ms < close_ms:
+            return False
+        last = self.turns.last_trade_id(stream)
+        return 0 <= last == self.marks.last_trade_id[stream.slot]
+
+    def _had_trades(self, stream: Stream, open_ms: int) -> bool:
+        """Whether a bar that is not there should be: it was begun, its line was broken, a gap lies
+        before it, or the ticker saw trades since. A coin that does not trade misses nothing."""
+        slot = stream.slot
+        if stream.is_broken or slot in self.klines[stream.interval].gaps:
+            return True
+        if stream.open and int(stream.open) >= open_ms:
+            return True
+        return bool(self.marks.traded_ms[slot] > open_ms)
+
+    def next_close_ms(self, now_ms: int) -> int:
+        """When `close_due` next has something to judge."""
+        grace = self.settings.close_grace_ms
+        steps = [INTERVAL_MS[interval] for interval in self.klines] or [60_000]
+        step = min(steps)
+        return (now_ms - grace) // step * step + step + grace
+
+    def due_share(self, interval: str, now_ms: int) -> float:
+        """Share of the streamed symbols of an interval whose newest due bar is there."""
+        bars = self.klines[interval]
+        due = bars.due_open_ms(now_ms)
+        wanted = [
+            stream.slot
+            for stream in self.inbox.by_kind.get(names.KLINE, ())
+            if stream.interval == interval and stream.is_wanted
+        ]
+        if not wanted:
+            return 0.0
+        return sum(bars.next_ms[slot] > due for slot in wanted) / len(wanted)
+
+    def _give_out(self) -> None:
+        for interval, bars in self.klines.items():
+            if bars.closed:
+                closed, bars.closed = bars.closed, []
+                if self.on_kline_close:
+                    for event in closed:
+                        symbol = self.symbols[event.slot]
+                        bar = bar_of(event.open_ms, event.row)
+                        for hear_close in self.on_kline_close:
+                            hear_close(symbol, interval, bar, FINALITY[event.finality])
+            if bars.corrected:
+                corrected, bars.corrected = bars.corrected, []
+                for change in corrected:
+                    self.corrections += 1
+                    symbol = self.symbols[change.slot]
+                    for hear_change in self.on_correction:
+                        hear_change(
+                            symbol,
+                            interval,
+                            bar_of(change.open_ms, change.after),
+                            bar_of(change.open_ms, change.before),
+                        )
+
+    # ---- history, repair ----------------------------------------------------------------------
+    def load_history(
+        self, symbol: str, interval: str, rows: Floats, now_ms: int, source: BarSource
+    ) -> int:
+        """REST or disk rows `float64[n, 11]` (open_ms, o, h, l, c, v, close_ms, q, n, tb, tq).
+
+        The forming bar and rows outside the window are dropped; answers the bars taken.
+        """
+        table = np.asarray(rows, np.float64).reshape(-1, 11)
+        order = np.argsort(table[:, 0], kind="stable")
+        table = table[order]
+        once = np.r_[np.diff(table[:, 0]) != 0, True] if len(table) else np.zeros(0, np.bool_)
+        table = table[once]
+        opens = table[:, 0].astype(np.int64)
+        values = np.ascontiguousarray(table[:, _ROW_COLUMNS].T)
+        bars = self.klines_of(interval)
+        taken = bars.load(self.slot(symbol), opens, values, SOURCE_CODES[source], now_ms)
+        self._give_out()
+        return taken
+
+    def load_spot(self, symbol: str, rows: Floats, now_ms: int) -> int:
+        """Hourly spot bars of a symbol (already mapped and scaled, DOMAIN §0.25)."""
+        if self._spot is None:
+            self._spot = self._make_klines(_SPOT, self.settings.spot_bars)
+        table = np.asarray(rows, np.float64).reshape(-1, 11)
+        values = np.ascontiguousarray(table[:, _ROW_COLUMNS].T)
+        opens = table[:, 0].astype(np.int64)
+        return self._spot.load(self.slot(symbol), opens, values, klines.REST, now_ms)
+
+    def load_open_interest(self, symbol: str, rows: Iterable[tuple[int, float, float]]) -> None:
+        """Hourly (time ms, contracts, USDT) of a symbol."""
+        slot = self.slot(symbol)
+        for time_ms, contracts, usdt in rows:
+            self._series["open_interest"].put(slot, time_ms, contracts)
+            self._series["open_interest_usdt"].put(slot, time_ms, usdt)
+
+    def load_funding(self, symbol: str, rows: Iterable[tuple[int, float]]) -> None:
+        """Settled (time ms, rate) of a symbol."""
+        slot = self.slot(symbol)
+        for time_ms, rate in rows:
+            self._series["funding"].put(slot, time_ms, rate)
+
+    def load_marks(self, marks: Iterable[MarkPrice]) -> None:
+        """Marks by REST (premiumIndex)."""
+        for mark in marks:
+            slot = self.find(mark.symbol)
+            if slot >= 0 and self.marks.put_mark(
+                slot,
+                mark.event_ms,
+                mark.mark,
+                mark.index,
+                mark.funding_rate,
+                mark.next_funding_ms,
+            ):
+                self.marked.add(slot)
+
+    def load_ticker(self, symbol: str, last: float, quote_usdt: float, time_ms: int) -> None:
+        """A 24 h ticker by REST."""
+        slot = self.find(symbol)
+        if slot >= 0:
+            self.marks.put_ticker(slot, time_ms, last, quote_usdt)
+
+    def load_book(
+        self, symbol: str, last_id: int, bids: Levels, asks: Levels, event_ms: int
+    ) -> bool:
+        """A REST depth snapshot: synchronises the diff book if there is one, else shows its top."""
+        slot = self.slot(symbol)
+        book = self.books.get(slot)
+        if book is None:
+            return self.tops.put(slot, event_ms, bids, asks)
+        return book.on_snapshot(last_id, bids, asks, event_ms)
+
+    def last_times_ms(self, symbol: str) -> tuple[int, int]:
+        """Newest (open interest, funding) point of a symbol, 0 if none."""
+        slot = self.slot(symbol)
+        return self._series["open_interest"].last_ms(slot), self._series["funding"].last_ms(slot)
+
+    def missing(
+        self, symbol: str, interval: str, now_ms: int, bars: int = 0
+    ) -> list[tuple[int, int]]:
+        """Ranges (first open, last open) of due bars that are wanted and not there."""
+        slot = self.slot(symbol)
+        onboard = self._onboard_ms[slot]
+        return self.klines_of(interval).missing(
+            slot,
+            now_ms,
+            bars or self.settings.kline_cache_size,
+            0 if math.isnan(onboard) else int(onboard),
+        )
+
+    def is_ready(self, symbol: str, interval: str, now_ms: int) -> bool:
+        """The newest due bar is there and no gap lies before it."""
+        return self.klines_of(interval).is_ready(self.slot(symbol), now_ms)
+
+    def repair_locally(self, now_ms: int) -> int:
+        """Fill gaps of longer intervals with sums of complete shorter bars; answers bars made."""
+        made = 0
+        intervals = sorted(self.klines, key=lambda interval: INTERVAL_MS[interval])
+        for interval in intervals[1:]:
+            bars = self.klines[interval]
+            parts = [
+                self.klines[shorter]
+                for shorter in intervals
+                if INTERVAL_MS[shorter] < bars.step_ms and bars.step_ms % INTERVAL_MS[shorter] == 0
+            ]
+            due = bars.due_open_ms(now_ms)
+            behind = set(bars.gaps) | {
+                stream.slot
+                for stream in self.inbox.by_kind.get(names.KLINE, ())
+                if stream.interval == interval and 0 < bars.next_ms[stream.slot] <= due
+            }
+            for slot in behind:
+                made += self._sum_up(bars, parts, slot, due, now_ms)
+        self._give_out()
+        return made
+
+    def _sum_up(self, bars: Klines, parts: list[Klines], slot: int, due: int, now_ms: int) -> int:
+        made = 0
+        while 0 < bars.next_ms[slot] <= due:
+            row = next(
+                (found for part in parts if (found := bars.sum_of(slot, bars.next_ms[slot], part))),
+                None,
+            )
+            if row is None or not bars.close(
+                slot, bars.next_ms[slot], row, CONFIRMED, klines.LOCAL_SUM, now_ms
+            ):
+                break
+            made += 1
+        if made:
+            bars.settle(slot, now_ms)
+        return made
+
+    def laggards(self, now_ms: int, wait_ms: int = 2_000) -> list[tuple[str, str, int, int]]:
+        """(symbol, interval, first open, last open) of streamed bars that should be there by now:
+        `wait_ms` past their grace, or known to lie in a gap. The repair lane's work list."""
+        found: list[tuple[str, str, int, int]] = []
+        moment = now_ms - self.settings.close_grace_ms - wait_ms
+        for stream in self.inbox.by_kind.get(names.KLINE, ()):
+            if not stream.is_wanted:
+                continue
+            bars = self.klines[stream.interval]
+            following = bars.next_ms[stream.slot]
+            due = bars.due_open_ms(moment)
+            held = bars.held.get(stream.slot)
+            last = max(due, min(held) - bars.step_ms) if held else due
+            if following and following <= last:
+                found.append((self.symbols[stream.slot], stream.interval, following, last))
+        return found
+
+    def note_compared(self, slot: int, *, mismatched: bool) -> None:
+        """A reconciliation was made: its verdict feeds DataQual (§0.23)."""
+        self.counters.counts["compared"][slot] += 1
+        if mismatched:
+            self.counters.counts["mismatched"][slot] += 1
+
+    def note_check(self, slot: int, *, is_silent: bool) -> None:
+        """A stream's heartbeat was checked (§0.21)."""
+        self.counters.counts["checks"][slot] += 1
+        if is_silent:
+            self.counters.counts["silent"][slot] += 1
+
+    def take_tally(self) -> Tally:
+        """Counts since the last call, for `quality`."""
+        return self.counters.take()
+
+    def set_quality(self, scores: Floats, reasons: Mapping[str, str]) -> None:
+        """DataQual per slot as of now; NaN where there are no events."""
+        self._quality[: len(scores)] = scores
+        self._quality_reasons = reasons
+
+    # ---- reading ------------------------------------------------------------------------------
+    def view(self, now_ms: int) -> MarketView:
+        """The market as of `now_ms`; nothing in it is later, arrays are shared, not copied."""
+        self.flush(now_ms)
+        self._read_partial()
+        self._read_books()
+        count = len(self.symbols)
+        bars: dict[str, BarsView] = {}
+        for interval, store in self.klines.items():
+            shown = store.view(now_ms, count, self.settings.kline_cache_size)
+            if shown is not None:
+                bars[interval] = shown
+                self._count_hits(store, now_ms)
+        spot = (
+            None if self._spot is None else self._spot.view(now_ms, count, self.settings.spot_bars)
+        )
+        buy, sell = self.forced.sums(now_ms, count)
+        marks = self.marks
+        return MarketView(
+            time_ms=now_ms,
+            symbols=tuple(self.symbols),
+            active=self._active[:count],
+            btc=self._slots.get("BTCUSDT", -1),
+            eth=self._slots.get("ETHUSDT", -1),
+            bars=bars,
+            quality=self._quality[:count],
+            onboard_ms=self._onboard_ms[:count],
+            tick_size=self._tick_size[:count],
+            mark=marks.mark[:count],
+            index=marks.index[:count],
+            funding_rate=marks.funding_rate[:count],
+            next_funding_ms=marks.next_funding_ms[:count],
+            quote_volume_24h=marks.quote_volume_24h[:count],
+            spot_1h=spot,
+            funding_history=self._series["funding"].view(now_ms, count),
+            open_interest=self._series["open_interest"].view(now_ms, count),
+            open_interest_usdt=self._series["open_interest_usdt"].view(now_ms, count),
+            book=self.tops.view(now_ms, count),
+            flow=self.tapes.flow(now_ms, count),
+            liquidation_buy_usdt=buy,
+            liquidation_sell_usdt=sell,
+            quality_reason=self._quality_reasons,
+            synthetic_flow=self.synthetic_flow,
+        )
+
+    def _count_hits(self, bars: Klines, now_ms: int) -> None:
+        """A hit is a (symbol, interval) whose newest due bar is there and past its gap check."""
+        due = bars.due_open_ms(now_ms)
+        active = np.flatnonzero(self._active[: len(self.symbols)])
+        following = np.asarray(bars.next_ms)[active]
+        known = following > 0
+        self.reads += int(known.sum())
+        self.read_hits += int((following[known] > due).sum())
+
+    def forming(self, symbol: str, interval: str) -> Bar | None:
+        """The bar that is not closed yet, as last heard (shown, never scored)."""
+        stream = self.inbox.streams.get(names.kline(symbol, interval))
+        if stream is None:
+            return None
+        data = self.turns.newest(stream)
+        return None if data is None else bar_of(data.k.t, row_of(data.k), is_closed=False)
+
+    def get_stats(self) -> dict[str, object]:
+        """The cache in the user's shapes: `hit_rate` such as "96.3%", `memory_estimate_mb` a
+        number, `total_updates` an int; counters of ours beside them."""
+        rate = 100.0 * self.read_hits / self.reads if self.reads else 0.0
+        return {
+            "hit_rate": f"{rate:.1f}%",
+            "memory_estimate_mb": round(self.nbytes() / 1e6, 1),
+            "total_updates": self.frames,
+            "symbols": len(self.symbols),
+            "streams": len(self.inbox.streams),
+            "bars_closed": sum(bars.closed_count for bars in self.klines.values()),
+            "gaps_found": sum(bars.gaps_found for bars in self.klines.values()),
+            "gaps_repaired": sum(bars.gaps_repaired for bars in self.klines.values()),
+            "corrections": self.corrections,
+            "malformed": self.malformed + self.inbox.malformed,
+            "duplicates": self.tapes.duplicates,
+        }
+
+    def nbytes(self) -> int:
+        """Bytes of the arrays."""
+        total = 0
+        for bars in [*self.klines.values(), *([self._spot] if self._spot else [])]:
+            total += bars.data.nbytes + bars.finality.nbytes + bars.source.nbytes
+            total += bars.lag_ms.nbytes
+        for array in (self.tapes.time_ms, self.tapes.ids, self.tapes.price, self.tapes.signed_qty):
+            total += array.nbytes
+        return total + 4 * self.tops.bid_price.nbytes
+
+    def lags_ms(self) -> dict[str, int]:
+        """Newest event-to-cache lag of each stream that spoke, ms (raw, without the baseline)."""
+        return {
+            stream.name: stream.lag_ms for stream in self.inbox.streams.values() if stream.count
+        }
+
+
+_ROW_COLUMNS: Final = [1, 2, 3, 4, 5, 7, 8, 9, 10]
+
+
+def bar_of(open_ms: int, row: Row, *, is_closed: bool = True) -> Bar:
+    """A row as a domain bar."""
+    assert len(row) == FIELDS
+    return Bar(
+        open_ms=open_ms,
+        open=row[0],
+        high=row[1],
+        low=row[2],
+        close=row[3],
+        volume=row[4],
+        quote_volume=row[5],
+        trades=0 if math.isnan(row[6]) else int(row[6]),
+        taker_buy_volume=row[7],
+        taker_buy_quote=row[8],
+        is_closed=is_closed,
+    )

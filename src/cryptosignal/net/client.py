@@ -1,0 +1,592 @@
+"""REST calls to the venue in our words: one method a question, one request a call (RELIABILITY §3.3).
+
+Every call asks the ledger first and reports to it after. Nothing is retried here. `place`, `cancel`
+and `look_up` never raise for what the venue or the network does: they answer what was proved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+
+from cryptosignal.binance import encode
+from cryptosignal.binance.budget import Lane
+from cryptosignal.binance.codes import (
+    GEO_BLOCK_STATUS,
+    GEO_BLOCK_TEXT,
+    Disposition,
+    disposition,
+    outcome_of,
+)
+from cryptosignal.binance.decode import rest
+from cryptosignal.binance.decode.garbled import Garbled
+from cryptosignal.binance.encode import Call, Security
+from cryptosignal.binance.limits import KLINE_ROWS_BEST
+from cryptosignal.binance.signing import Signer, encode_params, signed_query
+from cryptosignal.domain.events import (
+    AccountSnapshotTaken,
+    CancelReplied,
+    OrderLookedUp,
+    OrderReplied,
+    OrderSent,
+    SendOutcome,
+    SnapshotFailed,
+)
+from cryptosignal.domain.market import MarkPrice
+from cryptosignal.domain.order import OrderIntent
+from cryptosignal.domain.ports import HttpRequest, HttpResponse, Transport
+from cryptosignal.domain.position import VenueTrade
+from cryptosignal.ground.clock import Clock
+from cryptosignal.ground.faults import (
+    ContractFault,
+    EdgeFault,
+    Fault,
+    RateLimited,
+    Refused,
+    Unreachable,
+    VenueFault,
+)
+from cryptosignal.ground.secret import Secret
+from cryptosignal.ground.units import DAY_MS
+from cryptosignal.net.ledger import WeightLedger
+from cryptosignal.net.settings import ClientSettings
+
+USER_TRADES_SPAN_MS: Final = 7 * DAY_MS
+"""Longest window of one userTrades call (BINANCE §2.2)."""
+
+NO_CHANGE_MARGIN_TYPE: Final = -4046
+_BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
+
+
+class MovableClock(Clock, Protocol):
+    """A clock whose offset to the venue can be corrected."""
+
+    offset_ms: int
+
+
+class VenueClient:
+    """One venue by REST. `signer` is needed for everything about an account."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        rest_url: str,
+        ledger: WeightLedger,
+        clock: MovableClock,
+        signer: Signer | None = None,
+        recv_window_ms: int | None = None,
+        timeout_ms: int | None = None,
+        *,
+        settings: ClientSettings | None = None,
+        spot_url: str = "",
+        sapi_url: str = "",
+        spot_ledger: WeightLedger | None = None,
+    ) -> None:
+        self._transport = transport
+        self._rest_url = rest_url
+        self._spot_url = spot_url
+        self._sapi_url = sapi_url
+        self._ledger = ledger
+        self._spot_ledger = spot_ledger
+        self._clock = clock
+        self._signer = signer
+        self._settings = settings or ClientSettings()
+        self.recv_window_ms = recv_window_ms or self._settings.recv_window_ms
+        self.timeout_ms = timeout_ms or self._settings.timeout_ms
+        if self.timeout_ms <= self.recv_window_ms:
+            raise ContractFault("the client timeout must exceed recvWindow (RELIABILITY §3.2)")
+        self._hedge_mode: bool | None = None
+        self.api_calls: Counter[str] = Counter()
+        """Requests sent, by lane name."""
+        self.audit_calls = 0
+        """Requests of audit snapshots, also contained in `api_calls`."""
+        self.clock_resyncs = 0
+        """How often an answer said that our timestamp was outside the venue's window."""
+        self.clock_error_ms = 0
+        """Half the round trip of the last time measurement: how wrong the offset can be."""
+
+    @property
+    def order_wait_ms_max(self) -> int:
+        """The longest that the ledger may hold a request of the orders lane back."""
+        return self._settings.order_wait_ms_max
+
+    # ---- time and market ------------------------------------------------------------------------
+    async def server_time(self, lane: Lane = Lane.RECONCILE) -> int:
+        """The venue's time in ms."""
+        return rest.server_time(await self._get(encode.TIME, lane))
+
+    async def sync_time(self, lane: Lane = Lane.RECONCILE) -> int:
+        """Measure the clock's offset anew and apply it; returns the correction in ms.
+
+        Of a few samples the one with the shortest round trip counts. A difference that the round trip
+        itself can explain is left alone, so that the time does not tremble.
+        """
+        best_trip_ms, best_delta_ms = 1 << 60, 0
+        for _ in range(self._settings.time_samples):
+            before_ms = self._clock.now_ms()
+            server_ms = await self.server_time(lane)
+            after_ms = self._clock.now_ms()
+            if after_ms - before_ms < best_trip_ms:
+                best_trip_ms = after_ms - before_ms
+                best_delta_ms = server_ms - (before_ms + after_ms) // 2
+        self.clock_error_ms = (best_trip_ms + 1) // 2
+        if abs(best_delta_ms) <= self.clock_error_ms:
+            return 0
+        self._clock.offset_ms += best_delta_ms
+        return best_delta_ms
+
+    async def exchange_info(self, lane: Lane = Lane.REPAIR) -> rest.ExchangeRules:
+        """Contracts, filters and limits; the limits are put in force in the ledger."""
+        rules = rest.exchange_rules(await self._get(encode.EXCHANGE_INFO, lane))
+        self._ledger.set_limits(rules.limits)
+        return rules
+
+    async def klines(
+        self,
+        symbol: str,
+        interval: str,
+        limit: int,
+        start_ms: int = 0,
+        end_ms: int = 0,
+        lane: Lane = Lane.REPAIR,
+    ) -> rest.Floats:
+        """float64[n, 11] candles, ascending; the forming one is the last row if the span reaches it.
+
+        More rows than one cheap request gives are read in steps of 499 (weight 2 each): forward from
+        `start_ms` if it is given, else backward from `end_ms` or now.
+        """
+        return await self._candles(
+            self._futures_klines, symbol, interval, limit, start_ms, end_ms, lane
+        )
+
+    async def spot_klines(
+        self,
+        symbol: str,
+        interval: str,
+        limit: int,
+        start_ms: int = 0,
+        end_ms: int = 0,
+        lane: Lane = Lane.REPAIR,
+    ) -> rest.Floats:
+        """float64[n, 11] candles of the spot venue; raises Refused where no spot URL is configured."""
+        return await self._candles(
+            self._spot_klines, symbol, interval, limit, start_ms, end_ms, lane
+        )
+
+    async def depth(
+        self, symbol: str, limit: int = 1000, lane: Lane = Lane.REPAIR
+    ) -> rest.DepthSnapshot:
+        """A book snapshot of `limit` levels a side (5, 10, 20, 50, 100, 500, 1000)."""
+        return rest.depth(await self._get(encode.depth(symbol, limit), lane))
+
+    async def premium_index(
+        self, symbol: str = "", lane: Lane = Lane.REPAIR
+    ) -> tuple[MarkPrice, ...]:
+        """Marks and current funding of one symbol, or of all for weight 10."""
+        return rest.premium_index(await self._get(encode.premium_index(symbol), lane))
+
+    async def tickers_24h(
+        self, symbol: str = "", lane: Lane = Lane.REPAIR
+    ) -> tuple[rest.Ticker, ...]:
+        """24 h statistics of one symbol, or of all for weight 40."""
+        return rest.tickers_24h(await self._get(encode.tickers_24h(symbol), lane))
+
+    async def open_interest_hist(
+        self,
+        symbol: str,
+        period: str,
+        limit: int,
+        start_ms: int = 0,
+        end_ms: int = 0,
+        lane: Lane = Lane.REPAIR,
+    ) -> tuple[rest.OpenInterest, ...]:
+        """Open interest history, ascending, at most 500 rows of the last month."""
+        call = encode.open_interest_hist(symbol, period, limit, start_ms, end_ms)
+        return rest.open_interest(await self._get(call, lane))
+
+    async def funding_history(
+        self,
+        symbol: str,
+        limit: int = 100,
+        start_ms: int = 0,
+        end_ms: int = 0,
+        lane: Lane = Lane.REPAIR,
+    ) -> tuple[rest.Funding, ...]:
+        """Settled funding, ascending, at most 1000 rows."""
+        call = encode.funding_rate(symbol, limit, start_ms, end_ms)
+        return rest.funding(await self._get(call, lane))
+
+    async def funding_hours(self, lane: Lane = Lane.REPAIR) -> dict[str, int]:
+        """Funding interval in hours of the symbols that differ from 8."""
+        return rest.funding_hours(await self._get(encode.FUNDING_INFO, lane))
+
+    # ---- orders ---------------------------------------------------------------------------------
+    async def place(
+        self, intent: OrderIntent, on_sent: Callable[[OrderSent], None] | None = None
+    ) -> OrderReplied:
+        """Send one order once and say what the answer proved.
+
+        `on_sent` is called synchronously with the request's timestamp, right before it leaves: the
+        fence of RELIABILITY §3.2 counts from there. UNKNOWN ends by look-up only, never by sending
+        again. Raises ContractFault for an intent that could never be accepted, nothing else.
+        """
+        call = encode.place(intent)
+        symbol, client_id = intent.symbol, intent.client_id
+
+        def note(timestamp_ms: int) -> None:
+            if on_sent is not None:
+                on_sent(OrderSent(client_id, symbol, timestamp_ms, self.recv_window_ms))
+
+        try:
+            body = await self._order_call(call, note)
+            order_id, status, server_ms = self._placed(intent, body)
+        except Fault as fault:
+            outcome, code, message = _proved(fault)
+            if isinstance(fault, Refused) and _meaning(fault) is Disposition.CLOCK:
+                await self._resync()
+            return OrderReplied(
+                client_id, symbol, outcome, code, message, server_ms=self._clock.now_ms()
+            )
+        return OrderReplied(
+            client_id,
+            symbol,
+            SendOutcome.ACKED,
+            order_id=order_id,
+            status=status,
+            server_ms=server_ms,
+        )
+
+    async def cancel(self, client_id: str, symbol: str, is_algo: bool) -> CancelReplied:
+        """Cancel one order once. REJECTED with -2011 is a question: look the order up (D9)."""
+        try:
+            await self._order_call(encode.cancel(client_id, symbol, is_algo))
+        except Fault as fault:
+            outcome, code, message = _proved(fault)
+            if isinstance(fault, Refused) and _meaning(fault) is Disposition.CLOCK:
+                await self._resync()
+            return CancelReplied(client_id, symbol, outcome, code, message, self._clock.now_ms())
+        return CancelReplied(client_id, symbol, SendOutcome.ACKED, server_ms=self._clock.now_ms())
+
+    async def look_up(self, client_id: str, symbol: str, is_algo: bool) -> OrderLookedUp:
+        """Ask for one order. `found` is False on the venue's word alone (-2013), None if we cannot know.
+
+        `server_ms` is when the question left: what it says about absence holds for that time at best,
+        and read replicas may lag behind even that (BINANCE §6).
+        """
+        asked_ms = self._clock.now_ms()
+        try:
+            body = await self._order_call(encode.look_up(client_id, symbol, is_algo))
+            if is_algo:
+                algo = rest.algo(body)
+                return OrderLookedUp(client_id, symbol, found=True, server_ms=asked_ms, algo=algo)
+            order = rest.order(body)
+            return OrderLookedUp(client_id, symbol, found=True, server_ms=asked_ms, order=order)
+        except Refused as fault:
+            meaning = _meaning(fault)
+            if meaning is Disposition.CLOCK:
+                await self._resync()
+            found = False if meaning is Disposition.GONE else None
+            return OrderLookedUp(client_id, symbol, found, asked_ms)
+        except (EdgeFault, VenueFault):
+            return OrderLookedUp(client_id, symbol, None, asked_ms)
+
+    # ---- account --------------------------------------------------------------------------------
+    async def snapshot(
+        self,
+        purpose: str,
+        symbols: tuple[str, ...] = (),
+        trades_since_ms: int = 0,
+        lane: Lane = Lane.RECONCILE,
+    ) -> AccountSnapshotTaken | SnapshotFailed:
+        """Balances, positions, open orders of both books, and the trades of `symbols`, read together.
+
+        The reads leave concurrently and are not one moment at the venue: `requested_ms` is when the
+        first left, `server_ms` the venue time of the last answer. Any failure proves nothing.
+        """
+        requested_ms = self._clock.now_ms()
+        counted = self.api_calls.total()
+        try:
+            if self._hedge_mode is None:
+                self._hedge_mode = rest.hedge_mode(await self._get(encode.HEDGE_MODE, lane))
+            async with asyncio.TaskGroup() as group:
+                reads = [group.create_task(self._get(call, lane)) for call in _SNAPSHOT_CALLS]
+                trades = [
+                    group.create_task(self._user_trades(symbol, trades_since_ms, lane))
+                    for symbol in symbols
+                ]
+            balances, positions, orders, algos = (task.result() for task in reads)
+            return AccountSnapshotTaken(
+                purpose=purpose,
+                requested_ms=requested_ms,
+                server_ms=self._clock.now_ms(),
+                balances=rest.balances(balances),
+                positions=rest.positions(positions),
+                orders=rest.orders(orders),
+                algos=rest.algos(algos),
+                trades=tuple(trade for task in trades for trade in task.result()),
+                hedge_mode=self._hedge_mode,
+            )
+        except* (EdgeFault, VenueFault) as group_fault:
+            reason = str(_first(group_fault))
+        finally:
+            if purpose.startswith("audit"):
+                self.audit_calls += self.api_calls.total() - counted
+        return SnapshotFailed(purpose, reason)
+
+    async def set_leverage(self, symbol: str, leverage: int) -> None:
+        """Set a symbol's leverage; raises Refused with the venue's code."""
+        await self._order_call(encode.set_leverage(symbol, leverage))
+
+    async def set_margin_type(self, symbol: str, margin_type: str) -> None:
+        """Set `cross` or `isolated`; "no need to change" (-4046) is success."""
+        try:
+            await self._order_call(encode.set_margin_type(symbol, margin_type))
+        except Refused as fault:
+            if fault.code != NO_CHANGE_MARGIN_TYPE:
+                raise
+
+    async def listen_key_start(self) -> Secret:
+        """A key for the private stream; asking again while one lives gives the same and extends it."""
+        return Secret(rest.listen_key(await self._order_call(encode.LISTEN_KEY_START)))
+
+    async def listen_key_keep(self) -> None:
+        """Extend the key by 60 min; raises Refused -1125 when it is gone."""
+        await self._order_call(encode.LISTEN_KEY_KEEP)
+
+    async def listen_key_close(self) -> None:
+        """Give the key up."""
+        await self._order_call(encode.LISTEN_KEY_CLOSE)
+
+    async def api_restrictions(self, lane: Lane = Lane.RECONCILE) -> rest.KeyRights | None:
+        """What our key may do; None where the venue has no such endpoint (testnet, BINANCE §1)."""
+        if not self._sapi_url:
+            return None
+        body = await self._get(encode.API_RESTRICTIONS, lane, base_url=self._sapi_url)
+        return rest.key_rights(body)
+
+    async def income(
+        self, start_ms: int, end_ms: int, lane: Lane = Lane.RESEARCH
+    ) -> tuple[rest.Income, ...]:
+        """Every booking between two times, paged by time since the venue dropped `page` (2026-10)."""
+        found: dict[tuple[int, str, str], rest.Income] = {}
+        from_ms = start_ms
+        while from_ms <= end_ms:
+            rows = rest.income(await self._get(encode.income(from_ms, end_ms), lane))
+            for row in rows:
+                found[(row.tran_id, row.kind, row.symbol)] = row
+            if len(rows) < encode.ROWS_MAX:
+                break
+            last_ms = max(row.time_ms for row in rows)
+            from_ms = last_ms if last_ms > from_ms else from_ms + 1
+        return tuple(sorted(found.values(), key=lambda row: (row.time_ms, row.tran_id)))
+
+    # ---- one request ------------------------------------------------------------------------------
+    async def _get(self, call: Call, lane: Lane, base_url: str = "") -> bytes:
+        wait_ms = self._settings.reconcile_wait_ms_max if lane <= Lane.RECONCILE else None
+        timeout_ms = (
+            self.timeout_ms if call.security is Security.SIGNED else self._settings.data_timeout_ms
+        )
+        return await self._exchange(call, lane, wait_ms, timeout_ms, base_url=base_url)
+
+    async def _order_call(self, call: Call, note: Callable[[int], None] | None = None) -> bytes:
+        """A call of the orders lane: it waits a second at most, then it is not sent at all."""
+        wait_ms = self._settings.order_wait_ms_max
+        return await self._exchange(call, Lane.ORDERS, wait_ms, self.timeout_ms, note)
+
+    async def _exchange(
+        self,
+        call: Call,
+        lane: Lane,
+        wait_ms: int | None,
+        timeout_ms: int,
+        note: Callable[[int], None] | None = None,
+        base_url: str = "",
+    ) -> bytes:
+        """Ask the ledger, sign at the last moment, send once, tell the ledger, raise what it proved."""
+        url = base_url or self._rest_url
+        ledger = self._ledger_of(url)
+        try:
+            await ledger.acquire(lane, call.cost, wait_ms)
+        except RateLimited as fault:
+            raise _NotSent(f"{call.method} {call.path}: {fault}") from None
+        timestamp_ms = self._clock.now_ms()
+        request = self._request(call, timestamp_ms, timeout_ms)
+        if note is not None:
+            note(timestamp_ms)
+        self.api_calls[lane.name] += 1
+        response = await self._transport.request(url, request)
+        ledger.observe(response.headers, timestamp_ms)
+        if response.status < 300:
+            return response.body
+        raise self._fault_of(response, ledger, call)
+
+    def _request(self, call: Call, timestamp_ms: int, timeout_ms: int) -> HttpRequest:
+        if call.security is Security.NONE:
+            return HttpRequest(
+                call.method, call.path, encode_params(call.params), timeout_ms=timeout_ms
+            )
+        if self._signer is None:
+            raise ContractFault(f"{call.method} {call.path} needs an API key")
+        headers = (("X-MBX-APIKEY", self._signer.api_key.reveal()),)
+        if call.security is Security.KEY:
+            query = encode_params(call.params)
+        else:
+            query = signed_query(call.params, self._signer, timestamp_ms, self.recv_window_ms)
+        return HttpRequest(call.method, call.path, query, b"", headers, timeout_ms)
+
+    def _fault_of(self, response: HttpResponse, ledger: WeightLedger, call: Call) -> Fault:
+        code, message = rest.error_body(response.body)
+        if response.status == GEO_BLOCK_STATUS:
+            return Refused(code or -GEO_BLOCK_STATUS, GEO_BLOCK_TEXT, response.status)
+        meaning = disposition(response.status, code, message)
+        if meaning is Disposition.RATE_LIMITED and response.status in (418, 429):
+            until_ms = self._retry_ms(response, message)
+            fault = RateLimited(response.status, until_ms, f"{call.method} {call.path}: {message}")
+            ledger.punish(fault)
+            return fault
+        return Refused(code, f"{call.method} {call.path}: {message}", response.status)
+
+    def _retry_ms(self, response: HttpResponse, message: str) -> int:
+        """When we may call again: the ban's own ms, else Retry-After, else a minute (BINANCE §3)."""
+        banned = _BANNED_UNTIL.search(message)
+        if banned:
+            return int(banned.group(1))
+        now_ms = self._clock.now_ms()
+        seconds = response.headers.get("retry-after", "")
+        if seconds.isdigit():
+            return now_ms + int(seconds) * 1000
+        return now_ms + self._ledger.ban_default_ms
+
+    def _ledger_of(self, url: str) -> WeightLedger:
+        if url == self._rest_url or self._spot_ledger is None:
+            return self._ledger
+        return self._spot_ledger
+
+    async def _resync(self) -> None:
+        """Our clock was proved wrong: measure it again. A failure leaves the next call to try."""
+        self.clock_resyncs += 1
+        try:
+            await self.sync_time(Lane.ORDERS)
+        except (EdgeFault, VenueFault):
+            self.clock_error_ms = self.recv_window_ms
+
+    def _placed(self, intent: OrderIntent, body: bytes) -> tuple[int, str, int]:
+        if intent.kind.is_algo:
+            algo = rest.algo(body)
+            return algo.algo_id, algo.status, algo.update_ms
+        order = rest.order(body)
+        return order.order_id, order.status, order.update_ms
+
+    # ---- pages ------------------------------------------------------------------------------------
+    async def _futures_klines(self, call_args: _KlineArgs, lane: Lane) -> rest.Floats:
+        return rest.klines(await self._get(encode.klines(*call_args), lane))
+
+    async def _spot_klines(self, call_args: _KlineArgs, lane: Lane) -> rest.Floats:
+        if not self._spot_url:
+            raise Refused(0, "no spot venue is configured", 404)
+        call = encode.spot_klines(*call_args)
+        return rest.klines(await self._get(call, lane, base_url=self._spot_url))
+
+    async def _candles(
+        self,
+        read: _KlineReader,
+        symbol: str,
+        interval: str,
+        limit: int,
+        start_ms: int,
+        end_ms: int,
+        lane: Lane,
+    ) -> rest.Floats:
+        pages: list[rest.Floats] = []
+        wanted = limit
+        while wanted > 0:
+            step = min(wanted, KLINE_ROWS_BEST)
+            rows = await read((symbol, interval, step, start_ms, end_ms), lane)
+            if not len(rows):
+                break
+            pages.append(rows)
+            wanted -= len(rows)
+            if len(rows) < step:
+                break
+            if start_ms:
+                start_ms = int(rows[-1, 6]) + 1
+                if end_ms and start_ms > end_ms:
+                    break
+            else:
+                end_ms = int(rows[0, 0]) - 1
+        if not pages:
+            return np.empty((0, rest.KLINE_FIELDS), dtype=np.float64)
+        return np.concatenate(pages if start_ms else pages[::-1])
+
+    async def _user_trades(self, symbol: str, since_ms: int, lane: Lane) -> tuple[VenueTrade, ...]:
+        """Trades of one symbol since `since_ms` (0: the venue's default, the last 7 days).
+
+        A window that starts more than 7 days ago is walked week by week; a full page goes on by id.
+        """
+        found: dict[int, VenueTrade] = {}
+        start_ms, from_id = since_ms, 0
+        for _ in range(self._settings.trade_pages_max):
+            call = encode.user_trades(symbol, start_ms, from_id)
+            rows = rest.user_trades(await self._get(call, lane))
+            found.update((row.trade_id, row) for row in rows)
+            if len(rows) == encode.ROWS_MAX:
+                from_id = max(row.trade_id for row in rows) + 1
+            elif start_ms and not from_id and start_ms + USER_TRADES_SPAN_MS < self._clock.now_ms():
+                start_ms += USER_TRADES_SPAN_MS
+            else:
+                return tuple(found[key] for key in sorted(found))
+        raise Garbled(f"userTrades {symbol}: more than {self._settings.trade_pages_max} pages")
+
+
+_KlineArgs = tuple[str, str, int, int, int]
+
+
+class _KlineReader(Protocol):
+    async def __call__(self, call_args: _KlineArgs, lane: Lane) -> rest.Floats: ...
+
+
+_SNAPSHOT_CALLS: Final = (
+    encode.BALANCE,
+    encode.POSITIONS,
+    encode.OPEN_ORDERS,
+    encode.OPEN_ALGOS,
+)
+
+
+class _NotSent(Unreachable):
+    """Our own ledger held the request back: nothing left this host."""
+
+
+def _meaning(fault: Refused) -> Disposition:
+    return disposition(fault.status, fault.code, fault.message)
+
+
+def _proved(fault: Fault) -> tuple[SendOutcome, int, str]:
+    """Outcome, code and text of a failed call that changes state."""
+    if isinstance(fault, Unreachable):
+        return SendOutcome.NOT_SENT, 0, str(fault)
+    if isinstance(fault, RateLimited):
+        return SendOutcome.REJECTED, -1003, str(fault)
+    if isinstance(fault, Refused):
+        return outcome_of(_meaning(fault)), fault.code, fault.message
+    if isinstance(fault, EdgeFault | Garbled):
+        return SendOutcome.UNKNOWN, 0, str(fault)
+    raise fault
+
+
+def _first(group: BaseExceptionGroup[Fault]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def ledger_host(rest_url: str) -> str:
+    """The name under which processes share a venue's ledger: its network location."""
+    return urlsplit(rest_url).netloc

@@ -1,0 +1,109 @@
+"""A WebSocket over picows: frames are handed over in the read callback, no task, no queue."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import Final
+
+import picows
+
+from cryptosignal.domain.ports import WsLink, WsListener
+
+ERRORS: Final = (picows.WSError, picows.WSInvalidURL)
+"""What a failed handshake raises besides OSError and TimeoutError."""
+
+_NO_CODE: Final = 1005
+_ABNORMAL: Final = 1006
+_CLOSE_CODES: Final = {code.value: code for code in picows.WSCloseCode}
+
+
+async def connect(
+    url: str, listener: WsListener, tls: ssl.SSLContext, message_bytes_max: int
+) -> WsLink:
+    """Open `url`; the caller bounds the time. Redirects are not followed."""
+    _transport, bridge = await picows.ws_connect(
+        lambda: _Bridge(listener, message_bytes_max),
+        url,
+        ssl_context=tls,
+        websocket_handshake_timeout=None,
+        enable_auto_ping=False,
+        enable_auto_pong=True,
+        max_frame_size=message_bytes_max,
+        max_redirects=0,
+    )
+    assert isinstance(bridge, _Bridge)
+    return bridge
+
+
+class _Bridge(picows.WSListener):
+    """picows' callbacks as a `WsListener`'s, and a `WsLink` towards the peer.
+
+    Fragments (BINANCE sends none today) are joined before they are handed on; a message that grows
+    beyond the limit closes the connection.
+    """
+
+    def __init__(self, listener: WsListener, message_bytes_max: int) -> None:
+        super().__init__()
+        self._listener = listener
+        self._limit = message_bytes_max
+        self._parts = bytearray()
+        self._transport: picows.WSTransport | None = None
+        self._code = _ABNORMAL
+        self._reason = ""
+
+    # ---- picows calls -------------------------------------------------------------------------
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        self._transport = transport
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        kind = frame.msg_type
+        if kind in (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY):
+            if frame.fin:
+                self._listener.on_frame(frame.get_payload_as_bytes())
+            else:
+                self._parts = bytearray(frame.get_payload_as_memoryview())
+        elif kind == picows.WSMsgType.CONTINUATION:
+            self._continue(transport, frame)
+        elif kind == picows.WSMsgType.PONG:
+            self._listener.on_pong()
+        elif kind == picows.WSMsgType.CLOSE:
+            payload = frame.get_payload_as_bytes()
+            self._code = int.from_bytes(payload[:2], "big") or _NO_CODE
+            self._reason = payload[2:].decode(errors="replace")
+            transport.send_close(picows.WSCloseCode.OK)
+            transport.disconnect()
+
+    def on_ws_disconnected(self, transport: picows.WSTransport) -> None:
+        if self._transport is not None:
+            self._transport = None
+            self._listener.on_closed(self._code, self._reason)
+
+    def _continue(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        self._parts += frame.get_payload_as_memoryview()
+        if len(self._parts) > self._limit:
+            self._reason = "message above the limit"
+            transport.disconnect(graceful=False)
+        elif frame.fin:
+            message, self._parts = bytes(self._parts), bytearray()
+            self._listener.on_frame(message)
+
+    # ---- the program calls ----------------------------------------------------------------------
+    def send(self, payload: bytes) -> None:
+        """Queue one text message; a connection that is gone swallows it, `on_closed` has told."""
+        if self._transport is not None:
+            self._transport.send(picows.WSMsgType.TEXT, payload)
+
+    def ping(self) -> None:
+        """Queue a ping."""
+        if self._transport is not None:
+            self._transport.send_ping()
+
+    def close(self, code: int = 1000) -> None:
+        """Send a close frame and disconnect; `on_closed` follows with our own code."""
+        transport = self._transport
+        if transport is None:
+            return
+        self._code = code
+        transport.send_close(_CLOSE_CODES.get(code, picows.WSCloseCode.OK))
+        asyncio.get_running_loop().call_soon(transport.disconnect)
