@@ -5,9 +5,14 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from tests.trading.toy_venue import Faults, Rig, decision
+from tests.trading.toy_venue import Faults, Rig, decision, instrument
 
-from cryptosignal.domain.events import BarClosed, MarginCalled, OperatorCommanded
+from cryptosignal.domain.events import (
+    BarClosed,
+    InstrumentsListed,
+    MarginCalled,
+    OperatorCommanded,
+)
 from cryptosignal.domain.market import Bar
 from cryptosignal.domain.order import Leg, OrderKind
 from cryptosignal.risk.breaker import AccountState
@@ -373,3 +378,32 @@ def test_rejected_signal_is_gone():
     assert rig.desk.waiting() == ()
     rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
     assert rig.venue.sent_requests == []
+
+
+# ---- positions of others
+@pytest.mark.parametrize("policy", ["protect", "adopt"])
+def test_foreign_position_is_guarded_if_asked(policy):
+    """A manual position gets a stop of ours at the venue, survives a restart, and is followed to its end."""
+    rig = ready(settings=TradingSettings(foreign=policy))
+    rig.live(InstrumentsListed((instrument(),)))
+    rig.venue.trade_by_hand("BTCUSDT", D(-1))
+    rig.flush()
+    rig.run(5000)
+    (stop,) = stops(rig)
+    assert stop.intent.trigger_price == D("105")
+    assert stop.intent.quantity == 1
+    rig.crash()
+    rig.boot()
+    rig.run(5000)
+    assert len(stops(rig)) == 1
+    assert rig.desk.state.net("BTCUSDT") == -1
+    rig.live(OperatorCommanded("kill", {"level": "3"}))
+    rig.run(5000)
+    assert (rig.venue.positions["BTCUSDT"] == 0) == (policy == "adopt")
+    if policy == "protect":
+        rig.venue.trade_by_hand("BTCUSDT", D(1))
+        rig.flush()
+        rig.run(5000)
+    assert rig.venue.own_open() == []
+    assert not rig.desk.state.trades
+    assert rig.outcomes == []
