@@ -115,8 +115,9 @@ class TradingState:
 
     def held(self, trade: Trade) -> Decimal:
         """What is left of a trade: others may have closed a part of it (liquidation, a person)."""
-        sign = trade.direction.sign
-        return max(ZERO, min(trade.own_signed * sign, self.net(trade.symbol) * sign))
+        own = trade.own_signed
+        net = own + self.book(trade.symbol).foreign
+        return max(ZERO, min(own, net) if trade.direction is Direction.LONG else -max(own, net))
 
     def exposed(self, trade: Trade) -> Decimal:
         """What must be protected: what is held, or what the venue says beyond our count of fills.

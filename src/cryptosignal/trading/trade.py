@@ -77,7 +77,11 @@ class Trade:
     @property
     def own_signed(self) -> Decimal:
         """What its orders have moved the position by (base, signed)."""
-        return sum((o.signed for o in self.orders.values()), self.adopted)
+        total = self.adopted
+        for order in self.orders.values():  # read at every pass: orders without fills are skipped
+            if order.reported or order.booked:
+                total += order.signed
+        return total
 
     @property
     def entered(self) -> Decimal:
