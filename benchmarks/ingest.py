@@ -211,13 +211,14 @@ class ScaledRun:
             idle = idle + 1 if board.frames == seen and time.monotonic() - began > 3 else 0
             seen = board.frames
         self.feed.flush()
+        board.flush(self.feed.clock.now_ms(), whole=True)
         result = self.meter.result(
             board.frames,
             bars=sum(s.count > 0 for s in board.inbox.by_kind.get("kline", ())),
             closed=sum(bars.closed_count for bars in board.klines.values()),
             symbols=len(board.symbols),
             flushes=self.feed.flushes,
-            malformed=board.malformed + board.inbox.malformed,
+            malformed=board.malformed,
         )
         result["state"] = state_of(board)
         self.feed.stop()
@@ -247,7 +248,8 @@ def state_of(board) -> dict:
         forming += 0.0 if data is None or stream.is_closed else data.k.c + data.k.v + data.k.q
     used = len(board.tapes._slot_of)
     signed = float(board.tapes._flow[0, :used].sum() - board.tapes._flow[1, :used].sum())
-    board._read_partial()
+    board.intake.read_books()
+    board.intake.read_marks()
     return {
         "closed_sum": closed,
         "forming_sum": forming,

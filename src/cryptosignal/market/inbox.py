@@ -30,8 +30,7 @@ _EVENT = re.compile(rb'"E"\s*:\s*(\d{13})\b')
 _OPEN = re.compile(rb'"k"\s*:\s*\{\s*"t"\s*:\s*(\d{13})\b')
 _FINAL = re.compile(rb'"x"(\s*:\s*)(?:true|false)')
 _NAME = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"\\]+)"\s*,\s*"data"\s*:')
-_EVENT_LEAD: Final = 4
-_OPEN_LEAD: Final = 4
+_LEAD: Final = 4
 
 
 class Stream:
@@ -57,7 +56,6 @@ class Stream:
         "is_wanted",
         "keys",
         "kind",
-        "lag_ms",
         "last_ms",
         "last_trade_id",
         "lost_open",
@@ -98,12 +96,16 @@ class Stream:
         self.count = 0
         self.inversions = 0
         self.last_ms = 0
-        self.lag_ms = 0
         self.keys = 0
         self.is_wanted = False
         self.last_trade_id = -1
         self.lost_open = b""
         self.misses = 0
+
+    @property
+    def lag_ms(self) -> int:
+        """Newest event to cache, ms by the local clock; 0 before anything was heard."""
+        return self.last_ms - int(self.event) if self.event else 0
 
     def measure(self, frame: bytes) -> bool:
         """Learn where event and open time stand; False if the frame has none there."""
@@ -111,7 +113,7 @@ class Stream:
         if found is None:
             return False
         self.event_at = found.start(1)
-        self.event_lead = frame[self.event_at - _EVENT_LEAD : self.event_at]
+        self.event_lead = frame[self.event_at - _LEAD : self.event_at]
         self.event_of = itemgetter(slice(self.event_at, self.event_at + _DIGITS))
         if self.kind != names.KLINE:
             return True
@@ -120,20 +122,18 @@ class Stream:
         if opened is None or final is None:
             return False
         self.open_at = opened.start(1)
-        self.open_lead = frame[self.open_at - _OPEN_LEAD : self.open_at]
+        self.open_lead = frame[self.open_at - _LEAD : self.open_at]
         self.open_of = itemgetter(slice(self.open_at, self.open_at + _DIGITS))
         self.final_mark = b'"x"' + final.group(1) + b"true"
         return True
 
     def fits(self, frame: bytes) -> bool:
         """Whether the frame has its times where `measure` found them."""
-        at = self.event_at
-        if at == 0 or frame[at - _EVENT_LEAD : at] != self.event_lead:
+        if not self.event_at or not frame.startswith(self.event_lead, self.event_at - _LEAD):
             return False
         if self.kind != names.KLINE:
             return True
-        at = self.open_at
-        return at > 0 and frame[at - _OPEN_LEAD : at] == self.open_lead
+        return self.open_at > 0 and frame.startswith(self.open_lead, self.open_at - _LEAD)
 
 
 class Inbox:

@@ -24,26 +24,23 @@ class KlineTurns:
     settle: {(slot, interval, open_ms)}.
     """
 
-    def __init__(self, klines_of: Callable[[str], Klines], reorder_window_ms: int) -> None:
+    def __init__(self, klines_of: Callable[[str], Klines]) -> None:
         self._klines_of = klines_of
-        self._reorder_window_ms = reorder_window_ms
         self.suspects: set[tuple[int, str, int]] = set()
         self._malformed = 0
 
-    def flush(self, waiting: list[Stream], now_ms: int) -> int:
-        """Bring each stream up to its newest frame; answers the frames that were unreadable."""
+    def take(self, stream: Stream, queue: list[bytes], now_ms: int) -> int:
+        """Bring a stream up to its newest frame; answers the frames that were unreadable."""
         self._malformed = 0
-        for stream in waiting:
-            queue = stream.queue
-            frame = queue[-1]
-            if not stream.is_ordered or not stream.fits(frame):
-                self._disordered(stream, queue, now_ms)
-            elif stream.open_of(frame) != stream.open:
-                self._ordered(stream, queue, now_ms)
-            elif stream.final_mark in frame:
-                self._turn(stream, frame, now_ms)
-            else:
-                stream.newest = frame
+        frame = queue[-1]
+        if not stream.is_ordered or not stream.fits(frame):
+            self._disordered(stream, queue, now_ms)
+        elif stream.open_of(frame) != stream.open:
+            self._ordered(stream, queue, now_ms)
+        elif stream.final_mark in frame:
+            self._turn(stream, frame, now_ms)
+        else:
+            stream.newest = frame
         return self._malformed
 
     def _ordered(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
@@ -201,9 +198,7 @@ class KlineTurns:
         data = None if stream.is_closed else self.newest(stream)
         if data is None or data.k.t != bars.next_ms[stream.slot]:
             return
-        if bars.close(
-            stream.slot, data.k.t, row_of(data.k), CLOSED_BY_TIME, klines.CLOCK, now_ms
-        ):
+        if bars.close(stream.slot, data.k.t, row_of(data.k), CLOSED_BY_TIME, klines.CLOCK, now_ms):
             stream.last_trade_id = _last_id(data, stream.last_trade_id)
 
     def mark_lost(self, stream: Stream) -> None:

@@ -369,7 +369,9 @@ class MarketFeed:
     # ---- frames -------------------------------------------------------------------------------
     def arm(self) -> None:
         """A frame waits: flush soon, sooner when bars are closing."""
-        if self._flush_timer is None:
+        if self._flush_timer is None or self.board.waits_for_trades:
+            if self._flush_timer is not None:
+                self._flush_timer.cancel()
             settings = self.settings
             now_ms = self.clock.now_ms()
             is_closing = now_ms % 60_000 < self.board.settings.close_grace_ms
@@ -388,18 +390,22 @@ class MarketFeed:
             for line in lines
             if line.frames
         ]
-        if not counts:
+        if not counts and not self.board.waits_for_trades:
             return
         self._check_clock(now_ms, now_ns)
         self.flushes += 1
         self.board.flush(now_ms)
-        firsts, self.board.firsts = self.board.firsts, []
+        intake = self.board.intake
+        firsts, intake.firsts = intake.firsts, []
         for line, heard, count in counts:
             mine = (*heard, *(name for name in firsts if name in line.session.wanted))
             if count or mine:
                 line.step(session.Received(count, now_ns, mine))
         self._tell_marks()
         self._tell_due(now_ms)
+        if self.board.waits_for_trades and self._flush_timer is None:
+            delay_s = self.board.settings.trade_delay_ms / 1000
+            self._flush_timer = self.loop.call_later(delay_s, self.flush)
 
     def _absorb(self, line: _Line, now_ms: int) -> int:
         batch = line.frames
@@ -443,7 +449,9 @@ class MarketFeed:
             self.on_event(BarClosed(symbol=symbol, interval=interval, bar=bar))
 
     def _tell_marks(self) -> None:
-        marked = self.board.marked
+        marked = self.board.intake.marked
+        if self._watched:
+            self.board.intake.read_marks({self.board.find(symbol) for symbol in self._watched})
         if not marked:
             return
         if self._watched:
@@ -634,6 +642,4 @@ def heard_of(awaited: tuple[str, ...], batch: list[bytes]) -> tuple[str, ...]:
     if not awaited:
         return ()
     heads = {frame[:_HEAD_BYTES] for frame in batch}
-    return tuple(
-        name for name in awaited if any(f'"{name}"'.encode() in head for head in heads)
-    )
+    return tuple(name for name in awaited if any(f'"{name}"'.encode() in head for head in heads))
