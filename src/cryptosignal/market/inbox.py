@@ -36,11 +36,12 @@ _LEAD: Final = 4
 class Stream:
     """One stream as the inbox sees it: its waiting frames and what was last seen of it.
 
-    `event` is the newest event time as ASCII digits, `last_ms` when frames last came, `count` and
+    `close_from` is the earliest event time that can close the bar at `open`. `event` is the newest event time as ASCII digits, `last_ms` when frames last came, `count` and
     `inversions` since the start; `event_at`/`open_at` are byte positions (0: not known).
     """
 
     __slots__ = (
+        "close_from",
         "count",
         "event",
         "event_at",
@@ -87,6 +88,7 @@ class Stream:
         self.open_of: Pick = itemgetter(slice(0, _DIGITS))
         self.is_ordered = True
         self.open = b""
+        self.close_from = b""
         self.open_at = 0
         self.open_lead = b""
         self.final_mark = b'"x":true'

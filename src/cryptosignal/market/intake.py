@@ -142,7 +142,7 @@ class Intake:
         """Streams whose bar goes on cost a few comparisons; the others go through `KlineTurns`.
 
         A frame whose open time stands where it stood before is trusted to have its event time in
-        place too, so the common case checks no layout.
+        place too, so the common case checks no layout; and before the bar's end no frame is final.
         """
         total = 0
         late, top = self._late, self._top
@@ -156,8 +156,7 @@ class Intake:
             if (
                 len(queue) == 1
                 and stream.open_of(frame) == stream.open
-                and (event := stream.event_of(frame)) >= stream.event
-                and stream.final_mark not in frame
+                and stream.event <= (event := stream.event_of(frame)) < stream.close_from
             ):
                 stream.newest = frame
                 stream.event = event

@@ -8,6 +8,7 @@ next bar's first event confirms, as D7 says.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,10 @@ from cryptosignal.market import frames, klines
 from cryptosignal.market.inbox import Stream
 from cryptosignal.market.klines import Klines, Row
 from cryptosignal.market.views import CLOSED_BY_TIME, CONFIRMED
+
+
+_EARLY_MS: Final = 1_000
+"""A final frame may say that it was made this long before the bar's end, never earlier."""
 
 
 class KlineTurns:
@@ -90,6 +95,9 @@ class KlineTurns:
             return
         if opened > known:
             self._next_bar(stream, frame, now_ms)
+        if opened != stream.open:
+            step_ms = self._klines_of(stream.interval).step_ms
+            stream.close_from = b"%013d" % (int(opened) + step_ms - _EARLY_MS)
         stream.open = opened
         stream.is_broken = False
         stream.lost_open = b""

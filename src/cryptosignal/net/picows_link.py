@@ -13,8 +13,7 @@ from cryptosignal.domain.ports import WsLink, WsListener
 ERRORS: Final = (picows.WSError, picows.WSInvalidURL)
 """What a failed handshake raises besides OSError and TimeoutError."""
 
-_TEXT: Final = picows.WSMsgType.TEXT
-_BINARY: Final = picows.WSMsgType.BINARY
+_DATA: Final = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
 _NO_CODE: Final = 1005
 _ABNORMAL: Final = 1006
 _CLOSE_CODES: Final = {code.value: code for code in picows.WSCloseCode}
@@ -61,7 +60,7 @@ class _Bridge(picows.WSListener):
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
-        if kind == _TEXT or kind == _BINARY:
+        if kind in _DATA:
             if frame.fin:
                 self._on_frame(frame.get_payload_as_bytes())
             else:
