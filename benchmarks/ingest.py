@@ -198,9 +198,10 @@ class ScaledRun:
             """The first frame starts the meter, and sets the clock to the load's own time."""
             if not self.meter.started:
                 self.meter.start()
-                waiting = next(line.frames for line in self.feed.lines.values())
-                self.feed.loop.call_soon(self._set_clock, waiting)
-            arm()
+                arm()
+                self.feed.loop.call_soon(self._set_clock)
+            else:
+                arm()
 
         self.feed.arm = first
         task = asyncio.create_task(self.feed.run())
@@ -226,8 +227,14 @@ class ScaledRun:
         await self.transport.close()
         return result
 
-    def _set_clock(self, waiting: list[bytes]) -> None:
-        found = re.search(rb'"E"\s*:\s*(\d{13})', waiting[0]) if waiting else None
+    def _set_clock(self) -> None:
+        frames = [
+            frame
+            for stream in self.board.inbox.streams.values()
+            for frame in (*stream.queue, stream.newest)
+            if frame
+        ]
+        found = re.search(rb'"E"\s*:\s*(\d{13})', frames[0]) if frames else None
         if found is not None:
             clock = self.feed.clock
             clock.offset_ms += int(found.group(1)) - clock.now_ms()

@@ -29,25 +29,33 @@ _DIGITS: Final = 13
 _EVENT = re.compile(rb'"E"\s*:\s*(\d{13})\b')
 _OPEN = re.compile(rb'"k"\s*:\s*\{\s*"t"\s*:\s*(\d{13})\b')
 _FINAL = re.compile(rb'"x"(\s*:\s*)(?:true|false)')
+_NO_CUT: Final = itemgetter(slice(0, _DIGITS), slice(0, _DIGITS))
+_NEWEST_ONLY: Final = frozenset({names.PARTIAL, names.MARK, names.BEST, names.OTHER})
 _NAME = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"\\]+)"\s*,\s*"data"\s*:')
 _LEAD: Final = 4
 
 
 class Stream:
-    """One stream as the inbox sees it: its waiting frames and what was last seen of it.
+    """One stream as the inbox sees it: its newest frame, its waiting ones, what was seen of it.
 
-    `close_from` is the earliest event time that can close the bar at `open`. `event` is the newest event time as ASCII digits, `last_ms` when frames last came, `count` and
-    `inversions` since the start; `event_at`/`open_at` are byte positions (0: not known).
+    `newest` is the newest raw frame, `fresh` how many came since the flush, `queue` what the flush
+    must look at one by one. `event` is the newest event time as ASCII digits, `event_cap` bounds
+    what is believed as one without a look, `close_from` is the earliest that can close the bar at
+    `open`. `last_ms` is when frames last came; `count` and `inversions` run since the start.
+    `event_at`/`open_at` are byte positions (0: not known).
     """
 
     __slots__ = (
         "close_from",
         "count",
+        "cut",
         "event",
         "event_at",
+        "event_cap",
         "event_lead",
         "event_of",
         "final_mark",
+        "fresh",
         "has_spoken",
         "interval",
         "inversions",
@@ -70,6 +78,7 @@ class Stream:
         "queue",
         "slot",
         "symbol",
+        "take",
     )
 
     def __init__(self, name: str, slot: int) -> None:
@@ -82,8 +91,12 @@ class Stream:
         self.queue: list[bytes] = []
         self.newest: bytes | None = None
         self.event = b""
+        self.event_cap = b""
         self.event_at = 0
         self.event_lead = b""
+        self.fresh = 0
+        self.cut: Callable[[bytes], tuple[bytes, bytes]] = _NO_CUT
+        self.take: Callable[[bytes], None] = self._take_of(parsed.kind)
         self.event_of: Pick = itemgetter(slice(0, _DIGITS))
         self.open_of: Pick = itemgetter(slice(0, _DIGITS))
         self.is_ordered = True
@@ -103,6 +116,33 @@ class Stream:
         self.last_trade_id = -1
         self.lost_open = b""
         self.misses = 0
+
+    # ---- the hot path: one frame of a known stream ----------------------------------------------
+    def _take_of(self, kind: str) -> Callable[[bytes], None]:
+        if kind == names.KLINE:
+            return self._take_kline
+        return self._take_newest if kind in _NEWEST_ONLY else self.queue.append
+
+    def _take_kline(self, frame: bytes) -> None:
+        """The bar goes on: keep the newest frame. All else (a turn, an older frame, another shape)
+        waits in the queue for the flush."""
+        event, opened = self.cut(frame)
+        if opened == self.open and self.event <= event < self.close_from:
+            self.event = event
+            self.newest = frame
+            self.fresh += 1
+        else:
+            self.queue.append(frame)
+
+    def _take_newest(self, frame: bytes) -> None:
+        """Keep the newest frame; older ones and other shapes wait for the flush."""
+        event = self.event_of(frame)
+        if self.event <= event < self.event_cap:
+            self.event = event
+            self.newest = frame
+            self.fresh += 1
+        else:
+            self.queue.append(frame)
 
     @property
     def lag_ms(self) -> int:
@@ -126,6 +166,10 @@ class Stream:
         self.open_at = opened.start(1)
         self.open_lead = frame[self.open_at - _LEAD : self.open_at]
         self.open_of = itemgetter(slice(self.open_at, self.open_at + _DIGITS))
+        self.cut = itemgetter(
+            slice(self.event_at, self.event_at + _DIGITS),
+            slice(self.open_at, self.open_at + _DIGITS),
+        )
         self.final_mark = b'"x"' + final.group(1) + b"true"
         return True
 
@@ -146,7 +190,7 @@ class Inbox:
 
     def __init__(self, slot_of: Callable[[str], int]) -> None:
         self._slot_of = slot_of
-        self._appends: dict[bytes, Callable[[bytes], None]] = {}
+        self._takes: dict[bytes, Callable[[bytes], None]] = {}
         self.streams: dict[str, Stream] = {}
         self.by_kind: dict[str, list[Stream]] = {}
         self.raw_frames = 0
@@ -166,11 +210,11 @@ class Inbox:
 
     def absorb(self, batch: Iterable[bytes]) -> list[bytes]:
         """Put every frame to its stream; the answer holds what is no stream's (replies, noise)."""
-        appends = self._appends
+        takes = self._takes
         strays: list[bytes] = []
         for frame in batch:
             try:
-                appends[frame[11:43]](frame)
+                takes[frame[11:43]](frame)
             except KeyError:
                 if not self._slow(frame):
                     strays.append(frame)
@@ -178,9 +222,9 @@ class Inbox:
 
     def put(self, frame: bytes) -> bool:
         """One frame; False if it is no stream's."""
-        append = self._appends.get(frame[11:43])
-        if append is not None:
-            append(frame)
+        take = self._takes.get(frame[11:43])
+        if take is not None:
+            take(frame)
             return True
         return self._slow(frame)
 
@@ -204,7 +248,7 @@ class Inbox:
         if name_end + 1 > KEY_END or stream.keys >= _KEYS_PER_STREAM:
             return
         stream.keys += 1
-        self._appends[frame[KEY_START:KEY_END]] = stream.queue.append
+        self._takes[frame[KEY_START:KEY_END]] = stream.take
 
     def _rebuild(self, frame: bytes) -> tuple[str, bytes] | None:
         """A raw frame, or an envelope with its keys in another order, in the usual envelope."""

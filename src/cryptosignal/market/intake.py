@@ -2,7 +2,7 @@
 
 What is decoded here is what cannot wait: bars that turn, trades, book differences, forced orders,
 whole-market arrays. Of klines, marks, tickers and partial books only the newest raw frame is kept
-and decoded when somebody looks. The loop over kline streams is the hot path of the program.
+and decoded when somebody looks.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from cryptosignal.ground.units import DAY_MS
 from cryptosignal.market import frames
 from cryptosignal.market.books import BookState, DiffBook, Tops
 from cryptosignal.market.inbox import Inbox, Stream
@@ -21,6 +22,8 @@ from cryptosignal.market.tally import Counters, LagBaseline
 from cryptosignal.market.trades import Tapes
 from cryptosignal.market.turns import KlineTurns
 from cryptosignal.streams import names
+
+Take = Callable[[Stream, list[bytes], int], None]
 
 
 class Intake:
@@ -58,16 +61,12 @@ class Intake:
         self.waits = False
         self._late = b""
         self._top = b""
-        self._handlers: tuple[tuple[str, Callable[[Stream, list[bytes], int], None]], ...] = (
+        self._handlers: tuple[tuple[str, Take], ...] = (
             (names.DIFF, self._diffs),
-            (names.PARTIAL, self._keep_newest),
-            (names.MARK, self._keep_newest),
-            (names.BEST, self._keep_newest),
             (names.TICKER, self._ticker),
             (names.MARK_ARRAY, self._mark_arrays),
             (names.TICKER_ARRAY, self._ticker_arrays),
             (names.FORCE_ORDER, self._forced_orders),
-            (names.OTHER, self._keep_newest),
         )
 
     def flush(self, now_ms: int, *, whole: bool) -> int:
@@ -76,7 +75,10 @@ class Intake:
         late_ms = now_ms - baseline.value_ms - self._settings.late_ms
         self._late = b"%013d" % max(0, late_ms)
         self._top = b""
-        total = self._klines(now_ms) + self._trades(now_ms, whole=whole)
+        total = self._trades(now_ms, whole=whole)
+        total += self._newest_only(names.KLINE, self._turn, now_ms)
+        for kind in (names.PARTIAL, names.MARK, names.BEST, names.OTHER):
+            total += self._newest_only(kind, self._keep_newest, now_ms)
         by_kind = self._inbox.by_kind
         for kind, take in self._handlers:
             for stream in by_kind.get(kind, ()):
@@ -137,46 +139,54 @@ class Intake:
             self._counters.counts["disordered"][stream.slot] += behind
         return high
 
-    # ---- klines: the hot path -----------------------------------------------------------------
-    def _klines(self, now_ms: int) -> int:
-        """Streams whose bar goes on cost a few comparisons; the others go through `KlineTurns`.
-
-        A frame whose open time stands where it stood before is trusted to have its event time in
-        place too, so the common case checks no layout; and before the bar's end no frame is final.
-        """
+    # ---- kinds of which the newest frame counts -----------------------------------------------
+    def _newest_only(self, kind: str, look: Take, now_ms: int) -> int:
+        """Account the frames that the inbox took by itself; `look` at those that it left."""
         total = 0
         late, top = self._late, self._top
         events = self._counters.counts["events"]
         lates = self._counters.counts["late"]
-        for stream in self._inbox.by_kind.get(names.KLINE, ()):
-            queue = stream.queue
-            if not queue:
-                continue
-            frame = queue[-1]
-            if (
-                len(queue) == 1
-                and stream.open_of(frame) == stream.open
-                and stream.event <= (event := stream.event_of(frame)) < stream.close_from
-            ):
-                stream.newest = frame
-                stream.event = event
+        for stream in self._inbox.by_kind.get(kind, ()):
+            count = stream.fresh
+            if count:
+                stream.fresh = 0
+                stream.count += count
                 stream.last_ms = now_ms
-                stream.count += 1
-                total += 1
-                slot = stream.slot
-                events[slot] += 1
-                if event < late:
-                    lates[slot] += 1
+                total += count
+                event, slot = stream.event, stream.slot
+                if slot >= 0:
+                    events[slot] += count
+                    if event < late:
+                        lates[slot] += count
                 if event > top:
                     top = event
-            else:
+                if not stream.has_spoken:
+                    self._greet(stream)
+            queue = stream.queue
+            if queue:
                 stream.is_ordered = True
                 total += self._account(stream, queue, now_ms)
-                self.malformed += self._turns.take(stream, queue, now_ms)
-            queue.clear()
+                look(stream, queue, now_ms)
+                queue.clear()
         if top > self._top:
             self._top = top
         return total
+
+    def _turn(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
+        self.malformed += self._turns.take(stream, queue, now_ms)
+
+    def _keep_newest(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
+        sound = [frame for frame in queue if stream.fits(frame)]
+        if not sound:
+            if stream.event_at:
+                self.malformed += len(queue)
+            else:
+                stream.newest = queue[-1]
+            return
+        newest = max(sound, key=stream.event_of)
+        if stream.event_of(newest) >= stream.event:
+            stream.newest = newest
+        stream.event_cap = b"%013d" % (int(stream.event) + DAY_MS)
 
     # ---- trades: every one, in batches --------------------------------------------------------
     def _trades(self, now_ms: int, *, whole: bool) -> int:
@@ -229,9 +239,6 @@ class Intake:
         self._tapes.missed_ids.clear()
 
     # ---- the other kinds ----------------------------------------------------------------------
-    def _keep_newest(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
-        stream.newest = queue[-1]
-
     def _diffs(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
         book = self.book(stream.slot)
         for frame in queue:

@@ -17,7 +17,6 @@ from cryptosignal.market.inbox import Stream
 from cryptosignal.market.klines import Klines, Row
 from cryptosignal.market.views import CLOSED_BY_TIME, CONFIRMED
 
-
 _EARLY_MS: Final = 1_000
 """A final frame may say that it was made this long before the bar's end, never earlier."""
 

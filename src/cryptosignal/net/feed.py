@@ -61,6 +61,8 @@ class _Line:
         self.route = route
         self.session = sess
         self.frames: list[bytes] = []
+        self.taken = 0
+        self.heard: tuple[str, ...] = ()
         self.link: WsLink | None = None
         self.generation = 0
         self.wake_ns = 0
@@ -241,6 +243,7 @@ class MarketFeed:
         self._due_told: dict[str, int] = {}
         self._next_number = 1_000
         self._is_running = False
+        self._is_draining = False
         self._done: asyncio.Event | None = None
         self._clock_gap_ms: int | None = None
         self.renewals = 0
@@ -368,7 +371,11 @@ class MarketFeed:
 
     # ---- frames -------------------------------------------------------------------------------
     def arm(self) -> None:
-        """A frame waits: flush soon, sooner when bars are closing."""
+        """Frames wait: hand them to the board before the next read, and flush soon (sooner when
+        bars are closing)."""
+        if not self._is_draining:
+            self._is_draining = True
+            self.loop.call_soon(self._drain)
         if self._flush_timer is None or self.board.waits_for_trades:
             if self._flush_timer is not None:
                 self._flush_timer.cancel()
@@ -378,46 +385,51 @@ class MarketFeed:
             delay_ms = settings.flush_at_close_ms if is_closing else settings.flush_ms
             self._flush_timer = self.loop.call_later(delay_ms / 1000, self.flush)
 
+    def _drain(self) -> None:
+        """Frames to their streams while they are still in the processor's cache."""
+        self._is_draining = False
+        for line in (*self.lines.values(), *self._renewing.values()):
+            if line.frames:
+                self._absorb(line)
+
     def flush(self) -> None:
         """Bring the board up to date with every frame that came."""
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
         now_ms, now_ns = self.clock.now_ms(), self.clock.mono_ns()
-        lines = [*self.lines.values(), *self._renewing.values()]
-        counts = [
-            (line, heard_of(line.session.awaiting, line.frames), self._absorb(line, now_ms))
-            for line in lines
-            if line.frames
-        ]
-        if not counts and not self.board.waits_for_trades:
+        self._drain()
+        lines = [line for line in (*self.lines.values(), *self._renewing.values()) if line.taken]
+        if not lines and not self.board.waits_for_trades:
             return
         self._check_clock(now_ms, now_ns)
         self.flushes += 1
         self.board.flush(now_ms)
         intake = self.board.intake
         firsts, intake.firsts = intake.firsts, []
-        for line, heard, count in counts:
-            mine = (*heard, *(name for name in firsts if name in line.session.wanted))
-            if count or mine:
-                line.step(session.Received(count, now_ns, mine))
+        for line in lines:
+            mine = (*line.heard, *(name for name in firsts if name in line.session.wanted))
+            count, line.taken, line.heard = line.taken, 0, ()
+            line.step(session.Received(count, now_ns, mine))
         self._tell_marks()
         self._tell_due(now_ms)
         if self.board.waits_for_trades and self._flush_timer is None:
             delay_s = self.board.settings.trade_delay_ms / 1000
             self._flush_timer = self.loop.call_later(delay_s, self.flush)
 
-    def _absorb(self, line: _Line, now_ms: int) -> int:
+    def _absorb(self, line: _Line) -> None:
         batch = line.frames
         if self.tap is not None:
+            now_ms = self.clock.now_ms()
             for payload in batch:
                 self.tap(line.conn_id, now_ms, payload)
+        if awaited := line.session.awaiting:
+            line.heard = (*line.heard, *heard_of(awaited, batch))
         strays = self.board.absorb(batch)
-        count = len(batch) - len(strays)
+        line.taken += len(batch) - len(strays)
         batch.clear()
         for payload in strays:
             self._on_stray(line, payload)
-        return count
 
     def _on_stray(self, line: _Line, payload: bytes) -> None:
         """Replies to our control messages; anything else is noise and counted by the board."""
