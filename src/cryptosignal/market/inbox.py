@@ -81,8 +81,7 @@ class Stream:
         "take",
     )
 
-    def __init__(self, name: str, slot: int) -> None:
-        parsed = names.parse(name)
+    def __init__(self, name: str, slot: int, parsed: names.StreamName) -> None:
         self.name = name
         self.kind = parsed.kind
         self.symbol = parsed.symbol
@@ -190,7 +189,7 @@ class Inbox:
 
     def __init__(self, slot_of: Callable[[str], int]) -> None:
         self._slot_of = slot_of
-        self._takes: dict[bytes, Callable[[bytes], None]] = {}
+        self.takes: dict[bytes, Callable[[bytes], None]] = {}
         self.streams: dict[str, Stream] = {}
         self.by_kind: dict[str, list[Stream]] = {}
         self.raw_frames = 0
@@ -203,14 +202,14 @@ class Inbox:
             return known
         parsed = names.parse(name)
         slot = self._slot_of(parsed.symbol) if parsed.symbol else -1
-        made = Stream(name, slot)
+        made = Stream(name, slot, parsed)
         self.streams[name] = made
         self.by_kind.setdefault(made.kind, []).append(made)
         return made
 
     def absorb(self, batch: Iterable[bytes]) -> list[bytes]:
         """Put every frame to its stream; the answer holds what is no stream's (replies, noise)."""
-        takes = self._takes
+        takes = self.takes
         strays: list[bytes] = []
         for frame in batch:
             try:
@@ -222,7 +221,7 @@ class Inbox:
 
     def put(self, frame: bytes) -> bool:
         """One frame; False if it is no stream's."""
-        take = self._takes.get(frame[11:43])
+        take = self.takes.get(frame[11:43])
         if take is not None:
             take(frame)
             return True
@@ -248,7 +247,7 @@ class Inbox:
         if name_end + 1 > KEY_END or stream.keys >= _KEYS_PER_STREAM:
             return
         stream.keys += 1
-        self._takes[frame[KEY_START:KEY_END]] = stream.take
+        self.takes[frame[KEY_START:KEY_END]] = stream.take
 
     def _rebuild(self, frame: bytes) -> tuple[str, bytes] | None:
         """A raw frame, or an envelope with its keys in another order, in the usual envelope."""
