@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from operator import itemgetter
 from typing import Final
 
@@ -33,6 +34,18 @@ _NO_CUT: Final = itemgetter(slice(0, _DIGITS), slice(0, _DIGITS))
 _NEWEST_ONLY: Final = frozenset({names.PARTIAL, names.MARK, names.BEST, names.OTHER})
 _NAME = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"\\]+)"\s*,\s*"data"\s*:')
 _LEAD: Final = 4
+
+
+@cache
+def _pick(at: int) -> Pick:
+    """Shared by all streams of one layout, so that it stays in the processor's cache."""
+    return itemgetter(slice(at, at + _DIGITS))
+
+
+@cache
+def _pick_two(first: int, second: int) -> Callable[[bytes], tuple[bytes, bytes]]:
+    """Two numbers in one call."""
+    return itemgetter(slice(first, first + _DIGITS), slice(second, second + _DIGITS))
 
 
 class Stream:
@@ -155,7 +168,7 @@ class Stream:
             return False
         self.event_at = found.start(1)
         self.event_lead = frame[self.event_at - _LEAD : self.event_at]
-        self.event_of = itemgetter(slice(self.event_at, self.event_at + _DIGITS))
+        self.event_of = _pick(self.event_at)
         if self.kind != names.KLINE:
             return True
         opened = _OPEN.search(frame)
@@ -164,11 +177,8 @@ class Stream:
             return False
         self.open_at = opened.start(1)
         self.open_lead = frame[self.open_at - _LEAD : self.open_at]
-        self.open_of = itemgetter(slice(self.open_at, self.open_at + _DIGITS))
-        self.cut = itemgetter(
-            slice(self.event_at, self.event_at + _DIGITS),
-            slice(self.open_at, self.open_at + _DIGITS),
-        )
+        self.open_of = _pick(self.open_at)
+        self.cut = _pick_two(self.event_at, self.open_at)
         self.final_mark = b'"x"' + final.group(1) + b"true"
         return True
 

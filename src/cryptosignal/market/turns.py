@@ -30,6 +30,7 @@ class KlineTurns:
 
     def __init__(self, klines_of: Callable[[str], Klines]) -> None:
         self._klines_of = klines_of
+        self._shared: dict[str, tuple[bytes, bytes]] = {}
         self.suspects: set[tuple[int, str, int]] = set()
         self._malformed = 0
 
@@ -95,14 +96,21 @@ class KlineTurns:
         if opened > known:
             self._next_bar(stream, frame, now_ms)
         if opened != stream.open:
-            step_ms = self._klines_of(stream.interval).step_ms
-            stream.close_from = b"%013d" % (int(opened) + step_ms - _EARLY_MS)
-        stream.open = opened
+            stream.open, stream.close_from = self._bounds(stream.interval, opened)
         stream.is_broken = False
         stream.lost_open = b""
         stream.newest = frame
         if is_final and not stream.is_closed:
             self._close_final(stream, frame, now_ms)
+
+    def _bounds(self, interval: str, opened: bytes) -> tuple[bytes, bytes]:
+        """(open, earliest close) as digits, one pair of objects for all streams of an interval."""
+        known = self._shared.get(interval)
+        if known is None or known[0] != opened:
+            step_ms = self._klines_of(interval).step_ms
+            known = opened, b"%013d" % (int(opened) + step_ms - _EARLY_MS)
+            self._shared[interval] = known
+        return known
 
     def _close_final(self, stream: Stream, frame: bytes, now_ms: int) -> None:
         data = self._decode(frame)
