@@ -330,6 +330,15 @@ class MarketFeed:
             self._apply_plan()
         return change.note
 
+    def add_streams(self, streams: Iterable[str]) -> str:
+        """Carry these too; see `set_streams`."""
+        return self.set_streams([*self._wanted, *streams])
+
+    def remove_streams(self, streams: Iterable[str]) -> str:
+        """Carry these no more; all others stay."""
+        gone = set(streams)
+        return self.set_streams([stream for stream in self._wanted if stream not in gone])
+
     def attach(self, url: str) -> None:
         """Listen to a connection of a fixed URL, whatever streams it sends (a remote feed)."""
         conn_id = -1 - len(self.lines)
