@@ -190,6 +190,7 @@ class _Watched:
 
     def __init__(self, listener: WsListener, links: set[WsLink]) -> None:
         self._listener: WsListener | None = listener
+        self.on_frame = listener.on_frame  # no hop of our own a frame
         self._links = links
         self._link: WsLink | None = None
 
@@ -200,10 +201,6 @@ class _Watched:
 
     def mute(self) -> None:
         self._listener = None
-
-    def on_frame(self, payload: bytes) -> None:
-        if self._listener is not None:
-            self._listener.on_frame(payload)
 
     def on_pong(self) -> None:
         if self._listener is not None:
