@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
-from cryptosignal.factors import around, now
+from cryptosignal.factors import around, newcoin, now
 from cryptosignal.factors.cache import ScoreCache
 from cryptosignal.factors.frame import Frame, ends_of
 from cryptosignal.factors.panel import panel_of
@@ -70,6 +70,7 @@ class FactorEngine:
         self._bar_scores(view, hours, times_ms, out)
         around.columns(view, hours, times_ms, facts, self.params, self.frame, out)
         now.columns(view, facts, self.params, shape, out)
+        newcoin.columns(view, times_ms, facts, self.params, out)
         self._drop_synthetic(view, out)
         return out
 
