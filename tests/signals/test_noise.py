@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tests.markets import START_MS, fold, random_market, walk_bars
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors.catalogue import FactorEngine
@@ -11,7 +12,6 @@ from cryptosignal.market.views import SeriesView
 from cryptosignal.modes.research import flatten
 from cryptosignal.signals.decide import SignalMemory, assess, settle
 from cryptosignal.signals.decisions import PRIME
-from tests.markets import START_MS, fold, random_market, walk_bars
 
 HOUR = 3_600_000
 PARAMS = ParamSet()

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import standardise as chain
+from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.panel import Logs, panel_of
 from cryptosignal.factors.table import Factor
 from cryptosignal.ground.units import HOUR_MS
@@ -59,14 +60,11 @@ class Strip:
             self.replace(self.buffer[:, :, self.stop - width : self.stop].copy())
         start = self.stop - width + shift
         kept = self.buffer[:, :, start : self.stop]
-        same = kept.view(np.int64) == now[:, :, : width - shift].view(np.int64)
+        same, first = _compare(kept.view(np.int64), now[:, :, : width - shift].view(np.int64))
         self.stop += shift
         self.buffer[:, :, self.stop - shift : self.stop] = now[:, :, width - shift :]
-        if same.all():
-            return np.full(now.shape[1], shift)
-        kept[...] = now[:, :, : width - shift]
-        changed = ~same.all(axis=0)
-        first = np.where(changed.any(axis=1), changed.argmax(axis=1), width - shift)
+        if not same:
+            kept[...] = now[:, :, : width - shift]
         return width - first
 
 
@@ -257,6 +255,20 @@ class ScoreCache:
             part = slice(k * rows, (k + 1) * rows)
             out[factor.name] = kept.raw[part, -1:], kept.score[part]
         return out
+
+
+def _compare(one: Ints, two: Ints) -> tuple[bool, Ints]:
+    """Whether two arrays [field, row, bar] are the same, and each row's first differing bar."""
+    width = one.shape[2]
+    fast = compiled_kernels()
+    if fast is not None:
+        first = np.empty(one.shape[1], dtype=np.int64)
+        return bool(fast.first_difference(one, two, first)), first
+    same = one == two
+    if same.all():
+        return True, np.full(one.shape[1], width)
+    changed = ~same.all(axis=0)
+    return False, np.where(changed.any(axis=1), changed.argmax(axis=1), width)
 
 
 def _items(series: dict[str, dict[str, Floats] | None]) -> list[tuple[tuple[str, str], Floats]]:

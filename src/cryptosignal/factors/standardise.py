@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ChainParams
+from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.window import decay_taps
 
 Floats = NDArray[np.float64]
@@ -68,8 +69,13 @@ def robust_z(x: Floats, floor: Floats | float, params: ChainParams) -> Floats:
 
 def _z_of_window(x: Floats, taps: Floats, floor: Floats | float, params: ChainParams) -> Floats:
     """z of the newest bar of one window [row, tap]: few new bars, all taps at once."""
-    known = ~np.isnan(x)
     least = np.ravel(np.broadcast_to(floor, (len(x), 1)))
+    fast = compiled_kernels()
+    if fast is not None:
+        out = np.empty(len(x))
+        fast.z_of_window(x, taps, np.ascontiguousarray(least), params.scale_min, out)
+        return out
+    known = ~np.isnan(x)
     if known.all():
         return _z_of_full(x, taps, least)
     filled = np.where(known, x, 0.0)
@@ -153,6 +159,11 @@ def publish(instant: Floats, params: ChainParams, lags: int) -> Floats:
     """
     width = params.publish_taps
     instant = instant[:, instant.shape[1] - (width + lags - 1) :]
+    fast = compiled_kernels()
+    if fast is not None:
+        out = np.empty((len(instant), lags))
+        fast.publish(instant, width, lags, params.publish, params.max_step, params.flip_min, out)
+        return out
     state = np.zeros((instant.shape[0], lags))
     sign = np.zeros_like(state)
     for j in range(width):

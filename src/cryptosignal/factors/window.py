@@ -23,8 +23,8 @@ def fir(x: Floats, taps: Floats) -> Floats:
     width = len(taps)
     count = x.shape[1] - width + 1
     if count == 1:
-        out: Floats = (x @ taps)[:, None]
-        return out
+        alone: Floats = (x @ taps)[:, None]
+        return alone
     if 1 < count <= _MATRIX_COLUMNS and width > 4:
         return _by_matrix(x, taps, count)
     return _by_lanes(x, taps, count)
