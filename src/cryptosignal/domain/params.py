@@ -429,7 +429,8 @@ def _without(params: ParamSet, names: tuple[str, ...], version: str) -> ParamSet
 
 EVIDENCE_2025_03: Final = _without(ParamSet(), ("T", "M"), "evidence-2025-03")
 """v6.1 without the weights that candles of 2024-11 to 2025-03 speak against (docs/EDGE.md): the
-cross-section of T and M pointed the wrong way. v6.1 stays the default (§0.28)."""
+cross-section of T and M pointed the wrong way. Chosen after seeing the later months too, so it has
+no clean out-of-sample test yet; v6.1 stays the default (§0.28)."""
 
 SHIPPED: Final = {params.version: params for params in (ParamSet(), EVIDENCE_2025_03)}
 """The parameter sets that come with the program, by version."""

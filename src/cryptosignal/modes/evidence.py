@@ -392,7 +392,7 @@ def markdown(out: Evidence) -> str:
         f"{utc_day(out.stop_ms)}, parameters {out.params}.",
         f"No data for: {', '.join(out.absent) or 'none'}.",
         "",
-        "| factor | horizon h | IC | 95 % | q | signed return bps, |s| ≥ 30 | 95 % |",
+        "| factor | horizon h | IC | 95 % | q | signed return bps, score ≥ 30 either way | 95 % |",
         "|---|--:|--:|---|--:|--:|---|",
     ]
     for c in out.cells:
