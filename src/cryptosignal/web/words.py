@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from cryptosignal.ground.calendar import utc_text
 
@@ -26,9 +26,14 @@ _RELATIONS: Final = {">=": "≥", "<=": "≤"}
 _FACTOR_FULL: Final = 100.0
 
 
+def is_figure(value: Any) -> TypeGuard[float]:
+    """Whether there is a figure at all: NaN and null are no data."""
+    return isinstance(value, int | float) and value == value
+
+
 def number(value: Any, digits: int = 4) -> str:
     """A figure for reading: significant digits, no exponent in the common range, "–" for none."""
-    if not isinstance(value, int | float) or value != value:
+    if not is_figure(value):
         return "–"
     if value == 0 or 1e-9 <= abs(value) < 1e9:
         text = f"{value:.{_decimals(value, digits)}f}"
@@ -49,14 +54,9 @@ def price(value: Any) -> str:
     return number(value, 6)
 
 
-def percent(value: Any, digits: int = 1) -> str:
-    """A share as signed percent."""
-    return f"{100 * value:+.{digits}f} %" if isinstance(value, int | float) else "–"
-
-
 def span(seconds: Any) -> str:
     """Seconds as the two largest units that fit: `3 d 4 h`, `12 min 5 s`, `9 s`."""
-    if not isinstance(seconds, int | float) or seconds != seconds:
+    if not is_figure(seconds):
         return "–"
     rest = max(0, int(seconds))
     parts: list[str] = []
@@ -93,7 +93,7 @@ def headline(symbol: str, decision: Dict | None) -> str:
 
 def bps(value: Any) -> str:
     """A fraction of notional in basis points."""
-    return f"{1e4 * value:+.1f} bps" if isinstance(value, int | float) else "–"
+    return f"{1e4 * value:+.1f} bps" if is_figure(value) else "–"
 
 
 def plan_line(decision: Dict | None) -> str:
@@ -138,7 +138,7 @@ def factor_bars(decision: Dict | None, names: Mapping[str, str]) -> str:
 
 def _factor(key: str, name: str, value: Any, given: Any, weight: Any) -> str:
     label = f"<td><b>{escape(key)}</b> {escape(name)}</td>"
-    if not isinstance(value, int | float):
+    if not is_figure(value):
         empty = '<td><div class="cs-bar"></div></td><td class="cs-r cs-muted">no data</td>'
         return f'<tr class="cs-none">{label}{empty}<td class="cs-r cs-muted">0</td><td></td></tr>'
     width = min(abs(value), _FACTOR_FULL) / _FACTOR_FULL * 50
@@ -147,7 +147,7 @@ def _factor(key: str, name: str, value: Any, given: Any, weight: Any) -> str:
         f'<div class="cs-bar"><div class="cs-{side}" style="left:{left:.1f}%;width:{width:.1f}%">'
         "</div></div>"
     )
-    gives = f"{given:+.2f}" if isinstance(given, int | float) else ""
+    gives = f"{given:+.2f}" if is_figure(given) else ""
     return (
         f'<tr>{label}<td>{bar}</td><td class="cs-r">{value:+.0f}</td>'
         f'<td class="cs-r cs-muted">{number(weight, 3)}</td><td class="cs-r">{gives}</td></tr>'
@@ -247,7 +247,7 @@ def quality(health: Dict, floor: float) -> str:
 
 
 def _level(value: Any, floor: float) -> str:
-    if not isinstance(value, int | float):
+    if not is_figure(value):
         return "no_data"
     return "pass" if value >= floor else "marginal" if value >= floor - 0.02 else "fail"
 
