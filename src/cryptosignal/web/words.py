@@ -131,26 +131,27 @@ def factor_bars(decision: Dict | None, names: Mapping[str, str]) -> str:
     )
     return (
         '<table class="cs-factors"><thead><tr><th>factor</th><th></th><th class="cs-r">value</th>'
-        '<th class="cs-r">weight</th><th class="cs-r">gives</th></tr></thead>'
+        '<th class="cs-r">gives of weight</th></tr></thead>'
         f'<tbody>{rows}</tbody></table><div class="cs-modulators">{modulators}</div>'
     )
 
 
 def _factor(key: str, name: str, value: Any, given: Any, weight: Any) -> str:
-    label = f"<td><b>{escape(key)}</b> {escape(name)}</td>"
+    label = f'<td title="{escape(name)}"><b>{escape(key)}</b> {escape(name)}</td>'
     if not is_figure(value):
-        empty = '<td><div class="cs-bar"></div></td><td class="cs-r cs-muted">no data</td>'
-        return f'<tr class="cs-none">{label}{empty}<td class="cs-r cs-muted">0</td><td></td></tr>'
+        empty = '<td><div class="cs-bar"></div></td><td class="cs-r">no data</td>'
+        return f'<tr class="cs-none">{label}{empty}<td class="cs-r">0</td></tr>'
     width = min(abs(value), _FACTOR_FULL) / _FACTOR_FULL * 50
     side, left = ("up", 50.0) if value >= 0 else ("down", 50 - width)
     bar = (
         f'<div class="cs-bar"><div class="cs-{side}" style="left:{left:.1f}%;width:{width:.1f}%">'
         "</div></div>"
     )
-    gives = f"{given:+.2f}" if is_figure(given) else ""
+    gives = f"{given:+.1f}" if is_figure(given) else "–"
+    most = f'<span class="cs-most">{number(weight, 3)}</span>' if is_figure(weight) else ""
     return (
         f'<tr>{label}<td>{bar}</td><td class="cs-r">{value:+.0f}</td>'
-        f'<td class="cs-r cs-muted">{number(weight, 3)}</td><td class="cs-r">{gives}</td></tr>'
+        f'<td class="cs-r">{gives}{most}</td></tr>'
     )
 
 
@@ -161,25 +162,26 @@ def gate_table(decision: Dict | None, names: Mapping[str, str]) -> str:
     gates = list(decision.get("gates") or [])
     stopped = [gate for gate in gates if gate.get("verdict") != "pass"]
     passed = [gate for gate in gates if gate.get("verdict") == "pass"]
-    count = f"{len(passed)} of {len(gates)} passed"
     rows = "".join(_gate(gate, names) for gate in [*stopped, *passed])
     return (
-        f'<table class="cs-gates"><thead><tr><th>{count}</th><th>gate</th>'
-        '<th class="cs-r">value</th><th></th><th>limit</th><th>why</th></tr></thead>'
+        '<table class="cs-gates"><thead><tr><th>verdict</th>'
+        f"<th>gate ({len(passed)} of {len(gates)} passed)</th>"
+        '<th class="cs-r">value</th><th colspan="2">limit</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 
 
 def _gate(gate: Dict, names: Mapping[str, str]) -> str:
     verdict, name = str(gate.get("verdict", "")), str(gate.get("name", ""))
-    relation = str(gate.get("relation", ""))
+    relation, reason = str(gate.get("relation", "")), str(gate.get("reason") or "")
+    is_told = is_figure(gate.get("value")) or not reason  # the figures say the same already
+    why = "" if is_told else f'<span class="cs-why">{escape(reason)}</span>'
     return (
-        f"<tr><td>{_tag(verdict, VERDICT_WORDS.get(verdict, verdict))}</td>"
-        f"<td>{escape(names.get(name, name.replace('_', ' ')))}</td>"
+        f'<tr title="{escape(reason)}"><td>{_tag(verdict, VERDICT_WORDS.get(verdict, verdict))}</td>'
+        f"<td>{escape(names.get(name, name.replace('_', ' ')))}{why}</td>"
         f'<td class="cs-r">{number(gate.get("value"))}</td>'
-        f'<td class="cs-muted">{escape(_RELATIONS.get(relation, relation))}</td>'
-        f"<td>{number(gate.get('limit'))}</td>"
-        f'<td class="cs-muted">{escape(str(gate.get("reason") or ""))}</td></tr>'
+        f'<td class="cs-relation">{escape(_RELATIONS.get(relation, relation))}</td>'
+        f'<td class="cs-limit">{number(gate.get("limit"))}</td></tr>'
     )
 
 
