@@ -192,7 +192,14 @@ def _x_axis(names: list[str], grid: int) -> dict[str, Any]:
         "boundaryGap": True,
         "axisLine": {"lineStyle": {"color": LINE}},
         "axisTick": {"show": False},
-        "axisLabel": {"show": grid == 1, "color": FAINT, "fontSize": 10, "hideOverlap": True},
+        "axisLabel": {
+            "show": grid == 1,
+            "color": FAINT,
+            "fontSize": 10,
+            "hideOverlap": True,
+            "alignMinLabel": "left",
+            ":formatter": "(name) => name.slice(5)",
+        },
         "splitLine": {"show": False},
     }
 

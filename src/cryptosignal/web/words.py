@@ -131,13 +131,14 @@ def factor_bars(decision: Dict | None, names: Mapping[str, str]) -> str:
     )
     return (
         '<table class="cs-factors"><thead><tr><th>factor</th><th></th><th class="cs-r">value</th>'
-        '<th class="cs-r">gives of weight</th></tr></thead>'
+        '<th class="cs-r">gives</th></tr></thead>'
         f'<tbody>{rows}</tbody></table><div class="cs-modulators">{modulators}</div>'
     )
 
 
 def _factor(key: str, name: str, value: Any, given: Any, weight: Any) -> str:
-    label = f'<td title="{escape(name)}"><b>{escape(key)}</b> {escape(name)}</td>'
+    hint = f"{name}, weight {number(weight)}"
+    label = f'<td title="{escape(hint)}"><b>{escape(key)}</b> {escape(name)}</td>'
     if not is_figure(value):
         empty = '<td><div class="cs-bar"></div></td><td class="cs-r">no data</td>'
         return f'<tr class="cs-none">{label}{empty}<td class="cs-r">0</td></tr>'
@@ -148,10 +149,9 @@ def _factor(key: str, name: str, value: Any, given: Any, weight: Any) -> str:
         "</div></div>"
     )
     gives = f"{given:+.1f}" if is_figure(given) else "–"
-    most = f'<span class="cs-most">{number(weight, 3)}</span>' if is_figure(weight) else ""
     return (
         f'<tr>{label}<td>{bar}</td><td class="cs-r">{value:+.0f}</td>'
-        f'<td class="cs-r">{gives}{most}</td></tr>'
+        f'<td class="cs-r">{gives}</td></tr>'
     )
 
 
@@ -225,7 +225,7 @@ def weight(health: Dict) -> str:
     )
     level = "fail" if share > 96 else "marginal" if share > 80 else "pass"
     return (
-        f'<div class="cs-line"><i>weight this minute</i><b>{used:,} of {limit:,}</b></div>'
+        f'<div class="cs-line"><i>request weight</i><b>{used:,} of {limit:,}</b></div>'
         f'<div class="cs-gauge"><div class="cs-{level}" style="width:{share:.1f}%"></div></div>'
         f'<div class="cs-lanes">{lanes}</div>'
     )
