@@ -200,6 +200,13 @@ def test_a_link_opens_its_symbol(visit, process):
     expect(visit.page.get_by_role("button", name="15m")).to_have_class("cs-on")
 
 
+def test_a_link_to_nothing_says_so(visit, process):
+    """A symbol that the market does not have is named as such and never asked for."""
+    visit.page.goto(process.url + "?symbol=<b>nope")
+    expect(visit.page.locator(".cs-refusal")).to_have_text("<B>NOPE is not in the market table")
+    expect(visit.page.locator(".cs-symbol")).to_have_text("<B>NOPE")
+
+
 def test_a_signal_is_a_way_to_its_symbol(visit):
     """A click in the list of signals opens that symbol and marks its row."""
     visit.page.get_by_role("button", name="signals").click()
@@ -271,20 +278,21 @@ def test_a_silent_engine_looks_silent(visit, engine):
     assert visit.complaints == []
 
 
-def test_a_page_without_its_process_looks_dead(browser, engine):
-    """When the page's own process is killed the tab says so by itself, and the engine goes on."""
+def test_a_page_without_its_process_looks_dead(browser, engine, visit):
+    """When a page's process is killed its tab says so by itself; the engine and another page's
+    process go on as if nothing had been."""
     with contextlib.closing(PageProcess(engine.path, "--port", "0")) as doomed:
-        visit = Visit(browser, doomed.url)
-        visit.shown("550 symbols")
+        orphan = Visit(browser, doomed.url)
         doomed.kill()
-        expect(visit.page.locator("#cs-dead-banner")).to_contain_text(
+        expect(orphan.page.locator("#cs-dead-banner")).to_contain_text(
             "This page has lost its process since", timeout=WAIT_MS
         )
-        visit.page.close()
-    scans = engine.feed.scans
-    with contextlib.closing(PageProcess(engine.path, "--port", "0")) as another:
-        Visit(browser, another.url).page.close()
-    assert engine.feed.scans > scans
+        orphan.page.wait_for_function(
+            "() => getComputedStyle(document.querySelector('.cs-table')).filter === 'grayscale(1)'"
+        )
+        orphan.page.close()
+    expect(visit.page.locator(".cs-state")).to_have_text("live")
+    expect(visit.page.locator(".cs-banner")).not_to_be_visible()
 
 
 def test_many_tabs_cost_little(browser, process):

@@ -30,6 +30,15 @@ def test_figures(value, text):
 
 
 @pytest.mark.parametrize(
+    ("value", "text"),
+    [(0, "0"), (1_234_567, "1,234,567"), ({"scan": 1_000, "repair": 2}, "1,002"), (None, "–")],
+)
+def test_counts(value, text):
+    """A count has its thousands set apart, counts by lane are added up, none is no zero."""
+    assert words.count(value) == text
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [(0, "0 s"), (9.9, "9 s"), (60, "1 min"), (725, "12 min 5 s"), (11_530, "3 h 12 min"),
      (273_600, "3 d 4 h"), (-3, "0 s"), (None, "–"), (NAN, "–")],

@@ -6,9 +6,11 @@ the hub holds is bounded by the number of kinds and readers, and nobody outside 
 
 Lines from the hub: `{"kind", "seq", "mono_ns", "body"}` with a kind of `KINDS`; `{"kind": "beat",
 "mono_ns"}` each second as long as the engine's loop turns; and one answer per line received.
-`mono_ns` is the host's monotonic clock, which both ends of a Unix socket share: age needs no clock
-set right. Lines to the hub: `{"ask": "symbol", "symbol", "interval"}` and `{"command",
-"arguments"}`, each with an `id` that its answer repeats. NaN becomes null.
+Bodies: `market` {"rows": [MarketRow]}, `health` Health, `run` Run, `signals` {"signals":
+[decisions]}; a symbol's answer is a SymbolView. `mono_ns` is the host's monotonic clock, which
+both ends of a Unix socket share: age needs no clock set right. Lines to the hub: `{"ask":
+"symbol", "symbol", "interval"}` and `{"command", "arguments"}`, each with an `id` that its answer
+repeats. NaN becomes null.
 """
 
 from __future__ import annotations
@@ -50,7 +52,7 @@ class SnapshotSettings(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fie
 
 
 class MarketRow(TypedDict, total=False):
-    """One symbol of `market`'s `rows`; a missing or null field is shown as no data."""
+    """One symbol of `market`'s `rows`. In every body a missing, null or NaN field is no data."""
 
     symbol: str
     price: float
@@ -65,6 +67,69 @@ class MarketRow(TypedDict, total=False):
     quality: float
     reason: str
     age_s: float
+
+
+class Connection(TypedDict, total=False):
+    """One connection of `health`; `state` is the name of a `ConnectionState`."""
+
+    id: str
+    route: str
+    state: str
+    age_s: float
+    frames: int
+    streams: int
+    lag_ms: float
+
+
+class Weight(TypedDict, total=False):
+    """Request weight of the running UTC minute."""
+
+    used: int
+    limit: int
+    by_lane: dict[str, int]
+
+
+class Quality(TypedDict, total=False):
+    """DataQual over the active symbols."""
+
+    min: float
+    median: float
+    below_90: int
+
+
+class Health(TypedDict, total=False):
+    """Body of `health`."""
+
+    connections: list[Connection]
+    weight: Weight
+    quality: Quality
+    api_calls: int
+    engine_lag_ms: float
+
+
+class Run(TypedDict, total=False):
+    """Body of `run`; `started` is exchange time in ms."""
+
+    mode: str
+    account: str
+    venue: str
+    uptime_s: float
+    scans: int
+    started: int
+
+
+class SymbolView(TypedDict, total=False):
+    """What `on_symbol` returns. Candles are `[open_ms, open, high, low, close, base volume]`,
+    oldest first; `decision` is a `Decision` or its dict; `explain` its lines; `signals` what was
+    published for the symbol (`time_ms`, `side`, `tier`); `words` names gates and factors."""
+
+    symbol: str
+    interval: str
+    candles: list[list[float]]
+    decision: Any
+    explain: list[str]
+    signals: list[Any]
+    words: dict[str, dict[str, str]]
 
 
 class Snapshot(msgspec.Struct, frozen=True):

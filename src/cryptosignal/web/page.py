@@ -314,8 +314,11 @@ class Tab:
         self._signals.show(words.signal_list(signals, mirror.settings.signals_shown))
 
     async def _refresh_symbol(self) -> None:
-        choice = self._choice
-        if not choice.symbol:
+        choice, rows = self._choice, self._house.mirror.rows
+        if not choice.symbol or not rows:
+            return
+        if choice.symbol not in rows:
+            self._show_symbol(View({}, 0, f"{choice.symbol} is not in the market table"))
             return
         asked = (choice.symbol, choice.interval)
         view = await self._house.views.get(*asked)

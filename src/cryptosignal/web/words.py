@@ -49,6 +49,13 @@ def _decimals(value: float, digits: int) -> int:
     return max(0, digits - whole) + leading
 
 
+def count(value: Any) -> str:
+    """A whole number with thousands set apart; counts by name are added up."""
+    if isinstance(value, Mapping):
+        return count(sum(value.values()))
+    return f"{value:,.0f}" if is_figure(value) else "–"
+
+
 def price(value: Any) -> str:
     """A price with six significant digits and thousands kept together."""
     return number(value, 6)
@@ -209,8 +216,8 @@ def _connection(link: Dict) -> str:
     return (
         f"<tr><td>{escape(str(link.get('id', '')))}</td>"
         f"<td>{escape(str(link.get('route', '')))}</td><td>{_tag(state, state.lower())}</td>"
-        f'<td class="cs-r">{number(age, 2)} s</td><td class="cs-r">{link.get("frames", 0):,}</td>'
-        f'<td class="cs-r">{link.get("streams", 0):,}</td><td class="cs-r">{number(lag, 3)} ms</td></tr>'
+        f'<td class="cs-r">{number(age, 2)} s</td><td class="cs-r">{count(link.get("frames"))}</td>'
+        f'<td class="cs-r">{count(link.get("streams"))}</td><td class="cs-r">{number(lag, 3)} ms</td></tr>'
     )
 
 
@@ -225,7 +232,7 @@ def weight(health: Dict) -> str:
     )
     level = "fail" if share > 96 else "marginal" if share > 80 else "pass"
     return (
-        f'<div class="cs-line"><i>request weight</i><b>{used:,} of {limit:,}</b></div>'
+        f'<div class="cs-line"><i>request weight</i><b>{count(used)} of {count(limit)}</b></div>'
         f'<div class="cs-gauge"><div class="cs-{level}" style="width:{share:.1f}%"></div></div>'
         f'<div class="cs-lanes">{lanes}</div>'
     )
@@ -238,8 +245,8 @@ def quality(health: Dict, floor: float) -> str:
     figures = [
         ("lowest quality", number(spread.get("min"), 3), _level(spread.get("min"), floor)),
         ("median quality", number(spread.get("median"), 3), _level(spread.get("median"), floor)),
-        (f"symbols below {floor:.2f}", f"{low:,}", "marginal" if low else "pass"),
-        ("REST calls", f"{health.get('api_calls') or 0:,}", ""),
+        (f"symbols below {floor:.2f}", count(low), "marginal" if low else "pass"),
+        ("REST calls", count(health.get("api_calls")), ""),
         ("engine lag", f"{number(health.get('engine_lag_ms'), 3)} ms", ""),
     ]
     return "".join(
@@ -262,7 +269,7 @@ def run_facts(run: Dict, health: Dict) -> str:
         ("venue", run.get("venue", "–")),
         ("account", run.get("account", "–")),
         ("up", span(run.get("uptime_s"))),
-        ("scans", f"{run.get('scans') or 0:,}"),
+        ("scans", count(run.get("scans"))),
         ("engine lag", f"{number(health.get('engine_lag_ms'), 3)} ms"),
     ]
     shown = "".join(
