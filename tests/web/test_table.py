@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from cryptosignal.modes.snapshots import MarketRow
+from cryptosignal.modes.bodies import MarketRow
 from cryptosignal.web.page import asset
 from cryptosignal.web.table import columns, grid_options, tier_filter
 

@@ -6,8 +6,7 @@ the hub holds is bounded by the number of kinds and readers, and nobody outside 
 
 Lines from the hub: `{"kind", "seq", "mono_ns", "body"}` with a kind of `KINDS`; `{"kind": "beat",
 "mono_ns"}` each second as long as the engine's loop turns; and one answer per line received.
-Bodies: `market` {"rows": [MarketRow]}, `health` Health, `run` Run, `signals` {"signals":
-[decisions]}; a symbol's answer is a SymbolView. `mono_ns` is the host's monotonic clock, which
+What bodies hold is written in `modes/bodies.py`. `mono_ns` is the host's monotonic clock, which
 both ends of a Unix socket share: age needs no clock set right. Lines to the hub: `{"ask":
 "symbol", "symbol", "interval"}` and `{"command", "arguments"}`, each with an `id` that its answer
 repeats. NaN becomes null.
@@ -19,8 +18,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
-from typing import Any, Final, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -49,87 +48,6 @@ class SnapshotSettings(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fie
         for name in self.__struct_fields__:
             if getattr(self, name) <= 0:
                 raise ValueError(f"snapshots.{name}: found {getattr(self, name)}, allowed: above 0")
-
-
-class MarketRow(TypedDict, total=False):
-    """One symbol of `market`'s `rows`. In every body a missing, null or NaN field is no data."""
-
-    symbol: str
-    price: float
-    change_24h_frac: float
-    quote_volume_24h: float
-    score: float
-    side: str
-    tier: str
-    prime_strength: float
-    p: float
-    ev: float
-    quality: float
-    reason: str
-    age_s: float
-
-
-class Connection(TypedDict, total=False):
-    """One connection of `health`; `state` is the name of a `ConnectionState`."""
-
-    id: str
-    route: str
-    state: str
-    age_s: float
-    frames: int
-    streams: int
-    lag_ms: float
-
-
-class Weight(TypedDict, total=False):
-    """Request weight of the running UTC minute."""
-
-    used: int
-    limit: int
-    by_lane: dict[str, int]
-
-
-class Quality(TypedDict, total=False):
-    """DataQual over the active symbols."""
-
-    min: float
-    median: float
-    below_90: int
-
-
-class Health(TypedDict, total=False):
-    """Body of `health`."""
-
-    connections: list[Connection]
-    weight: Weight
-    quality: Quality
-    api_calls: int
-    engine_lag_ms: float
-
-
-class Run(TypedDict, total=False):
-    """Body of `run`; `started` is exchange time in ms."""
-
-    mode: str
-    account: str
-    venue: str
-    uptime_s: float
-    scans: int
-    started: int
-
-
-class SymbolView(TypedDict, total=False):
-    """What `on_symbol` returns. Candles are `[open_ms, open, high, low, close, base volume]`,
-    oldest first; `decision` is a `Decision` or its dict; `explain` its lines; `signals` what was
-    published for the symbol (`time_ms`, `side`, `tier`); `words` names gates and factors."""
-
-    symbol: str
-    interval: str
-    candles: list[list[float]]
-    decision: Any
-    explain: list[str]
-    signals: list[Any]
-    words: dict[str, dict[str, str]]
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -187,7 +105,7 @@ class SnapshotHub:
         self,
         path: str,
         on_command: Callable[[str, dict[str, str]], None],
-        on_symbol: Callable[[str, str], dict[str, Any]],
+        on_symbol: Callable[[str, str], Mapping[str, Any]],
         settings: SnapshotSettings | None = None,
     ) -> None:
         self.path = path
@@ -230,14 +148,14 @@ class SnapshotHub:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
 
-    def publish(self, kind: str, body: dict[str, Any]) -> None:
+    def publish(self, kind: str, body: Mapping[str, Any]) -> None:
         """Make `body` the newest value of `kind`. The hub owns `body` from here on; it is encoded
         only when somebody reads it, so an engine without faces pays nothing."""
         if kind not in KINDS:
             raise ValueError(f"snapshot kind: found {kind!r}, allowed: {', '.join(KINDS)}")
         last = self._latest.get(kind)
         seq = last.seq + 1 if last else 1
-        self._latest[kind] = Snapshot(kind, seq, host_mono_ns(), body)
+        self._latest[kind] = Snapshot(kind, seq, host_mono_ns(), dict(body))
         self._lines.pop(kind, None)
         for viewer in self._viewers:
             viewer.mark(kind)
@@ -289,7 +207,7 @@ class SnapshotHub:
                 self._on_command(question.command, question.arguments)
                 return _Line("accepted", id=question.id)
             if question.ask == "symbol":
-                body = self._on_symbol(question.symbol, question.interval)
+                body = dict(self._on_symbol(question.symbol, question.interval))
                 return _Line("symbol", mono_ns=host_mono_ns(), body=body, id=question.id)
         except UserFault as fault:
             return _Line("refused", id=question.id, ok=False, reason=str(fault))
