@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import socket
+import subprocess
+import sys
 
 import pytest
-from tests.web.houses import PageProcess
+from tests.web.houses import SRC, PageProcess
 
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.web.main import main, run_page
@@ -78,6 +81,38 @@ def test_only_loopback_is_bound(host):
     """The page is never offered to a network."""
     with pytest.raises(UserFault, match=r"--host: found .*, allowed: 127.0.0.1, localhost, ::1"):
         run_page("/nowhere", host=host)
+
+
+def loaded(module):
+    """Every module of the project, and NiceGUI, that importing `module` loads."""
+    code = (
+        f"import sys, {module}\n"
+        "print(*(n for n in sys.modules if n.split('.')[0] in ('cryptosignal', 'nicegui')))"
+    )
+    env = os.environ | {"PYTHONPATH": str(SRC)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    return set(done.stdout.split())
+
+
+def test_the_page_loads_no_engine_and_no_venue():
+    """The page's process holds no module beyond ground, domain, the snapshot client and itself."""
+    foreign = {
+        name
+        for name in loaded("cryptosignal.web.main")
+        if name.startswith("cryptosignal.")
+        and name.split(".")[1] not in {"ground", "domain", "web"}
+        and name not in {"cryptosignal.modes", "cryptosignal.modes.snapshots"}
+    }
+    assert foreign == set()
+
+
+def test_the_engines_end_loads_no_page():
+    """The hub costs the engine's process nothing of the page's libraries."""
+    names = loaded("cryptosignal.modes.snapshots")
+    assert not {name for name in names if name.split(".")[0] == "nicegui"}
+    assert not {name for name in names if name.startswith("cryptosignal.web")}
 
 
 def test_a_port_out_of_range_is_one_line(capsys):
