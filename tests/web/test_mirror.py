@@ -78,7 +78,7 @@ def test_the_strongest_symbol_comes_first():
     ("silent_s", "market_s", "state", "words"),
     [
         (None, None, Freshness.WAITING, "Waiting for the engine: no engine answers at x"),
-        (0.5, None, Freshness.WAITING, "has not scanned the market yet"),
+        (0.5, None, Freshness.WARMING, "has not scanned the market yet"),
         (0.5, 1.0, Freshness.FRESH, ""),
         (0.5, 14.2, Freshness.LATE, "market snapshot is 14 s old"),
         (12.3, 12.0, Freshness.SILENT, "not answering since 12 s"),
@@ -95,6 +95,14 @@ def test_old_data_are_called_old(silent_s, market_s, state, words):
     assert found is state
     assert words in line
     assert bool(line) == (state is not Freshness.FRESH)
+
+
+def test_warming_tells_how_far_it_is():
+    """Before the first scan the line carries the engine's own word on its progress."""
+    mirror = Mirror(PageSettings())
+    mirror.take(snapshot("run", {"progress": "klines 74 of 140 symbols"}))
+    client = types.SimpleNamespace(silent_s=lambda: 0.1, fault="")
+    assert mirror.judge(client)[1].endswith("yet. klines 74 of 140 symbols")
 
 
 @pytest.mark.parametrize("name", PageSettings.__struct_fields__)

@@ -65,7 +65,8 @@ class Health(TypedDict, total=False):
 
 
 class Run(TypedDict, total=False):
-    """Body of `run`; `started` is exchange time in ms."""
+    """Body of `run`; `started` is exchange time in ms, `progress` a line for the time before the
+    first scan (what is loaded, how much of it)."""
 
     mode: str
     account: str
@@ -73,6 +74,7 @@ class Run(TypedDict, total=False):
     uptime_s: float
     scans: int
     started: int
+    progress: str
 
 
 class Market(TypedDict, total=False):

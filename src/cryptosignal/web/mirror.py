@@ -24,6 +24,7 @@ class Freshness(StrEnum):
     FRESH = "fresh"
     LATE = "late"
     SILENT = "silent"
+    WARMING = "warming"
     WAITING = "waiting"
 
 
@@ -105,7 +106,8 @@ class Mirror:
             )
         market_s = self.age_s("market")
         if market_s is None:
-            return Freshness.WAITING, "The engine answers; it has not scanned the market yet."
+            line = "The engine answers; it has not scanned the market yet."
+            return Freshness.WARMING, f"{line} {self.body('run').get('progress') or ''}".rstrip()
         if market_s > self.settings.late_s:
             return (
                 Freshness.LATE,

@@ -26,6 +26,7 @@ STATE_WORDS: Final = {
     Freshness.FRESH: "live",
     Freshness.LATE: "late",
     Freshness.SILENT: "not answering",
+    Freshness.WARMING: "warming up",
     Freshness.WAITING: "waiting",
 }
 _CHOICES: Final = ("all", "prime", "watch", "long", "short")
