@@ -224,8 +224,8 @@ def _connection(link: Dict) -> str:
 def weight(health: Dict) -> str:
     """The request weight of this minute against its limit, by lane, and what REST work was done."""
     spent = health.get("weight") or {}
-    used, limit = spent.get("used") or 0, spent.get("limit") or 0
-    share = min(100.0, 100 * used / limit) if limit else 0.0
+    used, limit = spent.get("used"), spent.get("limit")
+    share = min(100.0, 100 * used / limit) if used and limit else 0.0
     lanes = "".join(
         f'<span class="cs-fact"><i>{escape(str(lane))}</i>{number(value)}</span>'
         for lane, value in (spent.get("by_lane") or {}).items()
@@ -241,11 +241,15 @@ def weight(health: Dict) -> str:
 def quality(health: Dict, floor: float) -> str:
     """The spread of DataQual over the symbols, REST calls and the engine's lag."""
     spread = health.get("quality") or {}
-    low = spread.get("below_90") or 0
+    low = spread.get("below_90")
     figures = [
         ("lowest quality", number(spread.get("min"), 3), _level(spread.get("min"), floor)),
         ("median quality", number(spread.get("median"), 3), _level(spread.get("median"), floor)),
-        (f"symbols below {floor:.2f}", count(low), "marginal" if low else "pass"),
+        (
+            f"symbols below {floor:.2f}",
+            count(low),
+            "marginal" if low else "pass" if low == 0 else "no_data",
+        ),
         ("REST calls", count(health.get("api_calls")), ""),
         ("engine lag", f"{number(health.get('engine_lag_ms'), 3)} ms", ""),
     ]
