@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
 
-from cryptosignal.ground.faults import UserFault
-
-if TYPE_CHECKING:
-    from cryptosignal.modes.config import Config
-
-T = TypeVar("T", bound=msgspec.Struct)
+from cryptosignal.cli.flags import SCANS_MAX, parse_symbols, replaced, whole, with_min_score
 
 
 def run(
@@ -79,6 +74,7 @@ def run(
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.live import Run, run_live
 
+    whole("--scans", scans, 0, SCANS_MAX)
     settings = load_config(config)
     own = settings.run
     changes = {
@@ -110,34 +106,3 @@ def run(
     reason = run_live(request, face)
     face.say(f"ended: {reason}")
     return 0
-
-
-def parse_symbols(text: str) -> tuple[int, tuple[str, ...]]:
-    """(how many, which) from `60` or `BTCUSDT,ETHUSDT`. Raises UserFault otherwise."""
-    if text.isdigit():
-        count = int(text)
-        if not 2 <= count <= 600:
-            raise UserFault(f"--symbols: found {count}, allowed: 2 to 600, or names with commas")
-        return count, ()
-    names = tuple(dict.fromkeys(n.strip().upper() for n in text.split(",") if n.strip()))
-    if not names:
-        raise UserFault(f"--symbols: found {text!r}, allowed: 2 to 600, or names with commas")
-    return 60, names
-
-
-def with_min_score(settings: Config, min_score: float) -> Config:
-    """The configuration with another limit of the strength gate (DOMAIN §0.18)."""
-    from cryptosignal.modes.config import checked
-
-    gates = msgspec.structs.replace(settings.params.gates, min_score=min_score)
-    params = msgspec.structs.replace(settings.params, gates=gates)
-    return checked(msgspec.structs.replace(settings, params=params), "command line")
-
-
-def replaced(settings: T, changes: dict[str, object]) -> T:
-    """Settings with some values changed and all checked. Raises UserFault with one line."""
-    try:
-        body = {**msgspec.to_builtins(settings), **changes}
-        return msgspec.convert(body, type(settings))
-    except msgspec.ValidationError as error:
-        raise UserFault(f"command line: {error}") from None

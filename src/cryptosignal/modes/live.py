@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from cryptosignal.store.lease import Lease
 
 EMBEDDED = "embedded"
 _VENUES = {"binance": MAINNET, "testnet": TESTNET}
+_ACCOUNTS = ("none", "sim")
 Conduct = Callable[[Program, Recorder], Any]
 """What else to do while the program runs: a coroutine function, started with it."""
 
@@ -54,6 +55,7 @@ class Run:
 
 def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
     """Run until it ends by itself, by a signal or by a fault. Answers the reason it ended."""
+    _check_account(run.config)
     with ExitStack() as stack:
         ready: VenueReady | None = None
         if run.venue == EMBEDDED:
@@ -108,11 +110,18 @@ async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None) -> st
         return "interrupted"
     finally:
         if helper is not None:
-            helper.cancel()
+            await _ended(helper)
         await recorder.close()
         await setup.transport.close()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+async def _ended(helper: asyncio.Task[Any]) -> None:
+    """Cancel what went along with the run; a fault of its own is raised, not lost."""
+    helper.cancel()
+    with suppress(asyncio.CancelledError):
+        await helper
 
 
 def _on_signal(program: Program, main: asyncio.Task[Any], name: str) -> None:
@@ -149,6 +158,16 @@ def _routes(run: Run) -> Routes:
         return msgspec.structs.replace(known, **given)
     except ValueError as error:
         raise UserFault(f"venue.{error}") from None
+
+
+def _check_account(config: Config) -> None:
+    """Nobody may believe that a trade happens on an account that is not there."""
+    account = config.run.account
+    if account not in _ACCOUNTS:
+        raise UserFault(
+            f"run.account: found {account!r}, allowed so far: {', '.join(_ACCOUNTS)}"
+            " (sim is the embedded venue's account)"
+        )
 
 
 def _account_signer(config: Config, signer: Signer | None) -> Signer | None:
