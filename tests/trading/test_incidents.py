@@ -459,3 +459,18 @@ def test_part_closed_by_hand_then_stopped():
     assert not rig.desk.state.trades
     assert not [i for i in rig.venue.sent_requests if i.leg is Leg.FLATTEN]
     assert rig.venue.own_open() == []
+
+
+def test_incident_c_failed_queries_never_add_up():
+    """C: queries that failed, however late they are stamped, are no proof beside a good snapshot."""
+    rig = ready()
+    lose_all(rig, request_lost=1.0)
+    rig.open(decision(time_ms=rig.now))
+    lose_all(rig, lookup_fails=1.0)
+    rig.run(30_000)
+    order = entry_of(rig)
+    for n in range(5):
+        rig.live(OrderLookedUp(order.client_id, "BTCUSDT", None, rig.now + n * 2000))
+    rig.run(30_000)
+    assert order.state is OrderState.UNKNOWN
+    assert order.absent_ms == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from cryptosignal.domain.actions import RecordOutcome
-from cryptosignal.domain.order import Leg
+from cryptosignal.domain.order import Leg, Side
 from cryptosignal.domain.outcome import Outcome
 from cryptosignal.trading import facts
 from cryptosignal.trading.errands import Round
@@ -29,6 +29,7 @@ def settle(round_: Round, trade: Trade) -> None:
     if not is_complete and not round_.is_due(since + settings.fees_wait_ms):
         return
     errands.flat_ms.pop(trade.key, None)
+    _note_slippage(round_, trade)
     is_signal = trade.entered > ZERO and not trade.adopted
     outcome = outcome_of(round_, trade, own) if is_signal else None
     reason = outcome.exit_reason if outcome is not None else trade.close_reason or "not entered"
@@ -151,3 +152,28 @@ def _exit_reason(trade: Trade, own: list[Fill], others: list[Fill]) -> str:
     if leg is None:
         return "manual"
     return _REASONS.get(trade.close_reason, "exit")
+
+
+def _note_slippage(round_: Round, trade: Trade) -> None:
+    """Say where an execution was worse than its trigger, or the mark at its sending, by too much."""
+    settings, sent = round_.settings, round_.errands.sent_prices
+    for order in trade.orders.values():
+        mark = sent.pop(order.client_id, None)
+        is_stop = order.intent.leg is Leg.STOP
+        reference = order.intent.trigger_price if is_stop else mark
+        if reference is None or order.executed <= ZERO or order.average_price <= ZERO:
+            continue
+        paid = order.average_price - reference
+        worse = paid if order.intent.side is Side.BUY else -paid
+        slippage_bps = worse / reference * 10_000
+        limit_bps = settings.slippage_exit_bps
+        if is_stop or order.is_entry:
+            limit_bps = settings.slippage_stop_bps if is_stop else settings.slippage_entry_bps
+        if slippage_bps > limit_bps:
+            round_.note(
+                "slippage.exceeded",
+                client_id=order.client_id,
+                leg=order.intent.leg.name,
+                slippage_bps=float(slippage_bps),
+                limit_bps=limit_bps,
+            )

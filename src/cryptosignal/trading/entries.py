@@ -29,6 +29,8 @@ from cryptosignal.trading.trade import Trade
 
 ZERO = Decimal(0)
 BPS = Decimal(10_000)
+FUNDING_DUE = "funding is due"
+AFTER_FUNDING_MS = 1_000
 
 
 def exposure_of(state: TradingState, errands: Errands) -> Exposure:
@@ -119,7 +121,7 @@ def refusal_of(
     if now_ms < state.cooldowns.get(symbol, 0):
         return "the symbol cools down after its last trade"
     if _is_funding_near(now_ms, settings.funding_interval_ms, settings.funding_guard_ms):
-        return "funding is due"
+        return FUNDING_DUE
     tripped = state.breaker.refuse_entry(now_ms, ticket.confidence)
     if tripped:
         return tripped
@@ -197,6 +199,11 @@ def send_entry(
         least = instrument.filters.min_notional_usdt / price
         quantity = quantity if part < least or quantity - part < least else min(quantity, part)
     round_.submit(trade, Leg.ENTRY, OrderKind.LIMIT, quantity, price=limit, time_in_force="IOC")
+
+
+def after_funding_ms(now_ms: int, interval_ms: int) -> int:
+    """A moment after the next funding time."""
+    return now_ms - now_ms % interval_ms + interval_ms + AFTER_FUNDING_MS
 
 
 def _worst_entry(price: Decimal, direction: Direction, slippage_bps: int) -> Decimal:
