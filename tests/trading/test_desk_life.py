@@ -62,13 +62,13 @@ def test_time_stop():
 def test_breakeven_is_placed_before_the_old_stop_goes():
     """After TP1 there is never a moment without a stop at the venue."""
     rig = held()
-    before = rig.venue.naked_max_ms
+    before = rig.venue.naked_starts
     rig.price("BTCUSDT", "102")
     rig.run(3000)
     (stop,) = stops(rig)
     assert stop.intent.trigger_price > D("100")
     assert stop.intent.quantity == rig.venue.positions["BTCUSDT"]
-    assert rig.venue.naked_max_ms == before
+    assert rig.venue.naked_starts == before == 1
 
 
 def test_trailing_only_tightens():

@@ -24,6 +24,7 @@ from cryptosignal.domain.events import (
     TradeSeen,
 )
 from cryptosignal.trading.desk import Desk
+from cryptosignal.trading.facts import BREAKER_TRIPPED, KILL_SET, Kill, Tripped, fact
 from cryptosignal.trading.fold import HANDLERS
 
 D = Decimal
@@ -148,3 +149,14 @@ def test_kinds_of_facts_that_are_not_ours_are_left_alone():
     desk.apply(FactRecorded("signal.memory", "x", "not even json"))
     desk.apply(object())
     assert portrait(desk) == before
+
+
+def test_recorded_kill_and_trip_hold():
+    """Facts of kill switch and breaker alone refuse entries after a restart."""
+    desk = told([])
+    desk.apply(fact(KILL_SET, "level", Kill(2, "breaker")))
+    assert "breaker" in desk.state.breaker.refuse_entry(RIG.now, D(99))
+    desk.apply(fact(KILL_SET, "level", Kill(0, "")))
+    assert desk.state.breaker.refuse_entry(RIG.now, D(99)) is None
+    desk.apply(fact(BREAKER_TRIPPED, "day", Tripped(RIG.now + 1, "losses")))
+    assert "losses" in desk.state.breaker.refuse_entry(RIG.now, D(99))

@@ -181,6 +181,7 @@ class ToyVenue:
     next_id: int = 1000
     naked_since: dict[str, int] = field(default_factory=dict)
     naked_max_ms: int = 0
+    naked_starts: int = 0
     entries: Counter[str] = field(default_factory=Counter)
     executed_by: Counter[str] = field(default_factory=Counter)
     sent_requests: list[OrderIntent] = field(default_factory=list)
@@ -414,6 +415,7 @@ class ToyVenue:
             for a in self.algos.values()
         )
         if position and not covered:
+            self.naked_starts += symbol not in self.naked_since
             self.naked_since.setdefault(symbol, self.now_ms)
         elif symbol in self.naked_since:
             self.naked_max_ms = max(self.naked_max_ms, self.now_ms - self.naked_since.pop(symbol))
