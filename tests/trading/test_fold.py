@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.trading.test_machine import portrait
-from tests.trading.toy_venue import Faults, Rig, decision
+from tests.trading.toy_venue import Faults, Rig, decision, instrument
 
 from cryptosignal.domain.events import (
     MONEY_EVENTS,
@@ -19,8 +19,10 @@ from cryptosignal.domain.events import (
     FactRecorded,
     IntentRecorded,
     OperatorCommanded,
+    OrderReplied,
     OrderSent,
     OrderUpdated,
+    SendOutcome,
     TradeSeen,
 )
 from cryptosignal.trading.desk import Desk
@@ -160,3 +162,25 @@ def test_recorded_kill_and_trip_hold():
     assert desk.state.breaker.refuse_entry(RIG.now, D(99)) is None
     desk.apply(fact(BREAKER_TRIPPED, "day", Tripped(RIG.now + 1, "losses")))
     assert "losses" in desk.state.breaker.refuse_entry(RIG.now, D(99))
+
+
+def test_fill_read_before_its_order_is_known_is_claimed():
+    """A fill that a snapshot brought first counts as foreign until its order's number is learned."""
+    rig = Rig()
+    rig.run(1000)
+    rig.perform(rig.desk.open_from(decision(time_ms=rig.now), rig.now, instrument(), price=100.0))
+    (order,) = rig.desk.state.orders.values()
+    rig.venue.place(order.intent, rig.now, 3000)
+    rig.venue.outbox.clear()
+    rig.venue.now_ms += 1
+    rig.desk.apply(rig.venue.snapshot("mismatch BTCUSDT 1", ("BTCUSDT",), 0, rig.now - 10))
+    book = rig.desk.state.book("BTCUSDT")
+    assert book.foreign == order.intent.quantity
+    number = rig.venue.orders[order.client_id].order_id
+    rig.desk.apply(
+        OrderReplied(
+            order.client_id, "BTCUSDT", SendOutcome.ACKED, order_id=number, server_ms=rig.now
+        )
+    )
+    assert book.foreign == 0
+    assert order.booked == order.intent.quantity
