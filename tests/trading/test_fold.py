@@ -168,7 +168,7 @@ def test_fill_read_before_its_order_is_known_is_claimed():
     """A fill that a snapshot brought first counts as foreign until its order's number is learned."""
     rig = Rig()
     rig.run(1000)
-    rig.perform(rig.desk.open_from(decision(time_ms=rig.now), rig.now, instrument(), price=100.0))
+    rig.perform(rig.desk.open_from(decision(time_ms=rig.now), rig.now, instrument(), price=D(100)))
     (order,) = rig.desk.state.orders.values()
     rig.venue.place(order.intent, rig.now, 3000)
     rig.venue.outbox.clear()

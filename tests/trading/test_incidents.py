@@ -353,7 +353,7 @@ def test_crash_between_intent_and_send_is_never_sent():
     """An intent without OrderSent is dead after a restart; the entry is not repeated."""
     rig = ready()
     rig.perform = lambda actions: None
-    actions = rig.desk.open_from(decision(time_ms=rig.now), rig.now, instrument(), price=100.0)
+    actions = rig.desk.open_from(decision(time_ms=rig.now), rig.now, instrument(), price=D(100))
     for action in actions:
         if hasattr(action, "event"):
             rig.journal.append(action.event)

@@ -596,7 +596,8 @@ class Rig:
 
     def open(self, choice: Decision, **kwargs) -> None:
         inst = kwargs.pop("instrument", None) or instrument(choice.symbol)
-        kwargs.setdefault("price", float(self.venue.price(choice.symbol)))
+        price = kwargs.pop("price", self.venue.price(choice.symbol))
+        kwargs["price"] = None if price is None else D(str(price))
         self.perform(self.desk.open_from(choice, self.now, inst, **kwargs))
 
     def perform(self, actions) -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from cryptosignal.domain.actions import RecordOutcome
 from cryptosignal.domain.order import Leg, Side
 from cryptosignal.domain.outcome import Outcome
+from cryptosignal.ground.units import plain
 from cryptosignal.trading import facts
 from cryptosignal.trading.errands import Round
 from cryptosignal.trading.exits import extremes_of
@@ -48,7 +49,7 @@ def settle(round_: Round, trade: Trade) -> None:
         signal_id=trade.ticket.signal_id,
         symbol=trade.symbol,
         reason=reason,
-        net_usdt=float(closed.net_usdt),
+        net_usdt=plain(closed.net_usdt),
         naked_ms_max=trade.naked_max_ms,
     )
 
@@ -92,9 +93,9 @@ def outcome_of(round_: Round, trade: Trade, own: list[Fill]) -> Outcome:
         fees_usdt=fees,
         funding_usdt=trade.funding_usdt,
         net_usdt=net,
-        r_multiple=float(net / trade.risk_usdt) if trade.risk_usdt > ZERO else 0.0,
-        mfe_r=_excursion_r(best, entry_price, sign, unit_risk),
-        mae_r=_excursion_r(worst, entry_price, sign, unit_risk),
+        r_multiple=_ratio(net / trade.risk_usdt if trade.risk_usdt > ZERO else ZERO),
+        mfe_r=_ratio(_excursion_r(best, entry_price, sign, unit_risk)),
+        mae_r=_ratio(_excursion_r(worst, entry_price, sign, unit_risk)),
         exit_reason=_exit_reason(trade, own, others),
         naked_ms=trade.naked_max_ms,
         params_version=trade.ticket.params_version,
@@ -128,10 +129,14 @@ def _fee_usdt(fill: Fill, round_: Round) -> Decimal:
     return fill.quantity * fill.price * round_.state.risk.taker_fee_frac
 
 
-def _excursion_r(price: Decimal, entry: Decimal, sign: int, unit_risk: Decimal) -> float:
+def _excursion_r(price: Decimal, entry: Decimal, sign: int, unit_risk: Decimal) -> Decimal:
     if price <= ZERO or unit_risk <= ZERO:
-        return 0.0
-    return float((price - entry) * sign / unit_risk)
+        return ZERO
+    return (price - entry) * sign / unit_risk
+
+
+def _ratio(value: Decimal) -> float:  # float-ok: multiples of R are floats in the outcome row
+    return float(value)  # float-ok: the border to learning
 
 
 def _exit_reason(trade: Trade, own: list[Fill], others: list[Fill]) -> str:
@@ -174,6 +179,6 @@ def _note_slippage(round_: Round, trade: Trade) -> None:
                 "slippage.exceeded",
                 client_id=order.client_id,
                 leg=order.intent.leg.name,
-                slippage_bps=float(slippage_bps),
+                slippage_bps=int(slippage_bps),
                 limit_bps=limit_bps,
             )

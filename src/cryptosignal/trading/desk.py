@@ -106,9 +106,9 @@ class Desk:
         now_ms: int,
         instrument: Instrument,
         *,
-        price: float | None = None,
+        price: Decimal | None = None,
         is_approved: bool = False,
-        correlations: Mapping[str, float] | None = None,
+        correlations: Mapping[str, Decimal] | None = None,
         brackets: tuple[LeverageBracket, ...] = (),
     ) -> tuple[Action, ...]:
         """Open a trade on a decision, or say why not (a Note `entry.refused` with the reason).
@@ -123,9 +123,8 @@ class Desk:
             _refuse(round_, decision.signal_id, decision.symbol, ticket.reason)
             return self._finish(round_)
         self.state.instruments[instrument.symbol] = instrument
-        known = decimal_of(price) if price is not None else self._price_of(ticket, now_ms)
-        exact = {s: decimal_of(rho) for s, rho in (correlations or {}).items()}
-        wish = Deferred(ticket, instrument, now_ms, is_approved, exact, brackets)
+        known = price if price is not None else self._price_of(ticket, now_ms)
+        wish = Deferred(ticket, instrument, now_ms, is_approved, correlations or {}, brackets)
         self._enter(round_, wish, known)
         controller.run(round_)
         return self._finish(round_)

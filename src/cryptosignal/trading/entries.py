@@ -11,7 +11,7 @@ from decimal import Decimal
 from cryptosignal.domain.actions import SetLeverage
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Direction, Leg, OrderKind
-from cryptosignal.ground.units import ceil_price, floor_price, floor_to_step
+from cryptosignal.ground.units import ceil_price, floor_price, floor_to_step, plain
 from cryptosignal.risk.exposure import Exposure, SymbolExposure
 from cryptosignal.risk.sizing import (
     LeverageBracket,
@@ -165,7 +165,7 @@ def open_trade(
         direction=ticket.direction.value,
         quantity=str(size.quantity),
         leverage=size.leverage,
-        risk_usdt=float(size.risk_usdt),
+        risk_usdt=plain(size.risk_usdt),
         bound_by=size.bound_by,
     )
     send_entry(round_, round_.state.trades[ticket.symbol], instrument, size.quantity, price)
