@@ -430,3 +430,12 @@ def test_slippage_beyond_the_limit_is_said(price, is_noted):
     rig.price("BTCUSDT", price)
     rig.run(5000)
     assert bool(rig.noted("slippage.exceeded")) == is_noted
+
+
+def test_hedge_mode_takes_no_entry():
+    """An account in hedge mode is refused, and its positions are not mistaken for ours."""
+    rig = ready()
+    rig.venue.is_hedged = True
+    rig.run(310_000)
+    rig.open(decision(time_ms=rig.now))
+    assert "hedge" in refusal(rig)

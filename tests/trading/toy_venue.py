@@ -182,6 +182,7 @@ class ToyVenue:
     naked_since: dict[str, int] = field(default_factory=dict)
     naked_max_ms: int = 0
     naked_starts: int = 0
+    is_hedged: bool = False
     entries: Counter[str] = field(default_factory=Counter)
     executed_by: Counter[str] = field(default_factory=Counter)
     sent_requests: list[OrderIntent] = field(default_factory=list)
@@ -271,6 +272,7 @@ class ToyVenue:
             orders=tuple(self._order(o) for o in self.orders.values() if o.status in live),
             algos=tuple(self._algo(o) for o in self.algos.values() if o.status == "NEW"),
             trades=tuple(t for t in self.trades if t.symbol in symbols and t.time_ms >= since_ms),
+            hedge_mode=self.is_hedged,
         )
 
     # ---- the market
