@@ -198,9 +198,10 @@ class ScaledRun:
             """The first frame starts the meter, and sets the clock to the load's own time."""
             if not self.meter.started:
                 self.meter.start()
-                waiting = next(line.frames for line in self.feed.lines.values())
-                self.feed.loop.call_soon(self._set_clock, waiting)
-            arm()
+                arm()
+                self.feed.loop.call_soon(self._set_clock)
+            else:
+                arm()
 
         self.feed.arm = first
         task = asyncio.create_task(self.feed.run())
@@ -211,13 +212,14 @@ class ScaledRun:
             idle = idle + 1 if board.frames == seen and time.monotonic() - began > 3 else 0
             seen = board.frames
         self.feed.flush()
+        board.flush(self.feed.clock.now_ms(), whole=True)
         result = self.meter.result(
             board.frames,
             bars=sum(s.count > 0 for s in board.inbox.by_kind.get("kline", ())),
             closed=sum(bars.closed_count for bars in board.klines.values()),
             symbols=len(board.symbols),
             flushes=self.feed.flushes,
-            malformed=board.malformed + board.inbox.malformed,
+            malformed=board.malformed,
         )
         result["state"] = state_of(board)
         self.feed.stop()
@@ -225,8 +227,14 @@ class ScaledRun:
         await self.transport.close()
         return result
 
-    def _set_clock(self, waiting: list[bytes]) -> None:
-        found = re.search(rb'"E"\s*:\s*(\d{13})', waiting[0]) if waiting else None
+    def _set_clock(self) -> None:
+        frames = [
+            frame
+            for stream in self.board.inbox.streams.values()
+            for frame in (*stream.queue, stream.newest)
+            if frame
+        ]
+        found = re.search(rb'"E"\s*:\s*(\d{13})', frames[0]) if frames else None
         if found is not None:
             clock = self.feed.clock
             clock.offset_ms += int(found.group(1)) - clock.now_ms()
@@ -247,7 +255,8 @@ def state_of(board) -> dict:
         forming += 0.0 if data is None or stream.is_closed else data.k.c + data.k.v + data.k.q
     used = len(board.tapes._slot_of)
     signed = float(board.tapes._flow[0, :used].sum() - board.tapes._flow[1, :used].sum())
-    board._read_partial()
+    board.intake.read_books()
+    board.intake.read_marks()
     return {
         "closed_sum": closed,
         "forming_sum": forming,

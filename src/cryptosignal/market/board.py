@@ -10,15 +10,15 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.market import Bar, BarSource, Finality, MarkPrice
 from cryptosignal.ground.units import HOUR_MS, INTERVAL_MS
-from cryptosignal.market import frames, klines
-from cryptosignal.market.books import BookState, DiffBook, Levels, Tops
+from cryptosignal.market import klines
+from cryptosignal.market.books import Levels, Tops
 from cryptosignal.market.inbox import Inbox, Stream
+from cryptosignal.market.intake import Intake
 from cryptosignal.market.klines import Klines, Row
 from cryptosignal.market.marks import FUNDING_STEP_MS, ForcedOrders, Marks, Series
 from cryptosignal.market.settings import MarketSettings
@@ -65,12 +65,24 @@ class Board:
         self.klines: dict[str, Klines] = {}
         for interval in self.settings.intervals:
             self.klines_of(interval)
-        self.turns = KlineTurns(self.klines_of, self.settings.reorder_window_ms)
+        self.turns = KlineTurns(self.klines_of)
         self.tapes = Tapes(self.settings, capacity)
         self.tops = Tops(capacity, self.settings.depth_levels)
         self.marks = Marks(capacity)
         self.forced = ForcedOrders(self.settings)
-        self.books: dict[int, DiffBook] = {}
+        self.intake = Intake(
+            self.settings,
+            self.inbox,
+            self._slots,
+            self.turns,
+            self.tapes,
+            self.tops,
+            self.marks,
+            self.forced,
+            self.counters,
+            self.baseline,
+        )
+        self.books = self.intake.books
         self._spot: Klines | None = None
         self._series = {
             "open_interest": Series(capacity, self.settings.open_interest_points, HOUR_MS),
@@ -81,15 +93,11 @@ class Board:
         self._quality_reasons: Mapping[str, str] = _EMPTY_REASONS
         self.on_kline_close: list[OnClose] = []
         self.on_correction: list[OnCorrection] = []
-        self.firsts: list[str] = []
-        self.marked: set[int] = set()
-        self.malformed = 0
         self.frames = 0
         self.corrections = 0
         self.reads = 0
         self.read_hits = 0
         self._grace_done: dict[str, int] = {}
-        self._ticker_ms = 0
         self.synthetic_flow = False
 
     # ---- symbols ------------------------------------------------------------------------------
@@ -157,7 +165,7 @@ class Board:
             stream = self.inbox.stream(name)
             stream.is_wanted = True
             if stream.kind == names.DIFF:
-                self._book(stream.slot)
+                self.intake.book(stream.slot)
 
     def forget(self, streams: Iterable[str]) -> None:
         """These streams are not subscribed any more; what they left stays readable but ages."""
@@ -182,13 +190,6 @@ class Board:
             elif stream.kind == names.DIFF and stream.slot in self.books:
                 self.books[stream.slot].restart()
 
-    def _book(self, slot: int) -> DiffBook:
-        book = self.books.get(slot)
-        if book is None:
-            book = DiffBook(self.settings.diff_buffer_max, self.settings.book_levels_max)
-            self.books[slot] = book
-        return book
-
     # ---- the hot path -------------------------------------------------------------------------
     def feed(self, payload: bytes, recv_ns: int = 0, now_ms: int = 0) -> bool:
         """One raw frame, combined or not; False if it is no stream's (a reply, noise).
@@ -202,252 +203,21 @@ class Board:
         """A batch of raw frames in order; answers those that are no stream's."""
         return self.inbox.absorb(batch)
 
-    def flush(self, now_ms: int) -> int:
-        """Bring the caches up to date with every waiting frame; answers how many there were."""
-        total = 0
-        lows: list[int] = []
-        for kind, handle in (
-            (names.KLINE, self._flush_klines),
-            (names.TRADE, self._flush_trades),
-            (names.PARTIAL, self._flush_partial),
-            (names.DIFF, self._flush_diffs),
-            (names.MARK, self._flush_marks),
-            (names.MARK_ARRAY, self._flush_mark_arrays),
-            (names.TICKER, self._flush_tickers),
-            (names.TICKER_ARRAY, self._flush_ticker_arrays),
-            (names.FORCE_ORDER, self._flush_forced),
-            (names.BEST, self._flush_best),
-            (names.OTHER, self._flush_other),
-        ):
-            waiting = [s for s in self.inbox.by_kind.get(kind, ()) if s.queue]
-            if not waiting:
-                continue
-            total += self._account(waiting, now_ms, lows)
-            handle(waiting, now_ms)
-            for stream in waiting:
-                stream.queue.clear()
-        if lows:
-            self.baseline.observe(now_ms, min(lows))
+    def flush(self, now_ms: int, *, whole: bool = False) -> int:
+        """Bring the caches up to date with the waiting frames; answers how many were taken.
+
+        Trades wait up to `trade_delay_ms` for each other (`waits_for_trades`) unless `whole`.
+        """
+        total = self.intake.flush(now_ms, whole=whole)
         self.frames += total
         if total:
             self._give_out()
         return total
 
-    def _account(self, waiting: list[Stream], now_ms: int, lows: list[int]) -> int:
-        """Heartbeat, order and lag of every stream that has frames (D1: a batch at a time)."""
-        total = 0
-        events = self.counters.counts["events"]
-        late = self.counters.counts["late"]
-        late_from = self.baseline.value_ms + self.settings.late_ms
-        best = 1 << 60
-        for stream in waiting:
-            queue = stream.queue
-            count = len(queue)
-            total += count
-            stream.count += count
-            stream.last_ms = now_ms
-            if not stream.has_spoken:
-                stream.has_spoken = True
-                self.firsts.append(stream.name)
-            frame = queue[-1]
-            if not stream.fits(frame) and not stream.measure(frame):
-                continue
-            event = stream.event_of(frame)
-            slot = stream.slot
-            if count > 1 or event < stream.event:
-                event = self._order(stream, queue)
-            stream.event = event
-            stream.lag_ms = lag_ms = now_ms - int(event)
-            if lag_ms < best:
-                best = lag_ms
-            if slot >= 0:
-                events[slot] += count
-                if lag_ms > late_from:
-                    late[slot] += count
-        if best < 1 << 60:
-            lows.append(best)
-        return total
-
-    def _order(self, stream: Stream, queue: list[bytes]) -> bytes:
-        """The newest event time; notes frames that came behind a newer one."""
-        events = list(map(stream.event_of, queue))
-        newest = events[-1]
-        stream.is_ordered = events[0] >= stream.event and events == sorted(events)
-        if stream.is_ordered:
-            return newest
-        window = self.settings.reorder_window_ms
-        behind = 0
-        high = stream.event
-        for event in filter(bytes.isdigit, events):
-            if event < high:
-                stream.inversions += 1
-                behind += int(high) - int(event) > window
-            else:
-                high = event
-        if stream.slot >= 0:
-            self.counters.counts["disordered"][stream.slot] += behind
-        return high
-
-    # ---- kinds --------------------------------------------------------------------------------
-    def _flush_klines(self, waiting: list[Stream], now_ms: int) -> None:
-        self.malformed += self.turns.flush(waiting, now_ms)
-
-    def _flush_trades(self, waiting: list[Stream], now_ms: int) -> None:
-        slots: list[int] = []
-        raw: list[bytes] = []
-        for stream in waiting:
-            raw += stream.queue
-            slots += [stream.slot] * len(stream.queue)
-        try:
-            decoded = frames.TRADES.decode(b"[" + b",".join(raw) + b"]")
-        except msgspec.DecodeError:
-            slots, decoded = self._decode_one_by_one(slots, raw)
-        if decoded:
-            self.tapes.add(slots, decoded)
-            ids = self.counters.counts["ids"]
-            for stream in waiting:
-                ids[stream.slot] += len(stream.queue)
-            if self.tapes.missed_ids:
-                missed = self.counters.counts["ids_missed"]
-                for slot, count in self.tapes.missed_ids.items():
-                    missed[slot] += count
-                self.tapes.missed_ids.clear()
-
-    def _decode_one_by_one(
-        self, slots: list[int], raw: list[bytes]
-    ) -> tuple[list[int], list[frames.TradeFrame]]:
-        """One bad frame must not cost its neighbours."""
-        kept: list[int] = []
-        trades: list[frames.TradeFrame] = []
-        for slot, frame in zip(slots, raw, strict=True):
-            try:
-                trades.append(frames.TRADE.decode(frame))
-            except msgspec.DecodeError:
-                self.malformed += 1
-            else:
-                kept.append(slot)
-        return kept, trades
-
-    def _flush_partial(self, waiting: list[Stream], now_ms: int) -> None:
-        for stream in waiting:
-            stream.newest = stream.queue[-1]
-
-    def _read_partial(self) -> None:
-        """Decode the newest partial book of each symbol whose book changed since the last look."""
-        for stream in self.inbox.by_kind.get(names.PARTIAL, ()):
-            frame = stream.newest
-            if frame is None:
-                continue
-            stream.newest = None
-            try:
-                data = frames.DEPTH.decode(frame).data
-            except msgspec.DecodeError:
-                self.malformed += 1
-                continue
-            if self.tops.event_ms[stream.slot] > data.E:
-                continue
-            if not self.tops.put(stream.slot, data.E, data.b, data.a):
-                self.malformed += 1
-
-    def _flush_diffs(self, waiting: list[Stream], now_ms: int) -> None:
-        for stream in waiting:
-            book = self._book(stream.slot)
-            for frame in stream.queue:
-                try:
-                    event = frames.DEPTH.decode(frame).data
-                except msgspec.DecodeError:
-                    self.malformed += 1
-                    book.restart()
-                    continue
-                if not book.on_diff(event):
-                    self.note_compared(stream.slot, mismatched=True)
-
-    def _read_books(self) -> None:
-        levels = self.settings.depth_levels
-        for slot, book in self.books.items():
-            if book.state is BookState.SYNCED and not book.event_ms < self.tops.event_ms[slot]:
-                bids, asks = book.top(levels)
-                self.tops.put(slot, book.event_ms, bids, asks)
-
-    def _flush_marks(self, waiting: list[Stream], now_ms: int) -> None:
-        for stream in waiting:
-            try:
-                data = frames.MARK.decode(stream.queue[-1]).data
-            except msgspec.DecodeError:
-                self.malformed += 1
-                continue
-            self._mark(stream.slot, data)
-
-    def _mark(self, slot: int, data: frames.MarkData) -> None:
-        try:
-            if self.marks.on_mark(slot, data):
-                self.marked.add(slot)
-        except ValueError:
-            self.malformed += 1
-
-    def _flush_mark_arrays(self, waiting: list[Stream], now_ms: int) -> None:
-        events = self.counters.counts["events"]
-        for stream in waiting:
-            for frame in stream.queue:
-                try:
-                    marks = frames.MARK_ARRAY.decode(frame).data
-                except msgspec.DecodeError:
-                    self.malformed += 1
-                    continue
-                for data in marks:
-                    slot = self._slots.get(data.s, -1)
-                    if slot >= 0 and data.st == 1:
-                        events[slot] += 1
-                        self._mark(slot, data)
-
-    def _flush_tickers(self, waiting: list[Stream], now_ms: int) -> None:
-        for stream in waiting:
-            try:
-                data = frames.TICKER.decode(stream.queue[-1]).data
-            except msgspec.DecodeError:
-                self.malformed += 1
-                continue
-            self.marks.on_ticker(stream.slot, data, now_ms)
-
-    def _flush_ticker_arrays(self, waiting: list[Stream], now_ms: int) -> None:
-        for stream in waiting:
-            for frame in stream.queue:
-                try:
-                    tickers = frames.TICKER_ARRAY.decode(frame).data
-                except msgspec.DecodeError:
-                    self.malformed += 1
-                    continue
-                self._ticker_ms = max(self._ticker_ms, tickers[0].E if tickers else 0)
-                for data in tickers:
-                    slot = self._slots.get(data.s, -1)
-                    if slot >= 0 and data.st == 1:
-                        self.marks.on_ticker(slot, data, now_ms)
-
-    def _flush_forced(self, waiting: list[Stream], now_ms: int) -> None:
-        for stream in waiting:
-            for frame in stream.queue:
-                try:
-                    data = frames.FORCE_ORDER.decode(frame).data
-                except msgspec.DecodeError:
-                    self.malformed += 1
-                    continue
-                slot = self._slots.get(data.o.s, -1)
-                if slot >= 0 and data.st == 1:
-                    self.forced.add(slot, data.o)
-
-    def _flush_best(self, waiting: list[Stream], now_ms: int) -> None:
-        for stream in waiting:
-            try:
-                data = frames.BEST.decode(stream.queue[-1]).data
-            except msgspec.DecodeError:
-                self.malformed += 1
-                continue
-            self.marks.best_bid[stream.slot] = data.b
-            self.marks.best_ask[stream.slot] = data.a
-
-    def _flush_other(self, waiting: list[Stream], now_ms: int) -> None:
-        for stream in waiting:
-            stream.newest = stream.queue[-1]
+    @property
+    def waits_for_trades(self) -> bool:
+        """Whether a later flush is needed although no frame comes any more."""
+        return self.intake.waits
 
     # ---- finality -----------------------------------------------------------------------------
     def close_due(self, now_ms: int) -> None:
@@ -484,7 +254,7 @@ class Board:
     def _is_quiet(self, stream: Stream, close_ms: int) -> bool:
         """The market's ticker, heard after the close, knows no trade beyond the last one we saw:
         proof of a complete bar even where the stream's line was broken."""
-        if self._ticker_ms < close_ms:
+        if self.intake.ticker_ms < close_ms:
             return False
         last = self.turns.last_trade_id(stream)
         return 0 <= last == self.marks.last_trade_id[stream.slot]
@@ -596,7 +366,7 @@ class Board:
                 mark.funding_rate,
                 mark.next_funding_ms,
             ):
-                self.marked.add(slot)
+                self.intake.marked.add(slot)
 
     def load_ticker(self, symbol: str, last: float, quote_usdt: float, time_ms: int) -> None:
         """A 24 h ticker by REST."""
@@ -712,12 +482,18 @@ class Board:
         self._quality[: len(scores)] = scores
         self._quality_reasons = reasons
 
+    @property
+    def malformed(self) -> int:
+        """Frames that could not be read."""
+        return self.intake.malformed + self.inbox.malformed
+
     # ---- reading ------------------------------------------------------------------------------
     def view(self, now_ms: int) -> MarketView:
         """The market as of `now_ms`; nothing in it is later, arrays are shared, not copied."""
-        self.flush(now_ms)
-        self._read_partial()
-        self._read_books()
+        self.flush(now_ms, whole=True)
+        self.intake.read_marks()
+        self.intake.read_best()
+        self.intake.read_books()
         count = len(self.symbols)
         bars: dict[str, BarsView] = {}
         for interval, store in self.klines.items():
@@ -788,7 +564,7 @@ class Board:
             "gaps_found": sum(bars.gaps_found for bars in self.klines.values()),
             "gaps_repaired": sum(bars.gaps_repaired for bars in self.klines.values()),
             "corrections": self.corrections,
-            "malformed": self.malformed + self.inbox.malformed,
+            "malformed": self.malformed,
             "duplicates": self.tapes.duplicates,
         }
 

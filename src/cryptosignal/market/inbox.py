@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cache
 from operator import itemgetter
 from typing import Final
 
@@ -29,25 +30,45 @@ _DIGITS: Final = 13
 _EVENT = re.compile(rb'"E"\s*:\s*(\d{13})\b')
 _OPEN = re.compile(rb'"k"\s*:\s*\{\s*"t"\s*:\s*(\d{13})\b')
 _FINAL = re.compile(rb'"x"(\s*:\s*)(?:true|false)')
+_NO_CUT: Final = itemgetter(slice(0, _DIGITS), slice(0, _DIGITS))
+_NEWEST_ONLY: Final = frozenset({names.PARTIAL, names.MARK, names.BEST, names.OTHER})
 _NAME = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"\\]+)"\s*,\s*"data"\s*:')
-_EVENT_LEAD: Final = 4
-_OPEN_LEAD: Final = 4
+_LEAD: Final = 4
+
+
+@cache
+def _pick(at: int) -> Pick:
+    """Shared by all streams of one layout, so that it stays in the processor's cache."""
+    return itemgetter(slice(at, at + _DIGITS))
+
+
+@cache
+def _pick_two(first: int, second: int) -> Callable[[bytes], tuple[bytes, bytes]]:
+    """Two numbers in one call."""
+    return itemgetter(slice(first, first + _DIGITS), slice(second, second + _DIGITS))
 
 
 class Stream:
-    """One stream as the inbox sees it: its waiting frames and what was last seen of it.
+    """One stream as the inbox sees it: its newest frame, its waiting ones, what was seen of it.
 
-    `event` is the newest event time as ASCII digits, `last_ms` when frames last came, `count` and
-    `inversions` since the start; `event_at`/`open_at` are byte positions (0: not known).
+    `newest` is the newest raw frame, `fresh` how many came since the flush, `queue` what the flush
+    must look at one by one. `event` is the newest event time as ASCII digits, `event_cap` bounds
+    what is believed as one without a look, `close_from` is the earliest that can close the bar at
+    `open`. `last_ms` is when frames last came; `count` and `inversions` run since the start.
+    `event_at`/`open_at` are byte positions (0: not known).
     """
 
     __slots__ = (
+        "close_from",
         "count",
+        "cut",
         "event",
         "event_at",
+        "event_cap",
         "event_lead",
         "event_of",
         "final_mark",
+        "fresh",
         "has_spoken",
         "interval",
         "inversions",
@@ -57,7 +78,6 @@ class Stream:
         "is_wanted",
         "keys",
         "kind",
-        "lag_ms",
         "last_ms",
         "last_trade_id",
         "lost_open",
@@ -71,10 +91,10 @@ class Stream:
         "queue",
         "slot",
         "symbol",
+        "take",
     )
 
-    def __init__(self, name: str, slot: int) -> None:
-        parsed = names.parse(name)
+    def __init__(self, name: str, slot: int, parsed: names.StreamName) -> None:
         self.name = name
         self.kind = parsed.kind
         self.symbol = parsed.symbol
@@ -83,12 +103,17 @@ class Stream:
         self.queue: list[bytes] = []
         self.newest: bytes | None = None
         self.event = b""
+        self.event_cap = b""
         self.event_at = 0
         self.event_lead = b""
+        self.fresh = 0
+        self.cut: Callable[[bytes], tuple[bytes, bytes]] = _NO_CUT
+        self.take: Callable[[bytes], None] = self._take_of(parsed.kind)
         self.event_of: Pick = itemgetter(slice(0, _DIGITS))
         self.open_of: Pick = itemgetter(slice(0, _DIGITS))
         self.is_ordered = True
         self.open = b""
+        self.close_from = b""
         self.open_at = 0
         self.open_lead = b""
         self.final_mark = b'"x":true'
@@ -98,12 +123,43 @@ class Stream:
         self.count = 0
         self.inversions = 0
         self.last_ms = 0
-        self.lag_ms = 0
         self.keys = 0
         self.is_wanted = False
         self.last_trade_id = -1
         self.lost_open = b""
         self.misses = 0
+
+    # ---- the hot path: one frame of a known stream ----------------------------------------------
+    def _take_of(self, kind: str) -> Callable[[bytes], None]:
+        if kind == names.KLINE:
+            return self._take_kline
+        return self._take_newest if kind in _NEWEST_ONLY else self.queue.append
+
+    def _take_kline(self, frame: bytes) -> None:
+        """The bar goes on: keep the newest frame. All else (a turn, an older frame, another shape)
+        waits in the queue for the flush."""
+        event, opened = self.cut(frame)
+        if opened == self.open and self.event <= event < self.close_from:
+            self.event = event
+            self.newest = frame
+            self.fresh += 1
+        else:
+            self.queue.append(frame)
+
+    def _take_newest(self, frame: bytes) -> None:
+        """Keep the newest frame; older ones and other shapes wait for the flush."""
+        event = self.event_of(frame)
+        if self.event <= event < self.event_cap:
+            self.event = event
+            self.newest = frame
+            self.fresh += 1
+        else:
+            self.queue.append(frame)
+
+    @property
+    def lag_ms(self) -> int:
+        """Newest event to cache, ms by the local clock; 0 before anything was heard."""
+        return self.last_ms - int(self.event) if self.event else 0
 
     def measure(self, frame: bytes) -> bool:
         """Learn where event and open time stand; False if the frame has none there."""
@@ -111,8 +167,8 @@ class Stream:
         if found is None:
             return False
         self.event_at = found.start(1)
-        self.event_lead = frame[self.event_at - _EVENT_LEAD : self.event_at]
-        self.event_of = itemgetter(slice(self.event_at, self.event_at + _DIGITS))
+        self.event_lead = frame[self.event_at - _LEAD : self.event_at]
+        self.event_of = _pick(self.event_at)
         if self.kind != names.KLINE:
             return True
         opened = _OPEN.search(frame)
@@ -120,20 +176,19 @@ class Stream:
         if opened is None or final is None:
             return False
         self.open_at = opened.start(1)
-        self.open_lead = frame[self.open_at - _OPEN_LEAD : self.open_at]
-        self.open_of = itemgetter(slice(self.open_at, self.open_at + _DIGITS))
+        self.open_lead = frame[self.open_at - _LEAD : self.open_at]
+        self.open_of = _pick(self.open_at)
+        self.cut = _pick_two(self.event_at, self.open_at)
         self.final_mark = b'"x"' + final.group(1) + b"true"
         return True
 
     def fits(self, frame: bytes) -> bool:
         """Whether the frame has its times where `measure` found them."""
-        at = self.event_at
-        if at == 0 or frame[at - _EVENT_LEAD : at] != self.event_lead:
+        if not self.event_at or not frame.startswith(self.event_lead, self.event_at - _LEAD):
             return False
         if self.kind != names.KLINE:
             return True
-        at = self.open_at
-        return at > 0 and frame[at - _OPEN_LEAD : at] == self.open_lead
+        return self.open_at > 0 and frame.startswith(self.open_lead, self.open_at - _LEAD)
 
 
 class Inbox:
@@ -144,7 +199,7 @@ class Inbox:
 
     def __init__(self, slot_of: Callable[[str], int]) -> None:
         self._slot_of = slot_of
-        self._appends: dict[bytes, Callable[[bytes], None]] = {}
+        self.takes: dict[bytes, Callable[[bytes], None]] = {}
         self.streams: dict[str, Stream] = {}
         self.by_kind: dict[str, list[Stream]] = {}
         self.raw_frames = 0
@@ -157,18 +212,18 @@ class Inbox:
             return known
         parsed = names.parse(name)
         slot = self._slot_of(parsed.symbol) if parsed.symbol else -1
-        made = Stream(name, slot)
+        made = Stream(name, slot, parsed)
         self.streams[name] = made
         self.by_kind.setdefault(made.kind, []).append(made)
         return made
 
     def absorb(self, batch: Iterable[bytes]) -> list[bytes]:
         """Put every frame to its stream; the answer holds what is no stream's (replies, noise)."""
-        appends = self._appends
+        takes = self.takes
         strays: list[bytes] = []
         for frame in batch:
             try:
-                appends[frame[11:43]](frame)
+                takes[frame[11:43]](frame)
             except KeyError:
                 if not self._slow(frame):
                     strays.append(frame)
@@ -176,9 +231,9 @@ class Inbox:
 
     def put(self, frame: bytes) -> bool:
         """One frame; False if it is no stream's."""
-        append = self._appends.get(frame[11:43])
-        if append is not None:
-            append(frame)
+        take = self.takes.get(frame[11:43])
+        if take is not None:
+            take(frame)
             return True
         return self._slow(frame)
 
@@ -202,7 +257,7 @@ class Inbox:
         if name_end + 1 > KEY_END or stream.keys >= _KEYS_PER_STREAM:
             return
         stream.keys += 1
-        self._appends[frame[KEY_START:KEY_END]] = stream.queue.append
+        self.takes[frame[KEY_START:KEY_END]] = stream.take
 
     def _rebuild(self, frame: bytes) -> tuple[str, bytes] | None:
         """A raw frame, or an envelope with its keys in another order, in the usual envelope."""

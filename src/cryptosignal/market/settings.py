@@ -14,7 +14,8 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `agg_trade_window_s` of exchange time, books of `depth_levels` a side. A bar that nobody
     confirmed is usable `close_grace_ms` after its close (D7). `kline_slack` extra columns let the
     window slide in steps. A trade is large at or above the `large_trade_quantile` of the symbol's
-    kept trades; `large_trade_block` trades share one threshold.
+    kept trades; `large_trade_block` trades share one threshold. Trades wait `trade_delay_ms` for each
+    other before they are decoded.
     """
 
     intervals: tuple[str, ...] = ("1m", "5m", "15m", "1h", "4h", "1d")
@@ -28,6 +29,7 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     close_grace_ms: int = 2_500
     freshness_s: int = 300
     late_ms: int = 300
+    trade_delay_ms: int = 250
     reorder_window_ms: int = 2_000
     held_bars_max: int = 500
     diff_buffer_max: int = 5_000

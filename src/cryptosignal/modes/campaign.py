@@ -39,6 +39,7 @@ from cryptosignal.modes.program import JOURNAL_ROOT, Program, Setup
 from cryptosignal.modes.replay import replay
 from cryptosignal.modes.virtual_net import STORM, MemoryTransport, NetFaults, VirtualNetwork
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings
+from cryptosignal.risk.settings import RiskSettings
 from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.venue import Venue
 from cryptosignal.store.memory_disk import SimDisk
@@ -48,9 +49,25 @@ START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z: every campaign starts on the 
 SYMBOLS = 4
 HEAL_S = 90.0
 KILL_MEAN_S = 1_800.0
-TRADE_MEAN_S = 240.0
+TRADE_MEAN_S = 90.0
 RESTART_S = (0.5, 8.0)
 CRASHES_IN_A_ROW_MAX = 50
+
+
+_BUSY = RiskSettings(
+    cooldown_stop_ms=30_000,
+    cooldown_profit_ms=30_000,
+    cooldown_manual_ms=10_000,
+    cost_max_r=Decimal(1),
+    position_max=SYMBOLS,
+    same_direction_max=SYMBOLS,
+    losses_cautious=50,
+    losses_averse=100,
+    losses_shutdown=10_000,
+    entries_per_minute_max=30,
+    errors_per_minute_max=60,
+)
+"""A desk that trades all day: what is under test is the trading, not the restraint."""
 
 
 class DayResult(msgspec.Struct):
@@ -145,6 +162,7 @@ class Day:
         self.is_healing = False
         self._chance = self.seeds.stream("world")
         self._crashes_in_a_row = 0
+        self._appointment = 0
 
     # ---- the day ------------------------------------------------------------------------
     def run(self) -> DayResult:
@@ -161,7 +179,7 @@ class Day:
 
     async def _live(self) -> None:
         self.network.start()
-        self._boot()
+        self._boot_in(0.0)
         self._later(self.settings.kill_mean_s, self._kill)
         self._later(self.settings.trade_mean_s, self._trade)
         await asyncio.sleep(self.settings.days * DAY_MS / 1000)
@@ -198,8 +216,14 @@ class Day:
         wait_s = self._chance.expovariate(1.0 / mean_s) + 1.0
         self.loop.call_later(wait_s, action, context=self.network.world)
 
-    def _boot(self) -> None:
-        if self.is_healing and self.pid and self.program is not None:
+    def _boot_in(self, wait_s: float) -> None:
+        """Start the program after a pause; of several appointments only the newest counts."""
+        self._appointment += 1
+        number = self._appointment
+        self.loop.call_later(wait_s, self._boot, number, context=self.network.world)
+
+    def _boot(self, appointment: int) -> None:
+        if appointment != self._appointment:
             return
         self.pid += 1
         self.loop.start_process(self.pid, self._process)
@@ -225,13 +249,9 @@ class Day:
                 Violation("crash", self.clock.now_ms(), repr(_innermost(error)))
             )
             raise error
-        self._later(2.0, self._boot_again)
-
-    def _boot_again(self) -> None:
-        self.network.forget(self.pid)
+        self.network.forget(pid)
         self.program = None
-        self.pid += 1
-        self.loop.start_process(self.pid, self._process)
+        self._boot_in(2.0)
 
     def _kill(self) -> None:
         """SIGKILL at whatever await the program is, then a restart some seconds later."""
@@ -243,8 +263,7 @@ class Day:
         self.network.forget(self.pid)
         self.disk.crash()
         self.program = None
-        wait_s = self._chance.uniform(*RESTART_S)
-        self.loop.call_later(wait_s, self._boot, context=self.network.world)
+        self._boot_in(self._chance.uniform(*RESTART_S))
         self._later(self.settings.kill_mean_s, self._kill)
 
     def _trade(self) -> None:
@@ -273,11 +292,12 @@ class Day:
             bot="s",
             scan_interval_s=3_600.0,
             intervals=("1m", "1h"),
+            symbols_max=SYMBOLS,
             rest_intervals=(),
             trigger_intervals=("1h",),
         )
         return Setup(
-            config=Config(run=run),
+            config=Config(run=run, risk=_BUSY),
             clock=LoopClock(self.loop, START_MS),
             transport=MemoryTransport(self.network),
             disk=self.disk,

@@ -101,8 +101,8 @@ class Program:
         self.setup = setup
         config = self.config = setup.config
         self.clock = setup.clock
-        self.board = Board(config.market)
-        self.quality = QualityBook(config.quality)
+        self.board = Board(config.market, capacity=config.run.symbols_max)
+        self.quality = QualityBook(config.quality, capacity=config.run.symbols_max)
         self.factors = FactorEngine(config.params)
         self.desk = Desk(config.trading, config.risk, config.run.bot)
         self.engine = Engine(config.params, self.desk, OutcomeTracker(OutcomeSettings()))

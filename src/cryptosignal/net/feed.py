@@ -61,6 +61,9 @@ class _Line:
         self.route = route
         self.session = sess
         self.frames: list[bytes] = []
+        self.socket: _Socket | None = None
+        self.noise = 0
+        self.heard: tuple[str, ...] = ()
         self.link: WsLink | None = None
         self.generation = 0
         self.wake_ns = 0
@@ -75,6 +78,20 @@ class _Line:
         for action in self.session.step(feed.clock.mono_ns(), event):
             _PERFORM[type(action)](self, action)
 
+    def put_aside(self, payload: bytes) -> None:
+        """A frame whose stream is not known yet, or that is no stream's, for the drain."""
+        if not self.frames:
+            self.feed.drain_soon()
+        self.frames.append(payload)
+
+    def take_count(self) -> int:
+        """Market frames since the last call."""
+        if self.socket is None:
+            return 0
+        count, self.socket.taken = self.socket.taken - self.noise, 0
+        self.noise = 0
+        return count
+
     # ---- actions ------------------------------------------------------------------------------
     def _connect(self, action: session.Connect) -> None:
         self.generation += 1
@@ -85,6 +102,7 @@ class _Line:
 
     async def _open(self, action: session.Connect, generation: int) -> None:
         socket = _Socket(self, generation)
+        self.socket = socket
         try:
             link = await self.feed.transport.open_ws(action.url, socket, action.timeout_ms)
         except Fault as fault:
@@ -107,6 +125,7 @@ class _Line:
 
     def _close(self, action: session.Close) -> None:
         self.generation += 1
+        self.socket = None
         link, self.link = self.link, None
         if link is not None:
             link.close(action.code)
@@ -154,21 +173,42 @@ _PERFORM: Final[dict[type, Callable[..., None]]] = {
 
 
 class _Socket:
-    """The listener of one socket of a line; a socket that was given up is heard no more."""
+    """The listener of one socket of a line; a socket that was given up is counted no more.
+
+    Frames of known streams go straight to their stream while they are in the processor's cache;
+    the others, and all while the connection has still to prove its canary, are put aside for the
+    drain.
+    """
+
+    __slots__ = ("_arm", "_generation", "_line", "is_closed", "on_frame", "taken", "takes")
 
     def __init__(self, line: _Line, generation: int) -> None:
         self._line = line
         self._generation = generation
-        self._frames = line.frames
         self._arm = line.feed.arm
+        self.taken = 0
+        self.takes: dict[bytes, Callable[[bytes], None]] = {}
         self.is_closed = False
+        self.on_frame: Callable[[bytes], None] = (
+            self._frame if line.feed.tap is None else self._tapped
+        )
 
-    def on_frame(self, payload: bytes) -> None:
-        """The hot path: keep the frame; the first one after a flush arms the next flush."""
-        waiting = self._frames
-        if not waiting:
+    def _frame(self, payload: bytes) -> None:
+        """The hot path. The first frame after a flush arms the next flush."""
+        count = self.taken
+        if not count:
             self._arm()
-        waiting.append(payload)
+        self.taken = count + 1
+        try:
+            self.takes[payload[11:43]](payload)
+        except KeyError:
+            self._line.put_aside(payload)
+
+    def _tapped(self, payload: bytes) -> None:
+        feed = self._line.feed
+        if feed.tap is not None:
+            feed.tap(self._line.conn_id, feed.clock.now_ms(), payload)
+        self._frame(payload)
 
     def on_pong(self) -> None:
         """Proof of a peer, not of data."""
@@ -178,11 +218,12 @@ class _Socket:
     def on_closed(self, code: int, reason: str) -> None:
         """The socket is gone."""
         self.is_closed = True
-        if self._generation == self._line.generation:
-            self._line.feed.flush()
-            self._line.link = None
-            self._line.generation += 1
-            self._line.step(session.Closed(code, reason))
+        line = self._line
+        if self._generation == line.generation:
+            line.feed.flush()
+            line.link = line.socket = None
+            line.generation += 1
+            line.step(session.Closed(code, reason))
 
 
 class MarketFeed:
@@ -241,6 +282,7 @@ class MarketFeed:
         self._due_told: dict[str, int] = {}
         self._next_number = 1_000
         self._is_running = False
+        self._is_draining = False
         self._done: asyncio.Event | None = None
         self._clock_gap_ms: int | None = None
         self.renewals = 0
@@ -287,6 +329,15 @@ class MarketFeed:
         if self._is_running:
             self._apply_plan()
         return change.note
+
+    def add_streams(self, streams: Iterable[str]) -> str:
+        """Carry these too; see `set_streams`."""
+        return self.set_streams([*self._wanted, *streams])
+
+    def remove_streams(self, streams: Iterable[str]) -> str:
+        """Carry these no more; all others stay."""
+        gone = set(streams)
+        return self.set_streams([stream for stream in self._wanted if stream not in gone])
 
     def attach(self, url: str) -> None:
         """Listen to a connection of a fixed URL, whatever streams it sends (a remote feed)."""
@@ -368,13 +419,28 @@ class MarketFeed:
 
     # ---- frames -------------------------------------------------------------------------------
     def arm(self) -> None:
-        """A frame waits: flush soon, sooner when bars are closing."""
-        if self._flush_timer is None:
+        """Frames wait: flush soon, sooner when bars are closing."""
+        if self._flush_timer is None or self.board.waits_for_trades:
+            if self._flush_timer is not None:
+                self._flush_timer.cancel()
             settings = self.settings
             now_ms = self.clock.now_ms()
             is_closing = now_ms % 60_000 < self.board.settings.close_grace_ms
             delay_ms = settings.flush_at_close_ms if is_closing else settings.flush_ms
             self._flush_timer = self.loop.call_later(delay_ms / 1000, self.flush)
+
+    def drain_soon(self) -> None:
+        """Frames were put aside: sort them before the next read."""
+        if not self._is_draining:
+            self._is_draining = True
+            self.loop.call_soon(self._drain)
+
+    def _drain(self) -> None:
+        """Frames that were put aside, to their streams; replies to their session."""
+        self._is_draining = False
+        for line in (*self.lines.values(), *self._renewing.values()):
+            if line.frames:
+                self._absorb(line)
 
     def flush(self) -> None:
         """Bring the board up to date with every frame that came."""
@@ -382,36 +448,37 @@ class MarketFeed:
             self._flush_timer.cancel()
             self._flush_timer = None
         now_ms, now_ns = self.clock.now_ms(), self.clock.mono_ns()
+        self._drain()
         lines = [*self.lines.values(), *self._renewing.values()]
-        counts = [
-            (line, heard_of(line.session.awaiting, line.frames), self._absorb(line, now_ms))
-            for line in lines
-            if line.frames
-        ]
-        if not counts:
+        counts = [line.take_count() for line in lines]
+        if not any(counts) and not self.board.waits_for_trades:
             return
         self._check_clock(now_ms, now_ns)
         self.flushes += 1
         self.board.flush(now_ms)
-        firsts, self.board.firsts = self.board.firsts, []
-        for line, heard, count in counts:
-            mine = (*heard, *(name for name in firsts if name in line.session.wanted))
-            if count or mine:
+        intake = self.board.intake
+        firsts, intake.firsts = intake.firsts, []
+        for line, count in zip(lines, counts, strict=True):
+            if count > 0:
+                mine = (*line.heard, *(name for name in firsts if name in line.session.wanted))
+                line.heard = ()
                 line.step(session.Received(count, now_ns, mine))
+                if line.socket is not None and not line.session.awaiting:
+                    line.socket.takes = self.board.inbox.takes
         self._tell_marks()
         self._tell_due(now_ms)
+        if self.board.waits_for_trades and self._flush_timer is None:
+            delay_s = self.board.settings.trade_delay_ms / 1000
+            self._flush_timer = self.loop.call_later(delay_s, self.flush)
 
-    def _absorb(self, line: _Line, now_ms: int) -> int:
-        batch = line.frames
-        if self.tap is not None:
-            for payload in batch:
-                self.tap(line.conn_id, now_ms, payload)
+    def _absorb(self, line: _Line) -> None:
+        batch, line.frames = line.frames, []
+        if awaited := line.session.awaiting:
+            line.heard = (*line.heard, *heard_of(awaited, batch))
         strays = self.board.absorb(batch)
-        count = len(batch) - len(strays)
-        batch.clear()
+        line.noise += len(strays)
         for payload in strays:
             self._on_stray(line, payload)
-        return count
 
     def _on_stray(self, line: _Line, payload: bytes) -> None:
         """Replies to our control messages; anything else is noise and counted by the board."""
@@ -443,7 +510,9 @@ class MarketFeed:
             self.on_event(BarClosed(symbol=symbol, interval=interval, bar=bar))
 
     def _tell_marks(self) -> None:
-        marked = self.board.marked
+        marked = self.board.intake.marked
+        if self._watched:
+            self.board.intake.read_marks({self.board.find(symbol) for symbol in self._watched})
         if not marked:
             return
         if self._watched:

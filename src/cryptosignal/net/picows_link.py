@@ -13,6 +13,7 @@ from cryptosignal.domain.ports import WsLink, WsListener
 ERRORS: Final = (picows.WSError, picows.WSInvalidURL)
 """What a failed handshake raises besides OSError and TimeoutError."""
 
+_DATA: Final = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
 _NO_CODE: Final = 1005
 _ABNORMAL: Final = 1006
 _CLOSE_CODES: Final = {code.value: code for code in picows.WSCloseCode}
@@ -46,6 +47,7 @@ class _Bridge(picows.WSListener):
     def __init__(self, listener: WsListener, message_bytes_max: int) -> None:
         super().__init__()
         self._listener = listener
+        self._on_frame = listener.on_frame
         self._limit = message_bytes_max
         self._parts = bytearray()
         self._transport: picows.WSTransport | None = None
@@ -58,9 +60,9 @@ class _Bridge(picows.WSListener):
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         kind = frame.msg_type
-        if kind in (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY):
+        if kind in _DATA:
             if frame.fin:
-                self._listener.on_frame(frame.get_payload_as_bytes())
+                self._on_frame(frame.get_payload_as_bytes())
             else:
                 self._parts = bytearray(frame.get_payload_as_memoryview())
         elif kind == picows.WSMsgType.CONTINUATION:

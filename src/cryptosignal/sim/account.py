@@ -121,6 +121,8 @@ class Account:
         self.listen_until_ms = 0
         self.countdown_ms: dict[int, int] = {}
         self.called_minute = -1
+        self.margin_check_ms = 0
+        """Nothing that prices do before this can endanger the account."""
         self.update_ms = 0
         self._kept = kept
 
@@ -196,6 +198,7 @@ class Account:
                 position.isolated += share
         if not position.qty:
             position.isolated = ZERO
+        self.margin_check_ms = 0
         position.realised += realised
         position.update_ms = self.update_ms = now_ms
         self.wallet += realised - fee

@@ -27,7 +27,8 @@ from cryptosignal.sim.streams import Hub, Post
 from cryptosignal.sim.tickers import Tickers
 
 MARGIN_CHECK_MS = 1_000
-COUNTDOWN_CHECK_MS = 10
+_CHECK_GAPS_MS = ((0.2, 60_000), (0.05, 10_000), (0.02, 2_000))
+"""(price move that an account survives, how long it is left unchecked)."""
 _NEVER = 1 << 62
 
 
@@ -51,7 +52,7 @@ class Exchange:
         self.agenda = Agenda(start_ms)
         self.flows = [Flow(row, path, seed, start_ms, settings.block_minutes) for row in listed]
         self.klines = KlineDesk(path, self.flows, start_ms)
-        self.facts = Facts(self.flows, self.klines, seed)
+        self.facts = Facts(self.flows, seed)
         self.tickers = Tickers(self.flows, self.klines)
         levels = settings.book_levels
         self.books = [Book(f.listed, f, seed, levels, settings.pace) for f in self.flows]
@@ -158,27 +159,35 @@ class Exchange:
     def _on_margin(self, now: int, _argument: int) -> None:
         self.desk.now_ms = now
         for account in self.desk.accounts:
-            if self._is_near_liquidation(account):
+            if now >= account.margin_check_ms and self._is_near_liquidation(account):
                 self.desk.check_liquidation(account)
                 self.after_prints()
         step = max(MARGIN_CHECK_MS, self.settings.tick_ms)
         self.agenda.at(now + step, self._on_margin)
 
     def _is_near_liquidation(self, account: Account) -> bool:
-        """A cheap float test; the exact one follows only where this says so."""
+        """A cheap float test; the exact one follows only where this says so.
+
+        Sets when to look again: an account that only a move of a fifth could hurt rests a minute.
+        """
         held = [p for p in account.positions.values() if p.qty]
+        account.margin_check_ms = self.now_ms + _CHECK_GAPS_MS[0][1]
         if not held:
             return False
-        balance, need = float(account.wallet), 0.0
+        balance, need, gross = float(account.wallet), 0.0, 0.0
         for position in held:
+            if position.index in account.isolated_mode:
+                account.margin_check_ms = 0
+                return True
             mark = self.facts.mark_price(position.index, self.now_ms)
             value = float(position.qty) * mark
             balance += value - float(position.cost)
-            need += abs(value) * 0.5 / self.listed[position.index].brackets[0].leverage
+            gross += abs(value)
             need += float(maint_margin(self.listed[position.index], Decimal(abs(value))))
-            if position.index in account.isolated_mode:
-                return True
-        return balance < 1.5 * need
+        spare = (balance - 1.5 * need) / gross
+        gap = next((ms for frac, ms in _CHECK_GAPS_MS if spare > frac), 0)
+        account.margin_check_ms = self.now_ms + gap
+        return spare <= 0
 
     # --- trades -----------------------------------------------------------------------------------
 

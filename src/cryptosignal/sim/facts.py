@@ -11,7 +11,6 @@ import msgspec
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from cryptosignal.sim.flow import Flow
-from cryptosignal.sim.klines import KlineDesk
 from cryptosignal.sim.noise import key_of, smooth_one
 
 CENT8 = Decimal("0.00000001")
@@ -36,9 +35,8 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
 class Facts:
     """Answers for all symbols of one venue."""
 
-    def __init__(self, flows: list[Flow], klines: KlineDesk, seed: int) -> None:
+    def __init__(self, flows: list[Flow], seed: int) -> None:
         self._flows = flows
-        self._klines = klines
         self._keys = [key_of(seed, 70, flow.listed.index) for flow in flows]
         self._scale = [10.0**-flow.listed.price_digits for flow in flows]
 
@@ -105,21 +103,3 @@ class Facts:
             key + 50, at_ms, HOUR_MS
         )
         return max(0.2, min(0.8, 0.54 + swing))
-
-    def hour_closes(self, index: int, first_ms: int, last_ms: int, now_ms: int) -> dict[int, float]:
-        """Last prices at every full hour from `first_ms` to `last_ms`, as far as they are past."""
-        span = self._klines.rows(index, "1h", first_ms - HOUR_MS, last_ms, now_ms).bars
-        ends = (span.open_ms + HOUR_MS).tolist()
-        return dict(zip(ends, (span.close * self._scale[index]).tolist(), strict=True))
-
-    def close_at(self, index: int, at_ms: int, now_ms: int) -> float:
-        """Last price at or before a past time."""
-        if at_ms >= now_ms:
-            return self._flows[index].last_price * self._scale[index]
-        # intervals agree, so the coarsest one that ends at this time is the cheapest to draw
-        interval, step = ("5m", 5 * MINUTE_MS) if at_ms % HOUR_MS else ("1h", HOUR_MS)
-        start_ms = at_ms // step * step - step
-        rows = self._klines.rows(index, interval, start_ms, at_ms, now_ms).bars
-        if not len(rows):
-            return self._flows[index].last_price * self._scale[index]
-        return float(rows.close[0]) * self._scale[index]

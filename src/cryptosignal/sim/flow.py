@@ -125,7 +125,7 @@ class Flow:
         if self._pos:
             self._set_last(self._pos - 1)
             return
-        for level, reach in (("1m", HOUR_MS), ("1h", 48 * HOUR_MS), ("1d", 10_000 * HOUR_MS)):
+        for level, reach in (("1m", HOUR_MS), (self._path.base, now_ms)):
             rows = self._path.bars(self.listed.index, level, now_ms - reach, now_ms)
             if len(rows):
                 self.last_price = int(rows.close[-1])

@@ -126,7 +126,7 @@ def parse_target(target: str) -> Target | None:
     if not parts:
         return None
     if parts[0] == "ws-fapi":
-        return Target(API, False, (), ()) if parts[1:] == ["v1"] else None
+        return Target(API, is_combined=False, names=(), keys=()) if parts[1:] == ["v1"] else None
     route = LEGACY
     if parts[0] in (PUBLIC, MARKET, PRIVATE):
         route = parts.pop(0)

@@ -70,6 +70,10 @@ MENU: dict[str, tuple[str, float, float]] = {
 }
 _READS = ("/fapi/v1/order", "/fapi/v1/openOrder", "/fapi/v1/algoOrder")
 _UNKNOWN = "Unknown error, please check your request or try again later."
+_TIMED_OUT = (
+    "Timeout waiting for response from backend server."
+    " Send status unknown; execution status unknown."
+)
 _THROTTLED = (
     "Request throttled by system-level protection. Reduce-only/close-position orders are exempt."
     " Please try again."
@@ -213,8 +217,7 @@ class Mischief:
         if name == "http_503_unknown":
             return _error(503, 0, _UNKNOWN), delay
         if name == "http_1007":
-            text = "Timeout waiting for response from backend server. Send status unknown; execution status unknown."
-            return _error(408, -1007, text), delay
+            return _error(408, -1007, _TIMED_OUT), delay
         if name == "http_slow":
             return response, delay + 5_000 + int(self._http.random() * 25_000)
         return self._garbled(response), delay

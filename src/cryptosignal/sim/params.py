@@ -73,7 +73,7 @@ class Params:
         if not _NUMBER.match(value):
             raise Refusal(
                 -1100,
-                f"Illegal characters found in parameter '{name}'; legal range is '^([0-9]{{1,20}})(\\.[0-9]{{1,20}})?$'.",
+                f"Illegal characters found in parameter '{name}'; legal range is {_NUMBER.pattern!r}.",
             )
         try:
             return Decimal(value)

@@ -25,6 +25,9 @@ _CACHE_ROWS = 4_096
 class Path(Protocol):
     """Bars and trades of one venue's symbols before any client trades."""
 
+    base: str
+    """The coarsest level, that all others are cut from."""
+
     def bars(self, index: int, level: str, from_ms: int, to_ms: int) -> Bars:
         """Bars of a CHAIN level that open in [from_ms, to_ms), as far as they exist."""
         ...

@@ -337,21 +337,22 @@ class MarketReplies:
                 first = -(-params.number("startTime") // step) * step
                 last = min(last, first + (limit - 1) * step)
             first = max(first, -(-row.onboard_ms // step) * step)
-            closes = self._x.facts.hour_closes(index, first, last, now)
-            for at in range(first, last + 1, step):
-                close = closes[at] if at in closes else self._x.facts.close_at(index, at, now)
-                out.append(self._funding(index, at, close))
+            out += self._funding(index, list(range(first, last + 1, step)))
         out.sort(key=lambda r: (r["fundingTime"], r["symbol"]))
         return out[-limit:] if not params.has("startTime") else out[:limit]
 
-    def _funding(self, index: int, at_ms: int, close: float) -> dict[str, Any]:
-        return {
-            "symbol": self._x.listed[index].symbol,
-            "fundingRate": f"{self._x.facts.funding_rate(index, at_ms):.8f}",
-            "fundingTime": at_ms,
-            "markPrice": f"{close:.8f}",
-            "rateType": "Regular",
-        }
+    def _funding(self, index: int, times: list[int]) -> list[dict[str, Any]]:
+        prices = self._closes(index, "1h", times)
+        return [
+            {
+                "symbol": self._x.listed[index].symbol,
+                "fundingRate": f"{self._x.facts.funding_rate(index, at):.8f}",
+                "fundingTime": at,
+                "markPrice": f"{price:.8f}",
+                "rateType": "Regular",
+            }
+            for at, price in zip(times, prices, strict=True)
+        ]
 
     def funding_info(self, _params: Params) -> Json:
         """GET /fapi/v1/fundingInfo: only symbols whose settlement was adjusted."""

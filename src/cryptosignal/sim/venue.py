@@ -156,7 +156,7 @@ class Venue:
         if parsed.route == PRIVATE:
             self.exchange.private.attach(fresh)
         for name in parsed.names[: self.settings.streams_per_link_max]:
-            self.exchange.hub.subscribe(fresh, name)
+            self._subscribe(fresh, name)
         self.exchange.agenda.at(now_ms + self.settings.link_life_ms, self._life_over, link)
         self.mischief.link_opened(fresh)
         return None
