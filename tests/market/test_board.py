@@ -6,6 +6,7 @@ import asyncio
 
 import numpy as np
 import pytest
+from tests.market.made import T0, kline, rows, trade
 
 from cryptosignal.domain.market import BarSource
 from cryptosignal.ground.clock import ManualClock
@@ -13,7 +14,6 @@ from cryptosignal.market.board import Board
 from cryptosignal.market.caches import AggTradeCache, KlineCache, KlineFeed, RealtimeKlineCache
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.market.universe import UniverseSettings, is_new_coin, streams_of, tiers_of
-from tests.market.made import T0, kline, rows, trade
 
 MINUTE = 60_000
 

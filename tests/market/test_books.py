@@ -6,12 +6,12 @@ import gzip
 import json
 
 import numpy as np
+from tests.market.made import T0, frame
+from tests.shared import SHARED, needs_shared
 
 from cryptosignal.market import frames
 from cryptosignal.market.board import Board
 from cryptosignal.market.books import BookState, DiffBook, Tops
-from tests.market.made import T0, frame
-from tests.shared import SHARED, needs_shared
 
 
 def diff(first, last, before, bids=(), asks=(), event_ms=T0):

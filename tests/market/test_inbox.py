@@ -6,10 +6,10 @@ import gzip
 import json
 
 import pytest
-
-from cryptosignal.market.board import Board
 from tests.market.made import T0, frame, kline, trade
 from tests.shared import SHARED, needs_shared
+
+from cryptosignal.market.board import Board
 
 
 @pytest.mark.parametrize("dump", [{}, {"indent": 1}, {"separators": (", ", ": ")}])

@@ -7,9 +7,9 @@ import random
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.market.made import T0, trade
 
 from cryptosignal.market.board import Board
-from tests.market.made import T0, trade
 
 
 def test_a_maker_buyer_is_a_taker_sale():

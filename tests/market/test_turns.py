@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.market.made import T0, kline, rows
 
 from cryptosignal.domain.market import BarSource, Finality
 from cryptosignal.market.board import Board
 from cryptosignal.market.views import CLOSED_BY_TIME, CONFIRMED
-from tests.market.made import T0, kline, rows
 
 MINUTE = 60_000
 
