@@ -1,0 +1,592 @@
+"""The order desk: checks, margin, fills, algo triggers, funding and forced closing for all accounts.
+
+Decimal wherever money is concerned. Speaks in Orders and Refusals; wire formats are elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from cryptosignal.sim.account import (
+    CENT8,
+    MAKER_FEE,
+    TAKER_FEE,
+    Account,
+    Fill,
+    Income,
+    Ledger,
+    Position,
+    maint_margin,
+    max_notional,
+)
+from cryptosignal.sim.book import Book
+from cryptosignal.sim.facts import Facts
+from cryptosignal.sim.flow import Flow, Trade
+from cryptosignal.sim.listing import Listed
+from cryptosignal.sim.matching import Matcher
+from cryptosignal.sim.orders import ZERO, Order, Refusal
+
+MAX_NUM_ORDERS = 200
+AMENDMENTS_MAX = 10_000
+TAKE_BOUND = Decimal("0.05")
+
+
+class UserOut(Protocol):
+    """Where account events go (the private streams)."""
+
+    def order(self, account: Account, order: Order, kind: str, fill: Fill | None) -> None:
+        """ORDER_TRADE_UPDATE; with a fill also TRADE_LITE before it."""
+        ...
+
+    def balance(
+        self, account: Account, reason: str, touched: list[Position], change: Decimal, symbol: str
+    ) -> None:
+        """ACCOUNT_UPDATE."""
+        ...
+
+    def algo_filled(self, account: Account, order: Order) -> None:
+        """The child of an algo order executed or ended."""
+        ...
+
+    def margin_call(self, account: Account, touched: list[Position]) -> None:
+        """MARGIN_CALL."""
+        ...
+
+    def forced(self, order: Order) -> None:
+        """A liquidation order, for the public forceOrder stream."""
+        ...
+
+
+class OrderWish(msgspec.Struct, frozen=True):
+    """A checked request for an order, in the symbol's units."""
+
+    index: int
+    side: str
+    position_side: str
+    kind: str
+    time_in_force: str
+    qty: int
+    price: int
+    reduce_only: bool
+    client_id: str
+    stp: str = "EXPIRE_MAKER"
+    good_till_ms: int = 0
+    price_match: str = "NONE"
+    close_position: bool = False
+    stop_price: int = 0
+    working_type: str = "CONTRACT_PRICE"
+    price_protect: bool = False
+    orig_kind: str = ""
+    algo_id: int = 0
+
+
+class Desk:
+    """All accounts of one venue."""
+
+    def __init__(
+        self, listed: list[Listed], flows: list[Flow], books: list[Book], facts: Facts, out: UserOut
+    ) -> None:
+        self.listed = listed
+        self.flows = flows
+        self.books = books
+        self.facts = facts
+        self.out = out
+        self.ledger = Ledger()
+        self.accounts: list[Account] = []
+        self.matcher = Matcher(books, flows, self._on_fill, self._on_expire, self._room)
+        self.status: dict[int, str] = {}
+        self.now_ms = 0
+        self._next_order_id = 8_000_000_000
+        self._next_tran_id = 500_000_000
+        self._next_sequence = 0
+        self.fills_seen = 0
+        self.forced_orders: OrderedDict[int, Order] = OrderedDict()
+
+    def price(self, index: int, units: int) -> Decimal:
+        """Price units as money."""
+        return Decimal(units).scaleb(-self.listed[index].price_digits)
+
+    def quantity(self, index: int, units: int) -> Decimal:
+        """Quantity units as base amount."""
+        return Decimal(units).scaleb(-self.listed[index].qty_digits)
+
+    def mark(self, index: int) -> Decimal:
+        """Mark price now."""
+        return self.facts.mark_dec(index, self.now_ms)
+
+    def status_of(self, index: int) -> str:
+        """exchangeInfo status of a symbol now (BINANCE §2.4)."""
+        override = self.status.get(index)
+        if override:
+            return override
+        row, now = self.listed[index], self.now_ms
+        if now < row.onboard_ms:
+            return "PENDING_TRADING"
+        if row.delist_notice_ms and now >= row.delivery_ms:
+            return "SETTLING" if now < row.delivery_ms + 3_600_000 else "CLOSE"
+        if row.halt_ms <= now < row.halt_until_ms:
+            return "TRADING_HALT"
+        return "TRADING"
+
+    # --- orders -----------------------------------------------------------------------------
+
+    def check(self, account: Account, wish: OrderWish) -> None:
+        """Raise the Refusal that the venue would answer an order with."""
+        status = self.status_of(wish.index)
+        if status != "TRADING":
+            raise Refusal(-4140, "Invalid symbol status for opening position.")
+        if (wish.index, wish.client_id) in account.open_client_ids:
+            raise Refusal(-4116, "ClientOrderId is duplicated.")
+        self._check_side(account, wish)
+        resting = sum(1 for o in account.open_orders.values() if o.index == wish.index)
+        if wish.kind == "LIMIT" and resting >= MAX_NUM_ORDERS:
+            raise Refusal(-2025, "Reach max open order limit.")
+        if wish.reduce_only or (account.is_hedge and self._reduces(account, wish)):
+            self._check_reduce(account, wish)
+            return
+        self._check_notional(wish)
+        self._check_percent(wish)
+        self._check_margin(account, wish)
+
+    def _check_side(self, account: Account, wish: OrderWish) -> None:
+        if account.is_hedge == (wish.position_side == "BOTH"):
+            raise Refusal(-4061, "Order's position side does not match user's setting.")
+
+    def _check_reduce(self, account: Account, wish: OrderWish) -> None:
+        held = self.closable(account, wish.index, wish.side, wish.position_side)
+        if held <= 0:
+            raise Refusal(-2022, "ReduceOnly Order is rejected.")
+        if wish.kind == "LIMIT":
+            self._check_percent(wish)
+            waiting = sum(
+                o.left
+                for o in account.open_orders.values()
+                if o.index == wish.index and o.side == wish.side and o.reduce_only
+            )
+            if waiting >= held and not wish.close_position:
+                raise Refusal(-2022, "ReduceOnly Order is rejected.")
+
+    def _reduces(self, account: Account, wish: OrderWish) -> bool:
+        return (wish.position_side, wish.side) in (("LONG", "SELL"), ("SHORT", "BUY"))
+
+    def closable(self, account: Account, index: int, side: str, position_side: str) -> int:
+        """Units of the position that an order of `side` would close."""
+        position = account.positions.get((index, position_side))
+        if position is None or not position.qty:
+            return 0
+        if (position.qty > 0) == (side == "BUY"):
+            return 0
+        return int(abs(position.qty).scaleb(self.listed[index].qty_digits))
+
+    def _check_notional(self, wish: OrderWish) -> None:
+        row = self.listed[wish.index]
+        price = self.price(wish.index, wish.price) if wish.price else self.mark(wish.index)
+        if price * self.quantity(wish.index, wish.qty) < row.min_notional:
+            raise Refusal(
+                -4164,
+                f"Order's notional must be no smaller than {row.min_notional} (unless you choose reduce only).",
+            )
+
+    def _check_percent(self, wish: OrderWish) -> None:
+        row, mark = self.listed[wish.index], self.mark(wish.index)
+        high, low = mark * (1 + row.multiplier), mark * (1 - row.multiplier)
+        if wish.kind == "MARKET":
+            best = self.books[wish.index].best_price(self.now_ms, is_bid=wish.side == "SELL")
+            counter = self.price(wish.index, best)
+            if not best or (counter > high if wish.side == "BUY" else counter < low):
+                raise Refusal(
+                    -4131,
+                    "The counterparty's best price does not meet the PERCENT_PRICE filter limit.",
+                )
+            return
+        price = self.price(wish.index, wish.price)
+        if wish.side == "BUY" and price > high:
+            raise Refusal(
+                -4016, f"Limit price can't be higher than {high.quantize(row.price_unit)}."
+            )
+        if wish.side == "SELL" and price < low:
+            raise Refusal(-4024, f"Limit price can't be lower than {low.quantize(row.price_unit)}.")
+
+    def _check_margin(self, account: Account, wish: OrderWish) -> None:
+        price = self.price(wish.index, wish.price) if wish.price else self.mark(wish.index)
+        add = price * self.quantity(wish.index, wish.qty)
+        leverage = account.leverage_of(wish.index)
+        before = self.symbol_margin(account, wish.index, ZERO, ZERO)
+        buy, sell = (add, ZERO) if wish.side == "BUY" else (ZERO, add)
+        exposure, after = self._with_extra(account, wish, buy, sell)
+        if exposure > max_notional(self.listed[wish.index], leverage):
+            raise Refusal(-2027, "Exceeded the maximum allowable position at current leverage.")
+        need = after - before + add * TAKER_FEE
+        if need > 0 and self.available(account) < need:
+            raise Refusal(-2019, "Margin is insufficient.")
+
+    def _with_extra(
+        self, account: Account, wish: OrderWish, buy: Decimal, sell: Decimal
+    ) -> tuple[Decimal, Decimal]:
+        margin = self.symbol_margin(account, wish.index, buy, sell)
+        return margin * account.leverage_of(wish.index), margin
+
+    def symbol_margin(self, account: Account, index: int, buy: Decimal, sell: Decimal) -> Decimal:
+        """Initial margin of a symbol's positions and orders, with extra notional on top."""
+        held = self.position_notional(account, index)
+        bids, asks = self.order_notional(account, index)
+        worst = max(abs(held + bids + buy), abs(held - asks - sell))
+        if account.is_hedge:
+            longs = sum(
+                (abs(p.qty) for (i, s), p in account.positions.items() if i == index and p.qty),
+                ZERO,
+            )
+            worst = longs * self.mark(index) + bids + asks + buy + sell
+        return worst / account.leverage_of(index)
+
+    def position_notional(self, account: Account, index: int) -> Decimal:
+        """Signed notional at mark over position sides."""
+        total = sum((p.qty for (i, _), p in account.positions.items() if i == index), ZERO)
+        return total * self.mark(index) if total else ZERO
+
+    def order_notional(self, account: Account, index: int) -> tuple[Decimal, Decimal]:
+        """Notional of open buy and sell orders that do not only reduce."""
+        bids = asks = ZERO
+        for order in account.open_orders.values():
+            if order.index == index and not order.reduce_only:
+                value = self.price(index, order.price) * self.quantity(index, order.left)
+                bids, asks = (bids + value, asks) if order.is_buy else (bids, asks + value)
+        return bids, asks
+
+    def active_indices(self, account: Account) -> list[int]:
+        """Symbols with a position or an open order, ascending."""
+        held = {i for (i, _), p in account.positions.items() if p.qty}
+        return sorted(held | {o.index for o in account.open_orders.values()})
+
+    def available(self, account: Account) -> Decimal:
+        """Money free for new orders: cross wallet + cross PnL - initial margins."""
+        free = account.cross_wallet
+        for position in account.positions.values():
+            if position.qty and position.index not in account.isolated_mode:
+                free += position.unrealised(self.mark(position.index))
+        for index in self.active_indices(account):
+            if index in account.isolated_mode:
+                bids, asks = self.order_notional(account, index)
+                free -= (bids + asks) / account.leverage_of(index)
+            else:
+                free -= self.symbol_margin(account, index, ZERO, ZERO)
+        return max(free, ZERO)
+
+    def place(self, account: Account, wish: OrderWish) -> Order:
+        """Check, record, match, rest or expire one order."""
+        self.check(account, wish)
+        order = self._new_order(account, wish)
+        now = self.now_ms
+        if wish.kind == "LIMIT":
+            crosses = self.matcher.crosses(order, now)
+            if wish.time_in_force in ("GTX", "RPI") and crosses:
+                raise Refusal(
+                    -5022,
+                    "Due to the order could not be executed as maker, the Post Only order will be rejected."
+                    " The order will not be recorded in the order history",
+                )
+            if (
+                wish.time_in_force == "FOK"
+                and self.matcher.takeable(order, now, order.price) < order.qty
+            ):
+                raise Refusal(
+                    -5021,
+                    "Due to the order could not be filled immediately, the FOK order has been rejected."
+                    " The order will not be recorded in the order history",
+                )
+        account.keep(order)
+        account.update_ms = now
+        self.out.order(account, order, "NEW", None)
+        self._work(account, order)
+        return order
+
+    def _new_order(self, account: Account, wish: OrderWish) -> Order:
+        self._next_order_id += 1
+        self._next_sequence += 1
+        return Order(
+            account=account.number,
+            index=wish.index,
+            order_id=self._next_order_id,
+            client_id=wish.client_id or f"web_{self._next_order_id}",
+            side=wish.side,
+            position_side=wish.position_side,
+            kind=wish.kind,
+            time_in_force=wish.time_in_force,
+            qty=wish.qty,
+            price=wish.price,
+            reduce_only=wish.reduce_only or wish.close_position,
+            stp=wish.stp,
+            created_ms=self.now_ms,
+            update_ms=self.now_ms,
+            close_position=wish.close_position,
+            price_match=wish.price_match,
+            good_till_ms=wish.good_till_ms,
+            orig_kind=wish.orig_kind or wish.kind,
+            stop_price=wish.stop_price,
+            working_type=wish.working_type,
+            price_protect=wish.price_protect,
+            algo_id=wish.algo_id,
+            sequence=self._next_sequence,
+        )
+
+    def _work(self, account: Account, order: Order) -> None:
+        now = self.now_ms
+        if order.kind == "MARKET":
+            self.matcher.sweep(order, now, self._take_bound(order))
+            if order.is_open and order.left > 0:
+                self._on_expire(order, "EXPIRED", "9")
+            return
+        if self.matcher.crosses(order, now):
+            self.matcher.sweep(order, now, order.price)
+        if not order.is_open:
+            return
+        if order.time_in_force in ("IOC", "FOK"):
+            self._on_expire(order, "EXPIRED", "2")
+        elif order.reduce_only and self._room(order) <= 0:
+            self._on_expire(order, "EXPIRED", "4")
+        else:
+            self.books[order.index].rest(order, now)
+
+    def _take_bound(self, order: Order) -> int:
+        row = self.listed[order.index]
+        away = 1 + TAKE_BOUND if order.is_buy else 1 - TAKE_BOUND
+        return int(self.mark(order.index) * away * 10**row.price_digits)
+
+    def cancel(self, order: Order) -> None:
+        """Cancel an open order."""
+        account = self.accounts[order.account]
+        self.books[order.index].remove(order)
+        order.status, order.update_ms = "CANCELED", self.now_ms
+        account.finish(order)
+        self.out.order(account, order, "CANCELED", None)
+        self._algo_done(account, order)
+
+    def amend(self, order: Order, qty: int, price: int, modify_id: int) -> None:
+        """Change price or quantity; the order goes to the back of its queue (BINANCE §2.2)."""
+        account = self.accounts[order.account]
+        if order.amendments >= AMENDMENTS_MAX:
+            raise Refusal(
+                -5026, "Exceeding the maximum allowed number of amendments for this order."
+            )
+        if qty == order.qty and price == order.price:
+            raise Refusal(-5027, "No need to modify the order.")
+        if order.executed and qty <= order.executed:
+            self.cancel(order)
+            return
+        moved = msgspec.structs.replace(order, price=price, qty=qty)
+        if order.time_in_force == "GTX" and self.matcher.crosses(moved, self.now_ms):
+            self.cancel(order)
+            return
+        self.books[order.index].remove(order)
+        order.qty, order.price, order.stp = qty, price, "NONE"
+        order.amendments += 1
+        order.modify_id = modify_id
+        order.update_ms = self.now_ms
+        self.out.order(account, order, "AMENDMENT", None)
+        self._work(account, order)
+
+    # --- what matching reports ----------------------------------------------------------------
+
+    def _room(self, order: Order) -> int:
+        account = self.accounts[order.account]
+        return self.closable(account, order.index, order.side, order.position_side)
+
+    def _on_fill(self, order: Order, trade: Trade, is_maker: bool) -> None:
+        account = self.accounts[order.account]
+        price, qty = self.price(order.index, trade.price), self.quantity(order.index, trade.qty)
+        rate = MAKER_FEE if is_maker else TAKER_FEE
+        fee = (price * qty * rate).quantize(CENT8)
+        position = account.position(order.index, order.position_side)
+        signed = qty if order.is_buy else -qty
+        realised = account.apply(position, signed, price, fee, self.now_ms)
+        self.ledger.fees += fee
+        self.ledger.realised += realised
+        self.fills_seen += 1
+        fill = Fill(
+            trade_id=trade.first_id,
+            order_id=order.order_id,
+            client_id=order.client_id,
+            index=order.index,
+            side=order.side,
+            position_side=order.position_side,
+            price=price,
+            qty=qty,
+            realised=realised,
+            fee=fee,
+            is_maker=is_maker,
+            time_ms=self.now_ms,
+        )
+        account.fills.append(fill)
+        if realised:
+            self.book_income(account, order.index, "REALIZED_PNL", realised, fill.trade_id)
+        self.book_income(account, order.index, "COMMISSION", -fee, fill.trade_id)
+        if not order.is_open:
+            account.finish(order)
+        self.out.order(account, order, "CALCULATED" if order.forced else "TRADE", fill)
+        self.out.balance(account, "ORDER", [position], ZERO, "")
+        self._algo_done(account, order)
+        if not position.qty:
+            self._drop_reducers(account, position)
+
+    def _drop_reducers(self, account: Account, position: Position) -> None:
+        """A closed position leaves no reduce-only orders behind (expiry reason 4)."""
+        for order in list(account.open_orders.values()):
+            same = order.index == position.index and order.position_side == position.side
+            if same and order.reduce_only and order.is_open and order.executed < order.qty:
+                queue = self.books[order.index].resting[order.is_buy].get(order.price, ())
+                if order in queue:
+                    self.books[order.index].remove(order)
+                    self._on_expire(order, "EXPIRED", "4")
+
+    def _on_expire(self, order: Order, status: str, reason: str) -> None:
+        account = self.accounts[order.account]
+        order.status, order.expire_reason, order.update_ms = status, reason, self.now_ms
+        account.finish(order)
+        self.out.order(account, order, "EXPIRED", None)
+        self._algo_done(account, order)
+
+    def _algo_done(self, account: Account, order: Order) -> None:
+        if order.algo_id:
+            self.out.algo_filled(account, order)
+
+    def expire(self, order: Order, reason: str) -> None:
+        """End an open order for a reason of the venue's."""
+        self.books[order.index].remove(order)
+        self._on_expire(order, "EXPIRED", reason)
+
+    def book_income(
+        self, account: Account, index: int, kind: str, amount: Decimal, trade_id: int
+    ) -> None:
+        """One row of the income history."""
+        self._next_tran_id += 1
+        info = str(trade_id) if trade_id else kind
+        account.incomes.append(
+            Income(index, kind, amount, self.now_ms, self._next_tran_id, trade_id, info)
+        )
+
+    # --- funding, margin, forced closing --------------------------------------------------------
+
+    def settle_funding(self, index: int, rate: Decimal) -> None:
+        """Charge every position of a symbol: quantity x mark x rate, longs pay a positive rate."""
+        mark = self.mark(index)
+        for account in self.accounts:
+            for (held, _side), position in list(account.positions.items()):
+                if held != index or not position.qty:
+                    continue
+                paid = (-position.qty * mark * rate).quantize(CENT8)
+                account.wallet += paid
+                self.ledger.funding += paid
+                is_isolated = index in account.isolated_mode
+                if is_isolated:
+                    position.isolated += paid
+                self.book_income(account, index, "FUNDING_FEE", paid, 0)
+                touched = [position] if is_isolated else []
+                self.out.balance(account, "FUNDING_FEE", touched, paid, self.listed[index].symbol)
+
+    def margin_state(self, account: Account) -> tuple[Decimal, Decimal]:
+        """(margin balance, maintenance margin) of the cross positions."""
+        balance, maint = account.cross_wallet, ZERO
+        for position in account.positions.values():
+            if not position.qty or position.index in account.isolated_mode:
+                continue
+            mark = self.mark(position.index)
+            balance += position.unrealised(mark)
+            maint += maint_margin(self.listed[position.index], abs(position.qty) * mark)
+        return balance, maint
+
+    def check_liquidation(self, account: Account) -> None:
+        """Close by force what the margin no longer carries."""
+        for position in list(account.positions.values()):
+            if not position.qty or position.index not in account.isolated_mode:
+                continue
+            mark = self.mark(position.index)
+            need = maint_margin(self.listed[position.index], abs(position.qty) * mark)
+            if position.isolated + position.unrealised(mark) <= need:
+                self.force_close(account, position, "autoclose-")
+        held = [
+            p for p in account.positions.values() if p.qty and p.index not in account.isolated_mode
+        ]
+        if not held:
+            return
+        balance, maint = self.margin_state(account)
+        if balance > maint * Decimal("1.25"):
+            return
+        if balance > maint:
+            self.out.margin_call(account, held)
+            return
+        for order in list(account.open_orders.values()):
+            if not order.reduce_only:
+                self.cancel(order)
+        held.sort(key=lambda p: abs(p.qty) * self.mark(p.index), reverse=True)
+        for position in held:
+            self.force_close(account, position, "autoclose-")
+            balance, maint = self.margin_state(account)
+            if balance > maint:
+                break
+        self._cover(account)
+
+    def force_close(self, account: Account, position: Position, prefix: str) -> Order | None:
+        """A liquidation, ADL or settlement fill of a whole position at the mark."""
+        if not position.qty:
+            return None
+        index, row = position.index, self.listed[position.index]
+        mark_units = max(1, int(self.mark(index).scaleb(row.price_digits)))
+        units = int(abs(position.qty).scaleb(row.qty_digits))
+        is_adl = prefix.startswith("adl")
+        self._next_sequence += 1
+        client_id = (
+            "adl_autoclose"
+            if is_adl
+            else f"{prefix}{self.now_ms * 1_000 + self._next_sequence % 1_000}"
+        )
+        wish = OrderWish(
+            index=index,
+            side="SELL" if position.qty > 0 else "BUY",
+            position_side=position.side,
+            kind="LIMIT",
+            time_in_force="GTC" if is_adl else "IOC",
+            qty=units,
+            price=mark_units,
+            reduce_only=False,
+            client_id=client_id,
+            stp="NONE",
+        )
+        order = self._new_order(account, wish)
+        order.forced, order.expire_reason = prefix, "5" if prefix == "autoclose-" else "0"
+        account.keep(order)
+        self.out.order(account, order, "NEW", None)
+        notional = self.price(index, mark_units) * abs(position.qty)
+        trade = self.flows[index].print_client(self.now_ms, mark_units, units, order.side == "SELL")
+        order.executed, order.paid, order.status = units, units * mark_units, "FILLED"
+        self._on_fill(order, trade, is_maker=False)
+        self.matcher.on_print(index, trade)
+        if prefix == "autoclose-":
+            self._charge_liquidation(account, index, notional)
+            self.out.forced(order)
+        self.forced_orders[order.order_id] = order
+        if len(self.forced_orders) > 1_000:
+            self.forced_orders.popitem(last=False)
+        return order
+
+    def _charge_liquidation(self, account: Account, index: int, notional: Decimal) -> None:
+        fee = (notional * self.listed[index].liquidation_fee).quantize(CENT8)
+        fee = max(ZERO, min(fee, account.cross_wallet))
+        account.wallet -= fee
+        self.ledger.liquidation_fees += fee
+        self.ledger.insurance += fee
+        self.book_income(account, index, "INSURANCE_CLEAR", -fee, 0)
+        self.out.balance(account, "INSURANCE_CLEAR", [], -fee, "")
+
+    def _cover(self, account: Account) -> None:
+        """The insurance fund pays what a bankrupt flat account is short of."""
+        if account.wallet < 0 and not any(p.qty for p in account.positions.values()):
+            missing = -account.wallet
+            account.wallet = ZERO
+            self.ledger.insurance -= missing
+            self.ledger.insurance_paid += missing
+            self.book_income(account, 0, "INSURANCE_CLEAR", missing, 0)
+            self.out.balance(account, "INSURANCE_CLEAR", [], missing, "")

@@ -1,0 +1,691 @@
+"""REST market data (BINANCE §2.1) and the spot part that a scan reads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
+from cryptosignal.sim.dialect_rest import kline_rows, price_text, qty_text, quote_text, symbol_info
+from cryptosignal.sim.exchange import Exchange
+from cryptosignal.sim.flow import Trade
+from cryptosignal.sim.klines import INTERVALS, Candles, bar_open, next_open
+from cryptosignal.sim.listing import Listed
+from cryptosignal.sim.orders import Refusal
+from cryptosignal.sim.params import Params, missing
+from cryptosignal.sim.tickers import DayStats
+
+Json = Any
+DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1_000)
+PERIODS = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
+CROWD_KINDS = {
+    "topLongShortAccountRatio": 0,
+    "topLongShortPositionRatio": 1,
+    "globalLongShortAccountRatio": 2,
+}
+AGG_SPAN_MS = HOUR_MS
+AGG_WINDOW_MS = DAY_MS
+HISTORY_MS = 30 * DAY_MS
+
+
+class MarketReplies:
+    """Answers of the public endpoints; every method takes Params and returns JSON values or bytes."""
+
+    def __init__(self, exchange: Exchange, synthetic_flow: tuple[str, ...]) -> None:
+        self._x = exchange
+        self._synthetic = synthetic_flow
+
+    def index(self, params: Params, name: str = "symbol") -> int:
+        """The symbol asked for; -1121 when unknown."""
+        found = self._x.index_of.get(params.text(name))
+        if found is None:
+            raise Refusal(-1121, "Invalid symbol.")
+        return found
+
+    def _shown(self) -> list[int]:
+        return [i for i, row in enumerate(self._x.listed) if self._x.now_ms >= row.onboard_ms]
+
+    def ping(self, _params: Params) -> Json:
+        """GET /fapi/v1/ping."""
+        return {}
+
+    def time(self, _params: Params) -> Json:
+        """GET /fapi/v1/time."""
+        return {"serverTime": self._x.now_ms}
+
+    def exchange_info(self, _params: Params) -> Json:
+        """GET /fapi/v1/exchangeInfo."""
+        s, now = self._x.settings, self._x.now_ms
+        limit = [
+            ("REQUEST_WEIGHT", "MINUTE", 1, s.weight_limit_1m),
+            ("ORDERS", "MINUTE", 1, s.order_limit_1m),
+            ("ORDERS", "SECOND", 10, s.order_limit_10s),
+        ]
+        names = ("rateLimitType", "interval", "intervalNum", "limit")
+        out: dict[str, Json] = {
+            "timezone": "UTC",
+            "serverTime": now,
+            "futuresType": "U_MARGINED",
+            "rateLimits": [dict(zip(names, row, strict=True)) for row in limit],
+            "exchangeFilters": [],
+            "assets": [
+                {"asset": "USDT", "marginAvailable": True, "autoAssetExchange": "-10000"},
+                {"asset": "USDC", "marginAvailable": True, "autoAssetExchange": "-10000"},
+                {"asset": "BNB", "marginAvailable": True, "autoAssetExchange": "-10"},
+            ],
+            "symbols": [
+                symbol_info(row, self._x.desk.status_of(row.index), now) for row in self._x.listed
+            ],
+        }
+        if self._synthetic:
+            out["syntheticFlow"] = list(self._synthetic)
+        return out
+
+    def klines(self, params: Params) -> bytes:
+        """GET /fapi/v1/klines."""
+        index = self.index(params)
+        interval, candles = self.candles(index, params)
+        return kline_rows(self._x.listed[index], interval, candles)
+
+    def continuous_klines(self, params: Params) -> bytes:
+        """GET /fapi/v1/continuousKlines."""
+        index = self.index(params, "pair")
+        params.text("contractType")
+        interval, candles = self.candles(index, params)
+        return kline_rows(self._x.listed[index], interval, candles)
+
+    def candles(self, index: int, params: Params) -> tuple[str, Candles]:
+        """Rows for interval, limit, startTime, endTime as the klines endpoints take them."""
+        interval = params.text("interval")
+        if interval not in INTERVALS:
+            raise Refusal(-1120, "Invalid interval.")
+        limit = params.number("limit", 500)
+        if not 1 <= limit <= 1_500:
+            raise Refusal(-1130, "Data sent for parameter 'limit' is not valid.")
+        now = self._x.now_ms
+        end = min(params.number("endTime", now), now)
+        if params.has("startTime"):
+            start = params.number("startTime")
+            if start > end and params.has("endTime"):
+                raise Refusal(-1023, "Start time is greater than end time.")
+            stop = bar_open(max(start, 0), interval)
+            for _ in range(limit + 1 if interval == "1M" else 0):
+                stop = next_open(stop, interval)
+            if interval != "1M":
+                stop += INTERVAL_MS[interval] * (limit + 1)
+            rows = self._x.klines.rows(index, interval, start, min(end, stop), now)
+            return interval, _cut(rows, 0, limit)
+        span = 31 * DAY_MS if interval == "1M" else INTERVAL_MS[interval]
+        start = bar_open(max(end - span * (limit + 1), 0), interval)
+        rows = self._x.klines.rows(index, interval, start, end, now)
+        return interval, _cut(rows, max(0, len(rows.bars) - limit), len(rows.bars))
+
+    def _price_only(self, index: int, params: Params, kind: str) -> Json:
+        """Mark, index and premium rows: OHLC and times only."""
+        interval, candles = self.candles(index, params)
+        row, bars = self._x.listed[index], candles.bars
+        scale = 10.0**-row.price_digits
+        out = []
+        for i in range(len(bars)):
+            opened = int(bars.open_ms[i])
+            premium = self._x.facts.premium(index, opened)
+            prices = [float(a[i]) * scale for a in (bars.open, bars.high, bars.low, bars.close)]
+            if kind == "index":
+                prices = [p / (1.0 + premium) for p in prices]
+            elif kind == "premium":
+                prices = [premium] * 4
+            closed = next_open(opened, interval) - 1
+            texts = [f"{p:.8f}" for p in prices]
+            out.append([opened, *texts, "0", closed, "0", 60, "0", "0", "0"])
+        return out
+
+    def mark_klines(self, params: Params) -> Json:
+        """GET /fapi/v1/markPriceKlines."""
+        return self._price_only(self.index(params), params, "mark")
+
+    def index_klines(self, params: Params) -> Json:
+        """GET /fapi/v1/indexPriceKlines."""
+        return self._price_only(self.index(params, "pair"), params, "index")
+
+    def premium_klines(self, params: Params) -> Json:
+        """GET /fapi/v1/premiumIndexKlines."""
+        return self._price_only(self.index(params), params, "premium")
+
+    def depth(self, params: Params) -> bytes:
+        """GET /fapi/v1/depth."""
+        index = self.index(params)
+        limit = params.number("limit", 500)
+        if limit not in DEPTH_LIMITS:
+            raise Refusal(-4021, f"Invalid depth limit. Allowed values are {list(DEPTH_LIMITS)}.")
+        return self._depth_text(index, limit, "")
+
+    def rpi_depth(self, params: Params) -> bytes:
+        """GET /fapi/v1/rpiDepth."""
+        return self._depth_text(self.index(params), 1_000, "")
+
+    def _depth_text(self, index: int, limit: int, extra: str) -> bytes:
+        now, book = self._x.now_ms, self._x.books[index]
+        frames = self._x.hub.frames[index]
+        n = min(limit, self._x.settings.book_levels)
+        bids = book.side(now, is_bid=True, count=n)
+        asks = book.side(now, is_bid=False, count=n)
+        self._x.hub.note_snapshot(index, bids, asks)
+        uid = book.update_id(now)
+        return (
+            f'{{"lastUpdateId":{uid},"E":{now},"T":{now}{extra},'
+            f'"bids":{frames.levels(bids)},"asks":{frames.levels(asks)}}}'
+        ).encode()
+
+    def _recent(self, index: int, count: int) -> list[Trade]:
+        flow, now = self._x.flows[index], self._x.now_ms
+        span = 5 * MINUTE_MS
+        while True:
+            found = flow.trades_between(max(now - span, flow.listed.onboard_ms), now)
+            if len(found) >= count or span >= 6 * HOUR_MS:
+                return found[-count:]
+            span *= 4
+
+    def trades(self, params: Params) -> Json:
+        """GET /fapi/v1/trades."""
+        index, limit = self.index(params), params.number("limit", 500)
+        return [self._trade(index, t) for t in self._recent(index, min(limit, 1_000))]
+
+    def historical_trades(self, params: Params) -> Json:
+        """GET /fapi/v1/historicalTrades."""
+        index, limit = self.index(params), min(params.number("limit", 100), 500)
+        if not params.has("fromId"):
+            return [self._trade(index, t) for t in self._recent(index, limit)]
+        wanted = params.number("fromId")
+        found = [t for t in self._recent(index, 1_000_000) if t.last_id >= wanted]
+        return [self._trade(index, t) for t in found[:limit]]
+
+    def _trade(self, index: int, t: Trade) -> Json:
+        row = self._x.listed[index]
+        return {
+            "id": t.last_id,
+            "price": price_text(row, t.price),
+            "qty": qty_text(row, t.qty),
+            "quoteQty": quote_text(row, float(t.price * t.qty), 2),
+            "time": t.time_ms,
+            "isBuyerMaker": t.is_sell,
+            "isRPITrade": False,
+        }
+
+    def agg_trades(self, params: Params) -> Json:
+        """GET /fapi/v1/aggTrades."""
+        index, limit = self.index(params), min(params.number("limit", 500), 1_000)
+        now = self._x.now_ms
+        start, end = params.number("startTime", 0), params.number("endTime", now)
+        flow = self._x.flows[index]
+        if params.has("fromId"):
+            wanted = params.number("fromId")
+            found = [t for t in self._recent(index, 1_000_000) if t.agg_id >= wanted][:limit]
+        elif start:
+            if params.has("endTime") and end - start >= AGG_SPAN_MS:
+                raise Refusal(-4166, "Search window is restricted to recent 1 hour.")
+            start = max(start, now - AGG_WINDOW_MS)
+            found = [t for t in flow.trades_between(start, now) if t.time_ms <= end][:limit]
+        else:
+            found = self._recent(index, limit)
+        row = self._x.listed[index]
+        return [
+            {
+                "a": t.agg_id,
+                "p": price_text(row, t.price),
+                "q": qty_text(row, t.qty),
+                "nq": qty_text(row, t.qty),
+                "f": t.first_id,
+                "l": t.last_id,
+                "T": t.time_ms,
+                "m": t.is_sell,
+            }
+            for t in found
+        ]
+
+    def _maybe_all(self, params: Params, one: Any) -> Json:
+        if params.has("symbol"):
+            return one(self.index(params))
+        return [one(i) for i in self._shown()]
+
+    def day_ticker(self, params: Params) -> Json:
+        """GET /fapi/v1/ticker/24hr."""
+        return self._maybe_all(params, self._day)
+
+    def _day(self, index: int) -> Json:
+        day: DayStats = self._x.tickers.day(index, self._x.now_ms)
+        row, frames = self._x.listed[index], self._x.hub.frames[index]
+        change = (day.last - day.open) / 10**row.price_digits
+        return {
+            "symbol": row.symbol,
+            "priceChange": f"{change:.{row.price_precision}f}",
+            "priceChangePercent": f"{100 * (day.last - day.open) / max(day.open, 1):.3f}",
+            "weightedAvgPrice": frames.average(day),
+            "lastPrice": frames.price(day.last),
+            "lastQty": frames.qty(day.last_qty),
+            "openPrice": frames.price(day.open),
+            "highPrice": frames.price(day.high),
+            "lowPrice": frames.price(day.low),
+            "volume": qty_text(row, day.volume),
+            "quoteVolume": frames.quote(day.quote),
+            "openTime": day.open_ms,
+            "closeTime": self._x.now_ms,
+            "firstId": day.first_id,
+            "lastId": day.last_id,
+            "count": day.count,
+        }
+
+    def price_ticker(self, params: Params) -> Json:
+        """GET /fapi/v2/ticker/price (v1 too)."""
+        return self._maybe_all(params, self._price)
+
+    def _price(self, index: int) -> Json:
+        flow = self._x.flows[index]
+        flow.skip_to(self._x.now_ms)
+        row = self._x.listed[index]
+        return {
+            "symbol": row.symbol,
+            "price": price_text(row, flow.last_price),
+            "time": self._x.now_ms,
+        }
+
+    def book_ticker(self, params: Params) -> Json:
+        """GET /fapi/v1/ticker/bookTicker."""
+        return self._maybe_all(params, self._book)
+
+    def _book(self, index: int) -> Json:
+        row, now = self._x.listed[index], self._x.now_ms
+        bid, bid_qty, ask, ask_qty = self._x.books[index].best(now)
+        return {
+            "lastUpdateId": self._x.books[index].update_id(now),
+            "symbol": row.symbol,
+            "bidPrice": price_text(row, bid),
+            "bidQty": qty_text(row, bid_qty),
+            "askPrice": price_text(row, ask),
+            "askQty": qty_text(row, ask_qty),
+            "time": now,
+        }
+
+    def premium_index(self, params: Params) -> Json:
+        """GET /fapi/v1/premiumIndex."""
+        return self._maybe_all(params, self._premium)
+
+    def _premium(self, index: int) -> Json:
+        m = self._x.facts.mark(index, self._x.now_ms)
+        due = m.next_funding_ms - self._x.listed[index].funding_hours * HOUR_MS
+        return {
+            "symbol": self._x.listed[index].symbol,
+            "markPrice": f"{m.mark:.8f}",
+            "indexPrice": f"{m.index:.8f}",
+            "estimatedSettlePrice": f"{m.settle:.8f}",
+            "lastFundingRate": f"{m.rate:.8f}",
+            "interestRate": "0.00010000",
+            "nextFundingTime": m.next_funding_ms,
+            "time": max(self._x.now_ms, due),
+        }
+
+    def funding_rate(self, params: Params) -> Json:
+        """GET /fapi/v1/fundingRate, ascending."""
+        limit = min(params.number("limit", 100), 1_000)
+        indices = [self.index(params)] if params.has("symbol") else self._shown()
+        now = self._x.now_ms
+        out = []
+        for index in indices:
+            row = self._x.listed[index]
+            step = row.funding_hours * HOUR_MS
+            last = min(params.number("endTime", now), now) // step * step
+            first = last - (limit - 1) * step
+            if params.has("startTime"):
+                first = -(-params.number("startTime") // step) * step
+                last = min(last, first + (limit - 1) * step)
+            first = max(first, -(-row.onboard_ms // step) * step)
+            out += self._funding(index, list(range(first, last + 1, step)))
+        out.sort(key=lambda r: (r["fundingTime"], r["symbol"]))
+        return out[-limit:] if not params.has("startTime") else out[:limit]
+
+    def _funding(self, index: int, times: list[int]) -> list[dict[str, Any]]:
+        prices = self._closes(index, "1h", times)
+        return [
+            {
+                "symbol": self._x.listed[index].symbol,
+                "fundingRate": f"{self._x.facts.funding_rate(index, at):.8f}",
+                "fundingTime": at,
+                "markPrice": f"{price:.8f}",
+                "rateType": "Regular",
+            }
+            for at, price in zip(times, prices, strict=True)
+        ]
+
+    def funding_info(self, _params: Params) -> Json:
+        """GET /fapi/v1/fundingInfo: only symbols whose settlement was adjusted."""
+        return [
+            {
+                "symbol": row.symbol,
+                "adjustedFundingRateCap": "0.02000000",
+                "adjustedFundingRateFloor": "-0.02000000",
+                "fundingIntervalHours": row.funding_hours,
+                "disclaimer": False,
+                "updateTime": self._x.start_ms,
+            }
+            for row in self._x.listed
+            if row.funding_hours != 8
+        ]
+
+    def open_interest(self, params: Params) -> Json:
+        """GET /fapi/v1/openInterest."""
+        index, now = self.index(params), self._x.now_ms
+        return {
+            "openInterest": f"{self._x.facts.open_interest(index, now):.3f}",
+            "symbol": self._x.listed[index].symbol,
+            "time": now,
+        }
+
+    def _period_times(self, params: Params, index: int) -> list[int]:
+        period = params.text("period")
+        if period not in PERIODS:
+            raise Refusal(-1130, "Data sent for parameter 'period' is not valid.")
+        limit = params.number("limit", 30)
+        if not 1 <= limit <= 500:
+            raise Refusal(-1130, "Data sent for parameter 'limit' is not valid.")
+        step, now = INTERVAL_MS[period], self._x.now_ms
+        last = min(params.number("endTime", now), now) // step * step
+        first = last - (limit - 1) * step
+        if params.has("startTime"):
+            first = -(-params.number("startTime") // step) * step
+            last = min(last, first + (limit - 1) * step)
+        first = max(first, now - HISTORY_MS, self._x.listed[index].onboard_ms)
+        first = -(-first // step) * step
+        return list(range(first, last + 1, step))
+
+    def open_interest_hist(self, params: Params) -> Json:
+        """GET /futures/data/openInterestHist."""
+        index = self.index(params)
+        times = self._period_times(params, index)
+        closes = self._closes(index, params.text("period"), times)
+        out = []
+        for at, close in zip(times, closes, strict=True):
+            held = self._x.facts.open_interest(index, at)
+            out.append(
+                {
+                    "symbol": self._x.listed[index].symbol,
+                    "sumOpenInterest": f"{held:.8f}",
+                    "sumOpenInterestValue": f"{held * close:.8f}",
+                    "CMCCirculatingSupply": "20090315.00000000",
+                    "timestamp": at,
+                }
+            )
+        return out
+
+    def _closes(self, index: int, period: str, times: list[int]) -> list[float]:
+        """Opening price of each period's bar: the price at each time."""
+        if not times:
+            return []
+        rows = self._x.klines.rows(index, period, times[0], times[-1], self._x.now_ms).bars
+        scale = 10.0 ** -self._x.listed[index].price_digits
+        found = {int(t): float(o) * scale for t, o in zip(rows.open_ms, rows.open, strict=True)}
+        last = self._x.flows[index].last_price * scale
+        return [found.get(t, last) for t in times]
+
+    def crowd_ratio(self, params: Params, kind: str) -> Json:
+        """The three long/short ratios under /futures/data."""
+        index = self.index(params)
+        out = []
+        for at in self._period_times(params, index):
+            longs = self._x.facts.crowd_long_frac(index, at, CROWD_KINDS[kind])
+            out.append(
+                {
+                    "symbol": self._x.listed[index].symbol,
+                    "longShortRatio": f"{longs / (1 - longs):.4f}",
+                    "longAccount": f"{longs:.4f}",
+                    "shortAccount": f"{1 - longs:.4f}",
+                    "timestamp": at,
+                }
+            )
+        return out
+
+    def taker_ratio(self, params: Params) -> Json:
+        """GET /futures/data/takerlongshortRatio: from the same candles."""
+        index = self.index(params)
+        times = self._period_times(params, index)
+        if not times:
+            return []
+        bars = self._x.klines.rows(
+            index, params.text("period"), times[0], times[-1], self._x.now_ms
+        ).bars
+        scale = 10.0 ** -self._x.listed[index].qty_digits
+        out = []
+        for i in range(len(bars)):
+            buy, sell = float(bars.buy[i]) * scale, float(bars.sell[i]) * scale
+            out.append(
+                {
+                    "buySellRatio": f"{buy / max(sell, 1e-9):.4f}",
+                    "buyVol": f"{buy:.4f}",
+                    "sellVol": f"{sell:.4f}",
+                    "timestamp": int(bars.open_ms[i]),
+                }
+            )
+        return out
+
+    def basis(self, params: Params) -> Json:
+        """GET /futures/data/basis."""
+        index = self.index(params, "pair")
+        kind = params.text("contractType")
+        times = self._period_times(params, index)
+        out = []
+        for at, price in zip(times, self._closes(index, params.text("period"), times), strict=True):
+            premium = self._x.facts.premium(index, at)
+            fair = price / (1 + premium)
+            out.append(
+                {
+                    "indexPrice": f"{fair:.8f}",
+                    "contractType": kind,
+                    "basisRate": f"{premium:.4f}",
+                    "futuresPrice": f"{price:.8f}",
+                    "annualizedBasisRate": "",
+                    "basis": f"{price - fair:.8f}",
+                    "pair": self._x.listed[index].symbol,
+                    "timestamp": at,
+                }
+            )
+        return out
+
+    def constituents(self, params: Params) -> Json:
+        """GET /fapi/v1/constituents."""
+        index = self.index(params)
+        price = f"{self._x.facts.mark(index, self._x.now_ms).index:.8f}"
+        symbol = self._x.listed[index].symbol
+        rows = [{"exchange": "binance", "symbol": symbol, "price": price, "weight": "1.00000000"}]
+        return {"symbol": symbol, "time": self._x.now_ms, "constituents": rows}
+
+    def insurance(self, _params: Params) -> Json:
+        """GET /fapi/v1/insuranceBalance."""
+        balance = f"{self._x.desk.ledger.insurance:f}"
+        rows = [{"asset": "USDT", "marginBalance": balance, "updateTime": self._x.now_ms}]
+        return {"symbols": [row.symbol for row in self._x.listed], "assets": rows}
+
+    def adl_risk(self, params: Params) -> Json:
+        """GET /fapi/v1/symbolAdlRisk."""
+
+        def one(index: int) -> Json:
+            return {
+                "symbol": self._x.listed[index].symbol,
+                "adlRisk": "low",
+                "updateTime": self._x.now_ms,
+            }
+
+        return self._maybe_all(params, one)
+
+    def asset_index(self, params: Params) -> Json:
+        """GET /fapi/v1/assetIndex."""
+        row = {
+            "symbol": params.text("symbol", "USDTUSD"),
+            "time": self._x.now_ms,
+            "index": "1.00000000",
+            "bidBuffer": "0.00010000",
+            "askBuffer": "0.00010000",
+            "bidRate": "0.99990000",
+            "askRate": "1.00010000",
+            "autoExchangeBidBuffer": "0.00010000",
+            "autoExchangeAskBuffer": "0.00010000",
+            "autoExchangeBidRate": "0.99990000",
+            "autoExchangeAskRate": "1.00010000",
+        }
+        return row if params.has("symbol") else [row]
+
+    def index_info(self, _params: Params) -> Json:
+        """GET /fapi/v1/indexInfo: no composite index is listed."""
+        return []
+
+    def trading_schedule(self, _params: Params) -> Json:
+        """GET /fapi/v1/tradingSchedule: TradFi sessions are open round the clock here."""
+        now = self._x.now_ms
+        day = now // DAY_MS * DAY_MS
+        session = {"startTime": day, "endTime": day + DAY_MS, "type": "REGULAR"}
+        return {"updateTime": now, "marketSchedules": {"COMMODITY": {"sessions": [session]}}}
+
+
+class SpotReplies:
+    """The spot endpoints of a scan, priced off the same paths (index price)."""
+
+    def __init__(self, exchange: Exchange, market: MarketReplies) -> None:
+        self._x = exchange
+        self._market = market
+        self._rows: dict[str, tuple[int, float]] = {}
+        for row in exchange.listed:
+            if row.has_spot:
+                base, scale = spot_base(row)
+                self._rows[f"{base}USDT"] = (row.index, scale)
+
+    def _find(self, params: Params) -> tuple[int, float]:
+        found = self._rows.get(params.text("symbol"))
+        if found is None:
+            raise Refusal(-1121, "Invalid symbol.")
+        return found
+
+    def exchange_info(self, _params: Params) -> Json:
+        """GET /api/v3/exchangeInfo."""
+        s = self._x.settings
+        limits = [
+            {
+                "rateLimitType": "REQUEST_WEIGHT",
+                "interval": "MINUTE",
+                "intervalNum": 1,
+                "limit": s.spot_weight_limit_1m,
+            }
+        ]
+        symbols = [
+            {
+                "symbol": name,
+                "status": "TRADING",
+                "baseAsset": name[:-4],
+                "baseAssetPrecision": 8,
+                "quoteAsset": "USDT",
+                "quotePrecision": 8,
+                "quoteAssetPrecision": 8,
+                "orderTypes": ["LIMIT", "MARKET"],
+                "isSpotTradingAllowed": True,
+                "isMarginTradingAllowed": False,
+                "filters": [
+                    {
+                        "filterType": "PRICE_FILTER",
+                        "minPrice": "0.00000001",
+                        "maxPrice": "1000000.00000000",
+                        "tickSize": "0.00000001",
+                    },
+                    {
+                        "filterType": "LOT_SIZE",
+                        "minQty": "0.00001000",
+                        "maxQty": "9000000.00000000",
+                        "stepSize": "0.00001000",
+                    },
+                    {
+                        "filterType": "NOTIONAL",
+                        "minNotional": "5.00000000",
+                        "applyMinToMarket": True,
+                        "maxNotional": "9000000.00000000",
+                        "applyMaxToMarket": False,
+                        "avgPriceMins": 5,
+                    },
+                ],
+                "permissions": [],
+                "permissionSets": [["SPOT"]],
+            }
+            for name in self._rows
+        ]
+        return {
+            "timezone": "UTC",
+            "serverTime": self._x.now_ms,
+            "rateLimits": limits,
+            "exchangeFilters": [],
+            "symbols": symbols,
+        }
+
+    def klines(self, params: Params) -> Json:
+        """GET /api/v3/klines: index prices, six tenths of the volume."""
+        index, scale = self._find(params)
+        if params.number("limit", 500) > 1_000:
+            params = Params({**params.values, "limit": "1000"})
+        interval, candles = self._market.candles(index, params)
+        row, bars = self._x.listed[index], candles.bars
+        unit = 10.0**-row.price_digits / scale
+        base = 10.0**-row.qty_digits * scale * 0.6
+        quote = 10.0 ** -(row.price_digits + row.qty_digits) * 0.6
+        out = []
+        for i in range(len(bars)):
+            opened = int(bars.open_ms[i])
+            fair = unit / (1.0 + self._x.facts.premium(index, opened))
+            prices = [
+                f"{float(a[i]) * fair:.8f}" for a in (bars.open, bars.high, bars.low, bars.close)
+            ]
+            volume = float(bars.buy[i] + bars.sell[i]) * base
+            out.append(
+                [
+                    opened,
+                    *prices,
+                    f"{volume:.8f}",
+                    next_open(opened, interval) - 1,
+                    f"{float(bars.quote[i]) * quote:.8f}",
+                    int(bars.trades[i] * 6 // 10),
+                    f"{float(bars.buy[i]) * base:.8f}",
+                    f"{float(candles.buy_quote[i]) * quote:.8f}",
+                    "0",
+                ]
+            )
+        return out
+
+    def price(self, params: Params) -> Json:
+        """GET /api/v3/ticker/price."""
+
+        def one(name: str) -> Json:
+            index, scale = self._rows[name]
+            fair = self._x.facts.mark(index, self._x.now_ms).index / scale
+            return {"symbol": name, "price": f"{fair:.8f}"}
+
+        if params.has("symbol"):
+            self._find(params)
+            return one(params.text("symbol"))
+        return [one(name) for name in self._rows]
+
+    def depth(self, params: Params) -> Json:
+        """GET /api/v3/depth."""
+        index, scale = self._find(params)
+        limit = params.number("limit", 100)
+        if not 1 <= limit <= 5_000:
+            raise missing("limit")
+        now, row, book = self._x.now_ms, self._x.listed[index], self._x.books[index]
+        fair = 10.0**-row.price_digits / scale / (1.0 + self._x.facts.premium(index, now))
+        unit = 10.0**-row.qty_digits * scale * 0.6
+        n = min(limit, self._x.settings.book_levels)
+        sides = [book.side(now, is_bid=is_bid, count=n) for is_bid in (True, False)]
+        texts = [[[f"{p * fair:.8f}", f"{q * unit:.8f}"] for p, q in side] for side in sides]
+        return {"lastUpdateId": book.update_id(now), "bids": texts[0], "asks": texts[1]}
+
+
+def spot_base(row: Listed) -> tuple[str, float]:
+    """`1000PEPE` is spot `PEPE` x 1000 (DOMAIN §0.25)."""
+    for prefix, scale in (("1000000", 1e6), ("1000", 1e3)):
+        if row.base.startswith(prefix) and len(row.base) > len(prefix):
+            return row.base[len(prefix) :], scale
+    return row.base, 1.0
+
+
+def _cut(rows: Candles, start: int, stop: int) -> Candles:
+    return Candles(rows.bars.slice(start, stop), rows.buy_quote[start:stop])
