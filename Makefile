@@ -1,19 +1,111 @@
-# Every target sets up what it needs; `make help` lists them.
+# Every target sets up what it needs, once; `make help` lists them.
+# Variables become flags of the same name: make run DATA=candles.parquet SPEED=60 SCANS=3
+
 PY ?= python3
+TEST_WORKERS ?= 2
+
 VENV := .venv
 BIN := $(VENV)/bin
+MADE := $(VENV)/.made
+READY := $(VENV)/.ready
+READY_DEV := $(VENV)/.ready-dev
+UV := $(shell command -v uv 2>/dev/null)
+
+flag = $(if $($(1)),--$(2) "$($(1))")
+RUN_FLAGS = $(if $(VENUE),$(call flag,VENUE,venue),--embedded) $(call flag,DATA,data) \
+  $(call flag,SPEED,speed) $(call flag,SCANS,scans) $(call flag,SYMBOLS,symbols) $(call flag,SEED,seed)
+SIM_FLAGS = $(call flag,DAYS,days) $(call flag,SEED,seed) $(call flag,SYMBOLS,symbols)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix sim bench conformance chaos soak mutants docs
+.PHONY: help setup setup-dev run test check fix sim bench conformance chaos soak mutants docs lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-test: ## the short profiles of everything
-	$(BIN)/python -m pytest -q
+setup: $(READY) ## install the program into .venv (hashed versions only)
 
-check: ## static: ruff, mypy --strict, import contracts
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+setup-dev: $(READY_DEV) ## the same with what tests and checks need
+
+run: $(READY) ## watch, score and explain the market (DATA VENUE SPEED SCANS SYMBOLS SEED)
+	@exec $(BIN)/cryptosignal run $(strip $(RUN_FLAGS))
+
+test: $(READY_DEV) ## the short profiles of everything
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile
+
+check: $(READY_DEV) ## static: ruff, mypy --strict, import contracts, the style of the house
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports
+	$(BIN)/python -m tests.laws.tidy
+
+fix: $(READY_DEV) ## let ruff repair and format what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+sim: $(READY) ## the whole program in simulated time, with faults (DAYS SEED SYMBOLS)
+	@exec $(BIN)/cryptosignal sim $(strip $(SIM_FLAGS))
+
+bench: $(READY_DEV) ## the tables of speed and memory
+	@[ -f benchmarks/__main__.py ] || { echo "make bench: there are no benchmarks yet" >&2; exit 1; }
+	@exec $(BIN)/python -m benchmarks
+
+docs: $(READY_DEV) ## check the documents: links, names, what must not be in them
+	$(BIN)/python -m pytest -q tests/laws/test_papers.py
+
+conformance: ## the venue's dialect against third-party clients (not there yet)
+	@echo "make conformance: not there yet" >&2; exit 1
+
+chaos: ## real kills and faults on real sockets (not there yet)
+	@echo "make chaos: not there yet" >&2; exit 1
+
+soak: ## days of virtual time (not there yet)
+	@echo "make soak: not there yet" >&2; exit 1
+
+mutants: ## planted bugs that the tests must catch (not there yet)
+	@echo "make mutants: not there yet" >&2; exit 1
+
+lock: ## resolve the versions anew (needs uv)
+	@[ -n "$(UV)" ] || { echo "make lock: needs uv" >&2; exit 1; }
+	$(LOCK) $(EXTRAS) -o requirements.lock pyproject.toml
+	$(LOCK) $(EXTRAS) --extra proxy --extra dev -c requirements.lock -o requirements-dev.lock pyproject.toml
+
+clean: ## remove .venv and every cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+EXTRAS := --extra web --extra research --extra fast --extra notify --extra editable
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+  --no-emit-index-url --no-annotate --custom-compile-command "make lock"
+
+# ---- setting up -------------------------------------------------------------------------------
+# Only versions and hashes of the lock file are installed; the project itself goes in in place.
+
+ifdef UV
+INSTALL = uv pip install --quiet --python $(BIN)/python
+else
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
+endif
+
+$(MADE):
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "needs Python 3.11 or newer as $(PY) (choose another: make PY=python3.12)" >&2; exit 1; }
+ifdef UV
+	@rm -rf $(VENV)
+	uv venv --quiet --python $(PY) $(VENV)
+else
+	@$(PY) -c 'import ensurepip' 2>/dev/null || \
+	  { echo "needs the Debian package python3-venv: apt-get install python3-venv" >&2; exit 1; }
+	@rm -rf $(VENV)
+	$(PY) -m venv $(VENV)
+endif
+	@touch $@
+
+$(READY): requirements.lock pyproject.toml | $(MADE)
+	$(INSTALL) --require-hashes --only-binary :all: -r requirements.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(READY_DEV): requirements-dev.lock pyproject.toml | $(MADE)
+	$(INSTALL) --require-hashes --only-binary :all: -r requirements-dev.lock
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@ $(READY)

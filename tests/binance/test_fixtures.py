@@ -9,13 +9,13 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.shared import SHARED
 
 from cryptosignal.binance.decode import account, market, rest
 from cryptosignal.binance.decode.market import Frame, Unmapped
 from cryptosignal.binance.wire import account as account_wire
 from cryptosignal.binance.wire import market as market_wire
 from cryptosignal.binance.wire import rest as rest_wire
-from tests.shared import SHARED
 
 FIXTURES = SHARED / "fixtures"
 pytestmark = pytest.mark.skipif(not FIXTURES.is_dir(), reason="no fixtures beside the project")

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
 import socket
 import struct
+import time
+from pathlib import Path
 
 import pytest
 from aiohttp import web
+from tests.net.loopback import (
+    Listener,
+    answer,
+    certificate,
+    echo,
+    proxy,
+    raw_server,
+    read_request,
+    serving,
+)
 
 from cryptosignal.domain.ports import HttpRequest
 from cryptosignal.ground.faults import ContractFault, Refused, TimedOut, Unreachable, UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.net.settings import TransportSettings
 from cryptosignal.net.transport import SocketTransport
-from tests.net.loopback import Listener, answer, echo, raw_server, read_request, serving
 
 KINDS = ["picows", "aiohttp"]
 
@@ -210,9 +223,6 @@ async def test_fragments_are_joined(kind: str):
             for line in head.split(b"\r\n")
             if line.lower().startswith(b"sec-websocket-key")
         )
-        import base64
-        import hashlib
-
         accept = base64.b64encode(
             hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
         )
@@ -323,6 +333,66 @@ async def test_socks_proxy_carries_requests():
     assert asked[0].startswith(b"venue.invalid")
 
 
+@pytest.mark.parametrize("scheme", ["socks5", "http"])
+async def test_proxies_carry_tls_requests_and_websockets(scheme: str, tmp_path: Path):
+    """HTTPS and WSS pass through a SOCKS or CONNECT proxy to the venue, TLS end to end."""
+    if scheme == "socks5":
+        pytest.importorskip("aiohttp_socks")
+    file, context = certificate(tmp_path)
+
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(body=b"ok")
+
+    listener = Listener()
+    async with serving({"/x": handler, "/ws": echo}, context) as url, proxy(scheme) as (via, asked):
+        transport = SocketTransport(TransportSettings(proxy=via, ca_file=str(file)))
+        response = await transport.request(url, HttpRequest("GET", "/x"))
+        link = await transport.open_ws(url.replace("https", "wss") + "/ws", listener, 5000)
+        link.send(b"hello")
+        await listener.until(lambda: listener.frames)
+        await transport.close()
+    assert (response.body, listener.frames) == (b"ok", [b"hello"])
+    assert asked
+
+
+@pytest.mark.parametrize("scheme", ["socks5", "http"])
+async def test_a_proxy_that_is_down_is_unreachable(scheme: str):
+    """Nothing reaches the venue when the proxy does not answer, and the text says so."""
+    if scheme == "socks5":
+        pytest.importorskip("aiohttp_socks")
+    transport = SocketTransport(TransportSettings(proxy=f"{scheme}://127.0.0.1:{closed_port()}"))
+    with pytest.raises(Unreachable):
+        await transport.request("http://venue.invalid", HttpRequest("POST", "/x"))
+    with pytest.raises(Unreachable):
+        await transport.open_ws("ws://venue.invalid/ws", Listener(), 2000)
+    await transport.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_an_own_certificate_authority_is_trusted_and_no_other(kind: str, tmp_path: Path):
+    """With `ca_file` a private venue is reached over TLS; without it, it is Unreachable."""
+    file, context = certificate(tmp_path)
+
+    async def handler(_request: web.Request) -> web.Response:
+        return web.Response(body=b"ok")
+
+    trusting = SocketTransport(TransportSettings(websocket=kind, ca_file=str(file)))
+    strict = SocketTransport(TransportSettings(websocket=kind))
+    listener = Listener()
+    async with serving({"/x": handler, "/ws": echo}, context) as url:
+        ws_url = url.replace("https", "wss") + "/ws"
+        assert (await trusting.request(url, HttpRequest("GET", "/x"))).body == b"ok"
+        link = await trusting.open_ws(ws_url, listener, 5000)
+        link.send(b"hello")
+        await listener.until(lambda: listener.frames)
+        with pytest.raises(Unreachable, match="TLS"):
+            await strict.request(url, HttpRequest("GET", "/x"))
+        with pytest.raises(Unreachable):
+            await strict.open_ws(ws_url, Listener(), 5000)
+        await trusting.close()
+        await strict.close()
+
+
 async def test_a_closed_transport_refuses_to_serve():
     """Use after close is a bug of ours."""
     transport = SocketTransport()
@@ -341,7 +411,6 @@ def test_a_missing_certificate_file_is_the_users_fault():
 
 def test_works_on_a_scaled_loop():
     """On a loop that runs sixty times as fast, requests and sockets work the same."""
-    import time
 
     async def main() -> tuple[bytes, list[bytes]]:
         async def handler(_request: web.Request) -> web.Response:
@@ -352,9 +421,7 @@ def test_works_on_a_scaled_loop():
             response = await transport.request(url, HttpRequest("GET", "/x", timeout_ms=60_000))
             link = await transport.open_ws(url.replace("http", "ws") + "/ws", listener, 60_000)
             link.send(b"hello")
-            async with asyncio.timeout(120):
-                while not listener.frames:
-                    await asyncio.sleep(0.1)
+            await listener.until(lambda: listener.frames, timeout_s=300)
             await transport.close()
         return response.body, listener.frames
 

@@ -53,13 +53,16 @@ _ROUNDING: Final = {
 def conform(intent: OrderIntent, filters: Filters) -> OrderIntent:
     """`intent` on the symbol's grid: quantity down, prices in the safe direction of its leg.
 
-    A quantity below one step becomes 0, a market quantity above the maximum is cut to it; `check`
-    says what is still wrong.
+    A quantity below the minimum becomes 0, one above the maximum is cut to it (an entry to what a
+    single stop can close); `check` says what is still wrong.
     """
     rounding = _ROUNDING[intent.leg][intent.side]
+    quantity = conform_quantity(intent.quantity, filters, intent.kind)
+    if intent.leg is Leg.ENTRY:  # never more than one stop at market can protect
+        quantity = min(quantity, conform_quantity(intent.quantity, filters, OrderKind.MARKET))
     return msgspec.structs.replace(
         intent,
-        quantity=conform_quantity(intent.quantity, filters, intent.kind),
+        quantity=quantity,
         price=_conformed(intent.price, filters, rounding),
         trigger_price=_conformed(intent.trigger_price, filters, rounding),
     )

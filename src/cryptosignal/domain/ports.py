@@ -99,6 +99,10 @@ class Disk(Protocol):
         """All bytes of `name`, b\"\" if it does not exist."""
         ...
 
+    def size(self, name: str) -> int:
+        """Length of `name` in bytes, appends that still wait included; 0 if it does not exist."""
+        ...
+
     def replace(self, name: str, data: bytes) -> None:
         """Write `name` whole, atomically."""
         ...
@@ -108,7 +112,7 @@ class Disk(Protocol):
         ...
 
     def truncate(self, name: str, length: int) -> None:
-        """Cut `name` to `length` bytes (a torn tail is dropped before writing on)."""
+        """Cut `name` to `length` bytes (a torn tail is dropped before writing on); never extends."""
         ...
 
     def delete(self, name: str) -> None:

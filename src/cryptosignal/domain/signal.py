@@ -64,7 +64,8 @@ class BarReceipt(msgspec.Struct, frozen=True, gc=False):
 
 class Decision(msgspec.Struct, frozen=True):
     """One symbol in one scan. Scores are ±100, probabilities and shares 0–1, `ev` and `cost` are
-    fractions of notional for the chosen side; NaN in `factors` means no data (weight 0)."""
+    fractions of notional for the chosen side; NaN in `factors` means no data (weight 0).
+    `findings` say in words what stands out; `weights` are those that this symbol was scored with."""
 
     signal_id: str
     scan_id: int
@@ -90,3 +91,5 @@ class Decision(msgspec.Struct, frozen=True):
     ttl_ms: int
     params_version: str
     receipt: tuple[BarReceipt, ...] = ()
+    findings: tuple[str, ...] = ()
+    weights: dict[str, float] = {}

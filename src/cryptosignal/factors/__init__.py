@@ -1,1 +1,1 @@
-"""Factors as rows of one table, functions over read-only views, vectorised across symbols."""
+"""Market views to factor rows: raw values, standardised scores, modulators, context. Pure."""

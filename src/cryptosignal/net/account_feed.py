@@ -37,7 +37,12 @@ from cryptosignal.ground.faults import ContractFault, EdgeFault, Refused, VenueF
 from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import decimal_of
-from cryptosignal.net.client import VenueClient
+from cryptosignal.net.client import (
+    PURPOSE_CONNECTED,
+    PURPOSE_GARBLED,
+    PURPOSE_SILENCE,
+    VenueClient,
+)
 from cryptosignal.net.settings import AccountFeedSettings
 from cryptosignal.streams.backoff import ExponentialBackoff
 
@@ -52,9 +57,8 @@ FeedEvent = (
     | MarginCalled
 )
 
-PURPOSE_CONNECTED: Final = "connected"
-PURPOSE_SILENCE: Final = "silence"
-PURPOSE_GARBLED: Final = "garbled"
+UNMAPPED_NAMES_MAX: Final = 64
+"""Event names counted one by one; what comes beyond is counted together."""
 
 
 class AccountPosition(msgspec.Struct, frozen=True):
@@ -68,7 +72,8 @@ class AccountPosition(msgspec.Struct, frozen=True):
 
 
 class FeedStats(msgspec.Struct, frozen=True):
-    """The feed in figures. `silent_ms` since the last frame, -1 while down."""
+    """The feed in figures. `silent_ms` since the last frame, -1 while down; `drops` counts endings by
+    the first words of their reason."""
 
     is_up: bool
     frames: int
@@ -113,6 +118,7 @@ class AccountFeed:
         )
         self._cache = AccountCache()
         self._socket: _Socket | None = None
+        self._next: _Socket | None = None
         self._suspicion = ""
         self._is_proved = False
         self._wanted: list[str] = []
@@ -169,7 +175,7 @@ class AccountFeed:
             if self.is_up:
                 self.is_up = False
                 self._on_event(AccountStreamChanged(is_up=False, reason=reason))
-            self._drops[reason] += 1
+            self._drops[reason.partition(":")[0]] += 1
             await asyncio.sleep(self._backoff.next_delay())
 
     async def _live(self) -> str:
@@ -186,10 +192,16 @@ class AccountFeed:
         self._is_proved = False
         self._on_event(AccountStreamChanged(is_up=True, reason="connected"))
         self._want(PURPOSE_CONNECTED)
+        self._suspicion = ""
+        self._next = None
         async with asyncio.TaskGroup() as group:
-            reading = group.create_task(self._read_snapshots())
-            reason = await self._attend(key, socket)
-            reading.cancel()
+            aside = [
+                group.create_task(work)
+                for work in (self._read_snapshots(), self._renew(), self._replace(key))
+            ]
+            reason = await self._attend(socket)
+            for task in aside:
+                task.cancel()
         return reason
 
     async def _open(self, key: Secret) -> _Socket:
@@ -200,15 +212,19 @@ class AccountFeed:
         socket.link = await self._transport.open_ws(url, socket, timeout_ms)
         return socket
 
-    async def _attend(self, key: Secret, socket: _Socket) -> str:
-        """Tell frames, ping, renew the key, distrust silence, replace the socket before its life ends."""
+    async def _attend(self, socket: _Socket) -> str:
+        """Tell frames, ping, distrust silence. Never waits for the network: events are not held up."""
         watch = _Watch(self._settings, self._clock.mono_ns())
-        self._suspicion = ""
         try:
             while True:
                 await socket.wait(watch.next_ns() - self._clock.mono_ns())
-                reason = self._drain(socket) or socket.reason or self._suspicion
+                reason = self._drain(socket)
+                if self._next is not None:
+                    socket.close()
+                    socket, self._next, reason = self._next, None, ""
+                    self._want(PURPOSE_CONNECTED)
                 now_ns = self._clock.mono_ns()
+                reason = reason or socket.reason or self._suspicion
                 reason = reason or watch.pong_missing(socket, now_ns)
                 if reason:
                     return reason
@@ -218,22 +234,34 @@ class AccountFeed:
                     self._want(PURPOSE_SILENCE)
                 if watch.is_due("healthy", now_ns) and self._is_proved:
                     self._backoff.reset()
-                if watch.is_due("renew", now_ns):
-                    await self._client.listen_key_keep()
-                if watch.is_due("lifetime", now_ns):
-                    socket = await self._replace(key, socket)
-        except (EdgeFault, VenueFault) as fault:
-            return f"{type(fault).__name__}: {fault}"
         finally:
             socket.close()
+            if self._next is not None:
+                self._next.close()
 
-    async def _replace(self, key: Secret, old: _Socket) -> _Socket:
-        """Make before break: the venue ends every socket after 24 h; no event is lost in between."""
-        new = await self._open(key)
-        self._drain(old)
-        old.close()
-        self._want(PURPOSE_CONNECTED)
-        return new
+    async def _renew(self) -> None:
+        """Extend the key twice within its life. Any failure ends the socket: a key that is gone is
+        silence, and a new one is cheap (BINANCE §7)."""
+        while True:
+            await asyncio.sleep(self._settings.renew_ms / 1000.0)
+            try:
+                await self._client.listen_key_keep()
+            except (EdgeFault, VenueFault) as fault:
+                self._suspect(f"{type(fault).__name__}: {fault}")
+                return
+
+    async def _replace(self, key: Secret) -> None:
+        """Make before break: the venue ends every socket after 24 h; the next one opens before that,
+        and the old one is read until then, so no event is lost in between."""
+        while True:
+            await asyncio.sleep(self._settings.lifetime_ms / 1000.0)
+            try:
+                self._next = await self._open(key)
+            except (EdgeFault, VenueFault) as fault:
+                self._suspect(f"{type(fault).__name__}: {fault}")
+                return
+            if self._socket is not None:
+                self._socket.wake()
 
     # ---- frames -----------------------------------------------------------------------------------
     def _drain(self, socket: _Socket) -> str:
@@ -257,7 +285,8 @@ class AccountFeed:
         if isinstance(event, KeyExpired):
             return "listenKeyExpired"
         if isinstance(event, Unmapped):
-            self._unmapped[event.name or "control"] += 1
+            is_known = event.name in self._unmapped or len(self._unmapped) < UNMAPPED_NAMES_MAX
+            self._unmapped[(event.name or "control") if is_known else "other"] += 1
             return ""
         if isinstance(event, AccountUpdated):
             self._cache.update(event)
@@ -427,8 +456,6 @@ class _Watch:
             "ping": settings.ping_ms * 1_000_000,
             "silence": settings.silence_ms * 1_000_000,
             "healthy": settings.healthy_ms * 1_000_000,
-            "renew": settings.renew_ms * 1_000_000,
-            "lifetime": settings.lifetime_ms * 1_000_000,
         }
         self._pong_ns = settings.pong_timeout_ms * 1_000_000
         self._due_ns = {name: now_ns + every for name, every in self._every_ns.items()}

@@ -7,8 +7,6 @@ and `look_up` never raise for what the venue or the network does: they answer wh
 from __future__ import annotations
 
 import asyncio
-import re
-from collections import Counter
 from collections.abc import Callable
 from typing import Final, Protocol
 from urllib.parse import urlsplit
@@ -17,18 +15,10 @@ import numpy as np
 
 from cryptosignal.binance import encode
 from cryptosignal.binance.budget import Lane
-from cryptosignal.binance.codes import (
-    GEO_BLOCK_STATUS,
-    GEO_BLOCK_TEXT,
-    Disposition,
-    disposition,
-    outcome_of,
-)
+from cryptosignal.binance.codes import Disposition, outcome_of
 from cryptosignal.binance.decode import rest
 from cryptosignal.binance.decode.garbled import Garbled
-from cryptosignal.binance.encode import Call, Security
 from cryptosignal.binance.limits import KLINE_ROWS_BEST
-from cryptosignal.binance.signing import Signer, encode_params, signed_query
 from cryptosignal.domain.events import (
     AccountSnapshotTaken,
     CancelReplied,
@@ -40,11 +30,8 @@ from cryptosignal.domain.events import (
 )
 from cryptosignal.domain.market import MarkPrice
 from cryptosignal.domain.order import OrderIntent
-from cryptosignal.domain.ports import HttpRequest, HttpResponse, Transport
 from cryptosignal.domain.position import VenueTrade
-from cryptosignal.ground.clock import Clock
 from cryptosignal.ground.faults import (
-    ContractFault,
     EdgeFault,
     Fault,
     RateLimited,
@@ -54,88 +41,27 @@ from cryptosignal.ground.faults import (
 )
 from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.units import DAY_MS
-from cryptosignal.net.ledger import WeightLedger
-from cryptosignal.net.settings import ClientSettings
+from cryptosignal.net.caller import Caller, meaning_of
+from cryptosignal.net.caller import MovableClock as MovableClock
 
 USER_TRADES_SPAN_MS: Final = 7 * DAY_MS
 """Longest window of one userTrades call (BINANCE §2.2)."""
 
+PURPOSE_CONNECTED: Final = "connected"
+PURPOSE_SILENCE: Final = "silence"
+PURPOSE_GARBLED: Final = "garbled"
+AUDIT_PURPOSES: Final = ("audit", PURPOSE_CONNECTED, PURPOSE_SILENCE, PURPOSE_GARBLED)
+"""Purposes (or their beginnings) whose snapshots check the account rather than decide (DESIGN §5.19)."""
+
 NO_CHANGE_MARGIN_TYPE: Final = -4046
-_BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
 
 
-class MovableClock(Clock, Protocol):
-    """A clock whose offset to the venue can be corrected."""
+class VenueClient(Caller):
+    """One venue by REST: the questions that the program asks, and the answers in its words."""
 
-    offset_ms: int
+    _hedge_mode: bool | None = None
 
-
-class VenueClient:
-    """One venue by REST. `signer` is needed for everything about an account."""
-
-    def __init__(
-        self,
-        transport: Transport,
-        rest_url: str,
-        ledger: WeightLedger,
-        clock: MovableClock,
-        signer: Signer | None = None,
-        recv_window_ms: int | None = None,
-        timeout_ms: int | None = None,
-        *,
-        settings: ClientSettings | None = None,
-        spot_url: str = "",
-        sapi_url: str = "",
-        spot_ledger: WeightLedger | None = None,
-    ) -> None:
-        self._transport = transport
-        self._rest_url = rest_url
-        self._spot_url = spot_url
-        self._sapi_url = sapi_url
-        self._ledger = ledger
-        self._spot_ledger = spot_ledger
-        self._clock = clock
-        self._signer = signer
-        self._settings = settings or ClientSettings()
-        self.recv_window_ms = recv_window_ms or self._settings.recv_window_ms
-        self.timeout_ms = timeout_ms or self._settings.timeout_ms
-        if self.timeout_ms <= self.recv_window_ms:
-            raise ContractFault("the client timeout must exceed recvWindow (RELIABILITY §3.2)")
-        self._hedge_mode: bool | None = None
-        self.api_calls: Counter[str] = Counter()
-        """Requests sent, by lane name."""
-        self.audit_calls = 0
-        """Requests of audit snapshots, also contained in `api_calls`."""
-        self.clock_resyncs = 0
-        """How often an answer said that our timestamp was outside the venue's window."""
-        self.clock_error_ms = 0
-        """Half the round trip of the last time measurement: how wrong the offset can be."""
-
-    # ---- time and market ------------------------------------------------------------------------
-    async def server_time(self, lane: Lane = Lane.RECONCILE) -> int:
-        """The venue's time in ms."""
-        return rest.server_time(await self._get(encode.TIME, lane))
-
-    async def sync_time(self, lane: Lane = Lane.RECONCILE) -> int:
-        """Measure the clock's offset anew and apply it; returns the correction in ms.
-
-        Of a few samples the one with the shortest round trip counts. A difference that the round trip
-        itself can explain is left alone, so that the time does not tremble.
-        """
-        best_trip_ms, best_delta_ms = 1 << 60, 0
-        for _ in range(self._settings.time_samples):
-            before_ms = self._clock.now_ms()
-            server_ms = await self.server_time(lane)
-            after_ms = self._clock.now_ms()
-            if after_ms - before_ms < best_trip_ms:
-                best_trip_ms = after_ms - before_ms
-                best_delta_ms = server_ms - (before_ms + after_ms) // 2
-        self.clock_error_ms = (best_trip_ms + 1) // 2
-        if abs(best_delta_ms) <= self.clock_error_ms:
-            return 0
-        self._clock.offset_ms += best_delta_ms
-        return best_delta_ms
-
+    # ---- market ------------------------------------------------------------------------
     async def exchange_info(self, lane: Lane = Lane.REPAIR) -> rest.ExchangeRules:
         """Contracts, filters and limits; the limits are put in force in the ledger."""
         rules = rest.exchange_rules(await self._get(encode.EXCHANGE_INFO, lane))
@@ -243,8 +169,6 @@ class VenueClient:
             order_id, status, server_ms = self._placed(intent, body)
         except Fault as fault:
             outcome, code, message = _proved(fault)
-            if isinstance(fault, Refused) and _meaning(fault) is Disposition.CLOCK:
-                await self._resync()
             return OrderReplied(
                 client_id, symbol, outcome, code, message, server_ms=self._clock.now_ms()
             )
@@ -263,8 +187,6 @@ class VenueClient:
             await self._order_call(encode.cancel(client_id, symbol, is_algo))
         except Fault as fault:
             outcome, code, message = _proved(fault)
-            if isinstance(fault, Refused) and _meaning(fault) is Disposition.CLOCK:
-                await self._resync()
             return CancelReplied(client_id, symbol, outcome, code, message, self._clock.now_ms())
         return CancelReplied(client_id, symbol, SendOutcome.ACKED, server_ms=self._clock.now_ms())
 
@@ -283,10 +205,7 @@ class VenueClient:
             order = rest.order(body)
             return OrderLookedUp(client_id, symbol, found=True, server_ms=asked_ms, order=order)
         except Refused as fault:
-            meaning = _meaning(fault)
-            if meaning is Disposition.CLOCK:
-                await self._resync()
-            found = False if meaning is Disposition.GONE else None
+            found = False if meaning_of(fault) is Disposition.GONE else None
             return OrderLookedUp(client_id, symbol, found, asked_ms)
         except (EdgeFault, VenueFault):
             return OrderLookedUp(client_id, symbol, None, asked_ms)
@@ -330,7 +249,7 @@ class VenueClient:
         except* (EdgeFault, VenueFault) as group_fault:
             reason = str(_first(group_fault))
         finally:
-            if purpose.startswith("audit"):
+            if purpose.startswith(AUDIT_PURPOSES):
                 self.audit_calls += self.api_calls.total() - counted
         return SnapshotFailed(purpose, reason)
 
@@ -381,96 +300,7 @@ class VenueClient:
             from_ms = last_ms if last_ms > from_ms else from_ms + 1
         return tuple(sorted(found.values(), key=lambda row: (row.time_ms, row.tran_id)))
 
-    # ---- one request ------------------------------------------------------------------------------
-    async def _get(self, call: Call, lane: Lane, base_url: str = "") -> bytes:
-        wait_ms = self._settings.reconcile_wait_ms_max if lane <= Lane.RECONCILE else None
-        timeout_ms = (
-            self.timeout_ms if call.security is Security.SIGNED else self._settings.data_timeout_ms
-        )
-        return await self._exchange(call, lane, wait_ms, timeout_ms, base_url=base_url)
-
-    async def _order_call(self, call: Call, note: Callable[[int], None] | None = None) -> bytes:
-        """A call of the orders lane: it waits a second at most, then it is not sent at all."""
-        wait_ms = self._settings.order_wait_ms_max
-        return await self._exchange(call, Lane.ORDERS, wait_ms, self.timeout_ms, note)
-
-    async def _exchange(
-        self,
-        call: Call,
-        lane: Lane,
-        wait_ms: int | None,
-        timeout_ms: int,
-        note: Callable[[int], None] | None = None,
-        base_url: str = "",
-    ) -> bytes:
-        """Ask the ledger, sign at the last moment, send once, tell the ledger, raise what it proved."""
-        url = base_url or self._rest_url
-        ledger = self._ledger_of(url)
-        try:
-            await ledger.acquire(lane, call.cost, wait_ms)
-        except RateLimited as fault:
-            raise _NotSent(f"{call.method} {call.path}: {fault}") from None
-        timestamp_ms = self._clock.now_ms()
-        request = self._request(call, timestamp_ms, timeout_ms)
-        if note is not None:
-            note(timestamp_ms)
-        self.api_calls[lane.name] += 1
-        response = await self._transport.request(url, request)
-        ledger.observe(response.headers, timestamp_ms)
-        if response.status < 300:
-            return response.body
-        raise self._fault_of(response, ledger, call)
-
-    def _request(self, call: Call, timestamp_ms: int, timeout_ms: int) -> HttpRequest:
-        if call.security is Security.NONE:
-            return HttpRequest(
-                call.method, call.path, encode_params(call.params), timeout_ms=timeout_ms
-            )
-        if self._signer is None:
-            raise ContractFault(f"{call.method} {call.path} needs an API key")
-        headers = (("X-MBX-APIKEY", self._signer.api_key.reveal()),)
-        if call.security is Security.KEY:
-            query = encode_params(call.params)
-        else:
-            query = signed_query(call.params, self._signer, timestamp_ms, self.recv_window_ms)
-        return HttpRequest(call.method, call.path, query, b"", headers, timeout_ms)
-
-    def _fault_of(self, response: HttpResponse, ledger: WeightLedger, call: Call) -> Fault:
-        code, message = rest.error_body(response.body)
-        if response.status == GEO_BLOCK_STATUS:
-            return Refused(code or -GEO_BLOCK_STATUS, GEO_BLOCK_TEXT, response.status)
-        meaning = disposition(response.status, code, message)
-        if meaning is Disposition.RATE_LIMITED and response.status in (418, 429):
-            until_ms = self._retry_ms(response, message)
-            fault = RateLimited(response.status, until_ms, f"{call.method} {call.path}: {message}")
-            ledger.punish(fault)
-            return fault
-        return Refused(code, f"{call.method} {call.path}: {message}", response.status)
-
-    def _retry_ms(self, response: HttpResponse, message: str) -> int:
-        """When we may call again: the ban's own ms, else Retry-After, else a minute (BINANCE §3)."""
-        banned = _BANNED_UNTIL.search(message)
-        if banned:
-            return int(banned.group(1))
-        now_ms = self._clock.now_ms()
-        seconds = response.headers.get("retry-after", "")
-        if seconds.isdigit():
-            return now_ms + int(seconds) * 1000
-        return now_ms + self._ledger.ban_default_ms
-
-    def _ledger_of(self, url: str) -> WeightLedger:
-        if url == self._rest_url or self._spot_ledger is None:
-            return self._ledger
-        return self._spot_ledger
-
-    async def _resync(self) -> None:
-        """Our clock was proved wrong: measure it again. A failure leaves the next call to try."""
-        self.clock_resyncs += 1
-        try:
-            await self.sync_time(Lane.ORDERS)
-        except (EdgeFault, VenueFault):
-            self.clock_error_ms = self.recv_window_ms
-
+    # ---- what was placed ------------------------------------------------------------------------
     def _placed(self, intent: OrderIntent, body: bytes) -> tuple[int, str, int]:
         if intent.kind.is_algo:
             algo = rest.algo(body)
@@ -554,14 +384,6 @@ _SNAPSHOT_CALLS: Final = (
 )
 
 
-class _NotSent(Unreachable):
-    """Our own ledger held the request back: nothing left this host."""
-
-
-def _meaning(fault: Refused) -> Disposition:
-    return disposition(fault.status, fault.code, fault.message)
-
-
 def _proved(fault: Fault) -> tuple[SendOutcome, int, str]:
     """Outcome, code and text of a failed call that changes state."""
     if isinstance(fault, Unreachable):
@@ -569,7 +391,7 @@ def _proved(fault: Fault) -> tuple[SendOutcome, int, str]:
     if isinstance(fault, RateLimited):
         return SendOutcome.REJECTED, -1003, str(fault)
     if isinstance(fault, Refused):
-        return outcome_of(_meaning(fault)), fault.code, fault.message
+        return outcome_of(meaning_of(fault)), fault.code, fault.message
     if isinstance(fault, EdgeFault | Garbled):
         return SendOutcome.UNKNOWN, 0, str(fault)
     raise fault

@@ -70,11 +70,12 @@ class ClientSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     order_wait_ms_max: int = 1000
     reconcile_wait_ms_max: int = 70_000
     time_samples: int = 3
+    sync_ms: int = 300_000
     trade_pages_max: int = 20
 
     def __post_init__(self) -> None:
         _positive("client", self, "recv_window_ms", "timeout_ms", "data_timeout_ms")
-        _positive("client", self, "time_samples", "trade_pages_max", "order_wait_ms_max")
+        _positive("client", self, "sync_ms", "time_samples", "trade_pages_max", "order_wait_ms_max")
         if self.timeout_ms <= self.recv_window_ms:
             raise ValueError(
                 f"client.timeout_ms: found {self.timeout_ms}, "

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import yarl
 
+from cryptosignal.binance.codes import GEO_BLOCK_STATUS, GEO_BLOCK_TEXT
 from cryptosignal.domain.ports import HttpRequest, HttpResponse, WsLink, WsListener
 from cryptosignal.ground.faults import ContractFault, Refused, TimedOut, Unreachable, UserFault
 from cryptosignal.net.settings import TransportSettings
@@ -42,8 +43,7 @@ class SocketTransport:
         self._settings = settings or TransportSettings(proxy=proxy)
         self._proxy = self._settings.proxy
         self._is_socks = self._proxy.startswith("socks")
-        if self._is_socks:
-            _require_socks(self._proxy)
+        self._socks_errors = _socks_errors(self._proxy) if self._is_socks else ()
         self._session: aiohttp.ClientSession | None = None
         self._tls = _tls_context(self._settings.ca_file)
         self._links: set[WsLink] = set()
@@ -57,7 +57,7 @@ class SocketTransport:
         try:
             async with asyncio.timeout(request.timeout_ms / 1000.0):
                 return await self._exchange(base_url, request, progress)
-        except _HTTP_ERRORS as error:
+        except (*_HTTP_ERRORS, *self._socks_errors) as error:
             raise _http_fault(error, place, progress.is_sent) from None
 
     async def _exchange(
@@ -118,7 +118,7 @@ class SocketTransport:
         try:
             async with asyncio.timeout(timeout_ms / 1000.0):
                 link = await self._connect(url, watched)
-        except _WS_ERRORS as error:
+        except (*_WS_ERRORS, *self._socks_errors) as error:
             watched.mute()
             raise _ws_fault(error, place) from None
         except BaseException:
@@ -159,25 +159,13 @@ class _Dropped(Exception):
     """The connection died under a request; aiohttp knows no retry for this."""
 
 
-def _socks_errors() -> tuple[type[Exception], ...]:
-    if importlib.util.find_spec("python_socks") is None:
-        return ()
-    from python_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
-
-    return (ProxyConnectionError, ProxyError, ProxyTimeoutError)
-
-
 _HTTP_ERRORS: Final[tuple[type[Exception], ...]] = (
     _Dropped,
     aiohttp.ClientError,
     OSError,
     TimeoutError,
-    *_socks_errors(),
 )
-_WS_ERRORS: Final[tuple[type[Exception], ...]] = (
-    *_HTTP_ERRORS,
-    *(picows_link.ERRORS if _HAS_PICOWS else ()),
-)
+_WS_ERRORS: Final = (*_HTTP_ERRORS, *(picows_link.ERRORS if _HAS_PICOWS else ()))
 
 
 async def _send_once(
@@ -318,6 +306,8 @@ def _ws_fault(error: BaseException, place: str) -> Exception:
     if isinstance(error, TimeoutError):
         return TimedOut(f"{place}: no WebSocket handshake in time")
     status = _handshake_status(error)
+    if status == GEO_BLOCK_STATUS:
+        return Refused(status, f"{place}: {GEO_BLOCK_TEXT}", status)
     if status:
         return Refused(status, f"{place}: handshake answered HTTP {status}", status)
     if isinstance(error, aiohttp.InvalidURL):
@@ -353,9 +343,13 @@ def _tls_context(ca_file: str) -> ssl.SSLContext:
         raise UserFault(f"transport.ca_file: found {ca_file!r}, allowed: a PEM file") from None
 
 
-def _require_socks(proxy: str) -> None:
+def _socks_errors(proxy: str) -> tuple[type[Exception], ...]:
+    """What a SOCKS proxy's failures are raised as; UserFault where the extra is not installed."""
     if importlib.util.find_spec("aiohttp_socks") is None:
         scheme = proxy.partition("://")[0]
         raise UserFault(
             f"transport.proxy: {scheme} needs the extra 'proxy' (pip install 'cryptosignal[proxy]')"
         )
+    from aiohttp_socks import ProxyConnectionError, ProxyError, ProxyTimeoutError
+
+    return (ProxyConnectionError, ProxyError, ProxyTimeoutError)

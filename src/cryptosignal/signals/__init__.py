@@ -1,1 +1,1 @@
-"""From factor rows to decisions: score, probability, EV, gates, tiers, plan, explanation."""
+"""Rows to decisions: score, probability, EV, gates, tiers, plan, explanation. Pure."""

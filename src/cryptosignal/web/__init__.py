@@ -1,1 +1,1 @@
-"""The page, in a process of its own on 127.0.0.1."""
+"""The page: a process of its own on loopback that shows what the engine says and changes nothing."""

@@ -9,12 +9,12 @@ import msgspec
 
 NUMBER_MAX: Final = 1e300
 
-_DECIMAL: Final = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?"
+_DECIMAL: Final = r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?"
 
-Num = Annotated[str, msgspec.Meta(pattern=f"^{_DECIMAL}$")]
+Num = Annotated[str, msgspec.Meta(pattern=rf"^{_DECIMAL}\Z")]
 """A decimal string that stays text until it becomes a Decimal (money)."""
 
-NumOrBlank = Annotated[str, msgspec.Meta(pattern=f"^({_DECIMAL})?$")]
+NumOrBlank = Annotated[str, msgspec.Meta(pattern=rf"^({_DECIMAL})?\Z")]
 """The same, or an empty string where the venue has no number (`r` of some marks)."""
 
 Finite = Annotated[float, msgspec.Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)]

@@ -1,0 +1,5 @@
+"""`python -m cryptosignal` is the command line."""
+
+from cryptosignal.cli.main import main
+
+main()

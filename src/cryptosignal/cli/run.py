@@ -1,0 +1,143 @@
+"""`cryptosignal run`: watch the market, scan, publish; the main job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import msgspec
+from cyclopts import Parameter
+
+from cryptosignal.ground.faults import UserFault
+
+if TYPE_CHECKING:
+    from cryptosignal.modes.config import Config
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def run(
+    *,
+    venue: str = "embedded",
+    data: str = "",
+    speed: float = 1.0,
+    scans: int = 0,
+    symbols: str = "60",
+    seed: int = 7,
+    faults: str = "calm",
+    interval: float | None = None,
+    min_score: float | None = None,
+    top: int | None = None,
+    data_dir: str = "",
+    mode: str = "",
+    config: Annotated[str, Parameter(name=["--config", "-c"])] = "",
+    every_table: bool = False,
+    verbose: bool = False,
+    json: bool = False,
+) -> int:
+    """Watch the market, scan it from memory, print it ranked and explained, until Ctrl-C.
+
+    Without keys and network an embedded simulated venue stands in.
+
+    Example: cryptosignal run --scans 3 --symbols 60
+
+    Parameters
+    ----------
+    venue
+        embedded, binance or testnet.
+    data
+        A candle file (parquet or csv) that the embedded venue walks instead of generated prices.
+    speed
+        Venue time against wall time (embedded venue only).
+    scans
+        End by itself after so many scans; 0 goes on until Ctrl-C.
+    symbols
+        How many symbols, or which: 60, or BTCUSDT,ETHUSDT.
+    seed
+        The run's seed: the embedded venue's market follows from it.
+    faults
+        What the embedded venue does to us: calm, weather or storm.
+    interval
+        Seconds between scans (run.scan_interval_s).
+    min_score
+        Prime strength (0-100) that a signal must reach (params.gates.min_score).
+    top
+        Rows of the ranked table.
+    data_dir
+        Where journal, outcomes and reports go.
+    mode
+        signal, approve or auto (run.mode).
+    config
+        A TOML file with settings.
+    every_table
+        Print the whole table after each scan, not only after the first.
+    verbose
+        Show notes of streams and connections too.
+    json
+        One JSON object a line instead of text.
+    """
+    from cryptosignal.cli.console import Terminal
+    from cryptosignal.modes.config import load_config
+    from cryptosignal.modes.live import Run, run_live
+
+    settings = load_config(config)
+    own = settings.run
+    changes = {
+        "scan_interval_s": interval,
+        "top": top,
+        "data_dir": data_dir or None,
+        "mode": mode or None,
+    }
+    own = replaced(own, {k: v for k, v in changes.items() if v is not None})
+    settings = msgspec.structs.replace(settings, run=own)
+    if min_score is not None:
+        settings = with_min_score(settings, min_score)
+    count, names = parse_symbols(symbols)
+    face = Terminal(top=own.top, scans_table=every_table, as_json=json, verbose=verbose)
+    request = Run(
+        config=settings,
+        venue=venue,
+        data=data,
+        speed=speed,
+        scans=scans,
+        symbols=names,
+        symbol_count=count,
+        seed=seed,
+        faults=faults,
+        on_venue=lambda name, ready: face.say(
+            f"venue: {name}" + (f" at {ready.rest}, speed {ready.speed:g}" if ready else "")
+        ),
+    )
+    reason = run_live(request, face)
+    face.say(f"ended: {reason}")
+    return 0
+
+
+def parse_symbols(text: str) -> tuple[int, tuple[str, ...]]:
+    """(how many, which) from `60` or `BTCUSDT,ETHUSDT`. Raises UserFault otherwise."""
+    if text.isdigit():
+        count = int(text)
+        if not 2 <= count <= 600:
+            raise UserFault(f"--symbols: found {count}, allowed: 2 to 600, or names with commas")
+        return count, ()
+    names = tuple(dict.fromkeys(n.strip().upper() for n in text.split(",") if n.strip()))
+    if not names:
+        raise UserFault(f"--symbols: found {text!r}, allowed: 2 to 600, or names with commas")
+    return 60, names
+
+
+def with_min_score(settings: Config, min_score: float) -> Config:
+    """The configuration with another limit of the strength gate (DOMAIN §0.18)."""
+    from cryptosignal.modes.config import checked
+
+    gates = msgspec.structs.replace(settings.params.gates, min_score=min_score)
+    params = msgspec.structs.replace(settings.params, gates=gates)
+    return checked(msgspec.structs.replace(settings, params=params), "command line")
+
+
+def replaced(settings: T, changes: dict[str, object]) -> T:
+    """Settings with some values changed and all checked. Raises UserFault with one line."""
+    try:
+        body = {**msgspec.to_builtins(settings), **changes}
+        return msgspec.convert(body, type(settings))
+    except msgspec.ValidationError as error:
+        raise UserFault(f"command line: {error}") from None

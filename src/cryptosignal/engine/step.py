@@ -1,0 +1,263 @@
+"""One event in, actions out: the only place where decisions are taken (D1).
+
+`step` is synchronous and depends on nothing but the engine's state, the event and the time it is
+given. What survives a restart is folded from records and money events alone (`fold`), so that
+recovery decides nothing. Records returned by a step are already folded when it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from cryptosignal.domain.actions import (
+    Action,
+    Note,
+    PublishDecision,
+    Record,
+    RecordOutcome,
+    ScanDecided,
+    WakeAt,
+    WatchSymbols,
+    WriteReport,
+)
+from cryptosignal.domain.events import (
+    BarClosed,
+    EngineStarted,
+    Event,
+    FactRecorded,
+    InstrumentsListed,
+    OperatorCommanded,
+    ParamsPublished,
+    ScanTaken,
+    TimerFired,
+)
+from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.order import Direction
+from cryptosignal.domain.params import ParamSet, params_from_json
+from cryptosignal.domain.signal import Decision
+from cryptosignal.engine.digest import DigestChain
+from cryptosignal.engine.manual import manual_decision
+from cryptosignal.engine.timers import Timers
+from cryptosignal.ground.calendar import day_start, utc_day
+from cryptosignal.ground.units import DAY_MS
+from cryptosignal.learning.outcomes import OutcomeTracker
+from cryptosignal.signals.decide import decide
+from cryptosignal.signals.decisions import PRIME, WATCH, ScanDecisions
+from cryptosignal.signals.memory import SignalMemory, memory_from_bytes
+from cryptosignal.trading.desk import Desk
+
+REPORT_TIMER = "engine.report"
+SIGNAL_PUBLISHED = "signal.published"
+SIGNAL_MEMORY = "signal.memory"
+OUTCOME_RECORDED = "outcome.recorded"
+PUBLISHED_KEPT = 1000
+"""Published decisions kept in memory; older ones are in the journal."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """What must survive of a published signal: enough never to publish it twice, and to follow it."""
+
+    decision: Decision
+
+
+class Engine:
+    """The decisions of one run: signals, orders, outcomes, reports."""
+
+    def __init__(self, params: ParamSet, desk: Desk, tracker: OutcomeTracker) -> None:
+        self.params = params
+        self.desk = desk
+        self.tracker = tracker
+        self.memory = SignalMemory()
+        self.timers = Timers()
+        self.chain = DigestChain()
+        self.mode = "signal"
+        self.account = "none"
+        self.instruments: dict[str, Instrument] = {}
+        self.latest: ScanDecisions | None = None
+        self.published: dict[str, Decision] = {}
+        self.scans = 0
+        self._memory_text = ""
+        self._desk_watch: tuple[str, ...] = ()
+        self._watching: tuple[str, ...] = ()
+
+    # ---- the two doors ------------------------------------------------------------------
+    def step(self, now_ms: int, event: Event | ScanTaken) -> tuple[Action, ...]:
+        """Decide on one event. Records in the answer are folded already; order is meaning."""
+        self.fold(event)
+        handler = _HANDLERS.get(type(event), Engine._on_other)
+        actions = self._with_watch(handler(self, now_ms, event))
+        for action in actions:
+            if isinstance(action, Record):
+                self.fold(action.event)
+            elif isinstance(action, WakeAt):
+                self.timers.set(action.name, action.at_ms)
+        return actions
+
+    def fold(self, event: Event | ScanTaken) -> None:
+        """Take in what happened without deciding anything: all of recovery, half of `step`."""
+        if isinstance(event, ScanTaken):
+            return
+        self.desk.apply(event)
+        if isinstance(event, FactRecorded):
+            self._fold_fact(event)
+        elif isinstance(event, EngineStarted):
+            self.mode, self.account = event.mode, event.account
+
+    def _fold_fact(self, event: FactRecorded) -> None:
+        if event.kind == SIGNAL_PUBLISHED:
+            self._remember(msgspec.json.decode(event.body, type=Published).decision)
+        elif event.kind == SIGNAL_MEMORY:
+            self.memory = memory_from_bytes(event.body.encode())
+            self._memory_text = event.body
+        elif event.kind == OUTCOME_RECORDED:
+            self.tracker.forget(event.key)
+
+    def digest_of(self, now_ms: int, actions: tuple[Action, ...]) -> str | None:
+        """Chain the digest of one step's actions; None for a step that did nothing."""
+        return self.chain.add(now_ms, actions)
+
+    @staticmethod
+    def records_of(actions: tuple[Action, ...]) -> list[str]:
+        """The records among `actions` as the journal spells them, in order."""
+        return [
+            msgspec.json.encode(action.event).decode()
+            for action in actions
+            if isinstance(action, Record)
+        ]
+
+    # ---- events ---------------------------------------------------------------------------
+    def _on_other(self, now_ms: int, event: Any) -> tuple[Action, ...]:
+        return self.desk.decide(now_ms, event)
+
+    def _on_started(self, now_ms: int, event: EngineStarted) -> tuple[Action, ...]:
+        report = WakeAt(REPORT_TIMER, day_start(now_ms) + DAY_MS)
+        if self.account == "none":
+            return (report,)
+        return (report, *self.desk.decide(now_ms, event))
+
+    def _on_timer(self, now_ms: int, event: TimerFired) -> tuple[Action, ...]:
+        if event.name != REPORT_TIMER:
+            return self.desk.decide(now_ms, event)
+        return (
+            WriteReport(utc_day(now_ms - DAY_MS)),
+            WakeAt(REPORT_TIMER, day_start(now_ms) + DAY_MS),
+        )
+
+    def _on_instruments(self, now_ms: int, event: InstrumentsListed) -> tuple[Action, ...]:
+        self.instruments = {item.symbol: item for item in event.instruments}
+        return self.desk.decide(now_ms, event)
+
+    def _on_params(self, now_ms: int, event: ParamsPublished) -> tuple[Action, ...]:
+        self.params = params_from_json(event.body)
+        return (Note("params.published", {"version": event.version}),)
+
+    def _on_bar(self, now_ms: int, event: BarClosed) -> tuple[Action, ...]:
+        actions: list[Action] = []
+        if event.interval == "1m":
+            for outcome in self.tracker.on_bar(event.symbol, event.bar):
+                body = msgspec.json.encode(outcome).decode()
+                fact = FactRecorded(OUTCOME_RECORDED, outcome.signal_id, body)
+                actions += [Record(fact), RecordOutcome(outcome)]
+        return (*actions, *self.desk.decide(now_ms, event))
+
+    def _on_scan(self, now_ms: int, event: ScanTaken) -> tuple[Action, ...]:
+        decisions = decide(event.rows, self.params, self.memory)
+        self.latest = decisions
+        self.scans += 1
+        actions: list[Action] = [
+            ScanDecided(
+                scan_id=event.rows.scan_id,
+                time_ms=event.rows.time_ms,
+                digest=decisions.digest(),
+                scanned=len(decisions),
+                prime=int((decisions.tiers == PRIME).sum()),
+                watch=int((decisions.tiers == WATCH).sum()),
+                skipped=int(decisions.skipped().sum()),
+            )
+        ]
+        for decision in decisions.prime():
+            if decision.signal_id in self.published:
+                continue
+            actions += self._publish(decision)
+            if self.mode in ("approve", "auto"):
+                actions += self._open(now_ms, decision, is_approved=False)
+        return (*actions, *self._keep_memory())
+
+    def _on_command(self, now_ms: int, event: OperatorCommanded) -> tuple[Action, ...]:
+        if event.command != "trade":
+            return self.desk.decide(now_ms, event)
+        symbol = event.arguments.get("symbol", "")
+        direction = event.arguments.get("direction", "")
+        if self.latest is None or symbol not in self.instruments:
+            why = "no scan yet" if self.latest is None else "unknown symbol"
+            return (Note("trade.refused", {"symbol": symbol, "reason": why}),)
+        if direction not in tuple(Direction):
+            allowed = ", ".join(Direction)
+            return (Note("trade.refused", {"symbol": symbol, "reason": f"direction: {allowed}"}),)
+        decision = manual_decision(self.latest, symbol, Direction(direction), now_ms)
+        if decision is None:
+            return (Note("trade.refused", {"symbol": symbol, "reason": "no price plan: no data"}),)
+        return (*self._publish(decision), *self._open(now_ms, decision, is_approved=True))
+
+    def _keep_memory(self) -> tuple[Action, ...]:
+        """Journal the signal memory when a scan changed it: cooldowns survive a restart exactly."""
+        text = self.memory.to_bytes().decode()
+        if text == self._memory_text:
+            return ()
+        self._memory_text = text
+        return (Record(FactRecorded(SIGNAL_MEMORY, "", text)),)
+
+    # ---- parts ------------------------------------------------------------------------------
+    def _publish(self, decision: Decision) -> list[Action]:
+        self._remember(decision)
+        body = msgspec.json.encode(Published(decision)).decode()
+        return [
+            Record(FactRecorded(SIGNAL_PUBLISHED, decision.signal_id, body)),
+            PublishDecision(decision),
+        ]
+
+    def _remember(self, decision: Decision) -> None:
+        if decision.signal_id in self.published:
+            return
+        self.published[decision.signal_id] = decision
+        if len(self.published) > PUBLISHED_KEPT:
+            del self.published[next(iter(self.published))]
+        self.tracker.follow(decision)
+
+    def _with_watch(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
+        """One set of watched symbols out of the desk's and the tracker's, told when it changes."""
+        for action in actions:
+            if isinstance(action, WatchSymbols):
+                self._desk_watch = action.symbols
+        wanted = tuple(sorted({*self._desk_watch, *self.tracker.symbols()}))
+        kept = tuple(action for action in actions if not isinstance(action, WatchSymbols))
+        if wanted == self._watching:
+            return kept
+        self._watching = wanted
+        return (*kept, WatchSymbols(wanted))
+
+    def _open(self, now_ms: int, decision: Decision, *, is_approved: bool) -> list[Action]:
+        instrument = self.instruments.get(decision.symbol)
+        if instrument is None:
+            return [
+                Note(
+                    "entry.refused",
+                    {"symbol": decision.symbol, "reason": "the contract is not listed"},
+                )
+            ]
+        return list(self.desk.open_from(decision, now_ms, instrument, is_approved=is_approved))
+
+
+_HANDLERS: dict[type, Callable[[Engine, int, Any], tuple[Action, ...]]] = {
+    EngineStarted: Engine._on_started,
+    TimerFired: Engine._on_timer,
+    InstrumentsListed: Engine._on_instruments,
+    ParamsPublished: Engine._on_params,
+    BarClosed: Engine._on_bar,
+    ScanTaken: Engine._on_scan,
+    OperatorCommanded: Engine._on_command,
+}
+"""What is decided on which event; everything else is the desk's."""

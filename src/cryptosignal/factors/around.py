@@ -1,0 +1,254 @@
+"""Columns around the scores at each decision time: volatility, trend of the market, room, micro.
+
+Bars of every interval are joined as-of: at a decision time only bars whose close has passed exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryptosignal.domain.params import ParamSet
+from cryptosignal.factors import context, flow, positioning, price, window
+from cryptosignal.factors.panel import ATR_BARS, Panel, as_of, log_of, panel_of
+from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS
+from cryptosignal.market.views import BarsView, MarketView, SeriesView
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Columns = dict[str, Floats]
+
+_COHERENT = ("15m", "1h", "4h", "1d")
+_OI_Z_BARS = 96
+_FUNDING_POINTS = 90
+_FUNDING_AGE_MS = 2 * DAY_MS
+_FUNDING_FLOOR = 0.00005
+_DAY_BARS = 24
+
+
+def ends_of(bars: BarsView, times_ms: Ints) -> Ints:
+    """How many bars of the axis had closed at each time."""
+    closes = bars.open_ms + INTERVAL_MS[bars.interval]
+    return np.searchsorted(closes, times_ms, side="right").astype(np.int64)
+
+
+def thin(bars: BarsView, times_ms: Ints, lookback: int, extra: int = 0) -> tuple[Panel, Ints]:
+    """A panel with outputs at each decision time, and which output belongs to which time.
+
+    `extra` asks for that many earlier outputs in front.
+    """
+    ends = ends_of(bars, times_ms)
+    count = int(ends[-1] - ends[0]) + 1 + extra
+    return panel_of(bars, count, lookback, int(ends[-1])), ends - ends[0] + extra
+
+
+def open_interest(view: MarketView, hours: BarsView, bars: int, end: int) -> Floats:
+    """Log open interest (contracts) as it was known at each bar's close, [row, bars]."""
+    series = view.open_interest
+    assert series is not None
+    closes = _closes(hours, bars, end)
+    step = int(np.median(np.diff(series.time_ms))) if len(series.time_ms) > 1 else HOUR_MS
+    return log_of(as_of(series, closes, 2 * max(step, HOUR_MS)))
+
+
+def columns(
+    view: MarketView,
+    hours: BarsView,
+    times: Ints,
+    facts: Mapping[str, Floats],
+    params: ParamSet,
+    out: Columns,
+) -> None:
+    """Add `mod.*` and the bar-based `ctx.*` columns at each time."""
+    panel, pick = thin(hours, times, context.ADX_LOOKBACK)
+    atr = panel.atr()[:, pick]
+    out["ctx.close"] = np.exp(panel.at(panel.close)[:, pick])
+    out["ctx.atr_1h"] = atr
+    out["ctx.adx"] = context.adx(panel)[:, pick]
+    out["ctx.ema10"] = np.exp(panel.ema(10, 30)[:, pick])
+    _extremes(panel, pick, params, out)
+    _coverage(view, hours, times, facts, out)
+    _market(view, panel, pick, out)
+    _coherence(view, times, out)
+    _micro(view, times, atr, out)
+    _modulators(view, hours, times, facts, params, out)
+
+
+def _extremes(panel: Panel, pick: Ints, params: ParamSet, out: Columns) -> None:
+    up, down = context.room(panel, params.gates.breakout_atr)
+    high, low = context.extremes(panel, context.PIVOT_BARS)
+    top, bottom = context.extremes(panel, context.ROOM_BARS)
+    out["ctx.room_up_atr"], out["ctx.room_down_atr"] = up[:, pick], down[:, pick]
+    out["ctx.pivot_high"], out["ctx.pivot_low"] = np.exp(high[:, pick]), np.exp(low[:, pick])
+    out["ctx.high_72"], out["ctx.low_72"] = np.exp(top[:, pick]), np.exp(bottom[:, pick])
+
+
+def _coverage(
+    view: MarketView, hours: BarsView, times: Ints, facts: Mapping[str, Floats], out: Columns
+) -> None:
+    """Bars per interval, age, and how sure and how late the newest bar is.
+
+    A fact `bars_1h` overrides the count where the view holds a part of a longer history.
+    """
+    for interval in ("1m", "5m", "15m", "1h", "4h", "1d"):
+        bars = hours if interval == "1h" else view.bars.get(interval)
+        name = f"ctx.bars_{interval}"
+        if bars is None or len(bars.open_ms) == 0:
+            out[name] = np.zeros((len(view.symbols), len(times)))
+            continue
+        ends = ends_of(bars, times)
+        known = ~np.isnan(bars.close[:, : int(ends[-1])])
+        if len(times) == 1:
+            out[name] = known.sum(axis=1, dtype=float)[:, None]
+            continue
+        total = np.cumsum(known, axis=1, dtype=float)
+        out[name] = np.where(ends > 0, total[:, np.maximum(ends - 1, 0)], 0.0)
+    if "bars_1h" in facts:
+        out["ctx.bars_1h"] = np.array(facts["bars_1h"])
+    ends = ends_of(hours, times)
+    place = np.maximum(ends - 1, 0)
+    has = (ends > 0) & (len(hours.open_ms) > 0)
+    empty = np.full((len(view.symbols), len(times)), np.nan)
+    if not len(hours.open_ms):
+        out["ctx.finality"], out["ctx.lag_ms"], out["ctx.bar_ms"] = (
+            empty,
+            empty.copy(),
+            empty.copy(),
+        )
+    else:
+        out["ctx.finality"] = np.where(has, hours.finality[:, place].astype(float), np.nan)
+        out["ctx.lag_ms"] = np.where(has, hours.lag_ms[:, place], np.nan)
+        opened = np.where(has, hours.open_ms[place].astype(float), np.nan)
+        out["ctx.bar_ms"] = np.broadcast_to(opened, empty.shape).copy()
+    out["ctx.time_ms"] = np.repeat(times[None, :].astype(float), len(view.symbols), axis=0)
+    out["ctx.age_days"] = (times[None, :] - view.onboard_ms[:, None]) / DAY_MS
+    out["ctx.tick_size"] = np.repeat(view.tick_size[:, None], len(times), axis=1)
+
+
+def _market(view: MarketView, panel: Panel, pick: Ints, out: Columns) -> None:
+    shape = out["ctx.close"].shape
+    btc = context.market_trend(panel, view.btc)[pick]
+    eth = context.market_trend(panel, view.eth)[pick]
+    out["ctx.btc_trend"] = np.broadcast_to(btc, shape).copy()
+    out["ctx.regime"] = np.broadcast_to(context.regime(btc, eth), shape).copy()
+    score = out.get("score.T")
+    if score is None:
+        score = np.full(shape, np.nan)
+    score = np.where(view.active[:, None], score, np.nan)
+    known = (~np.isnan(score)).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        up = np.where(known > 0, (score > 0.0).sum(axis=0) / known, np.nan)
+        down = np.where(known > 0, (score < 0.0).sum(axis=0) / known, np.nan)
+    out["ctx.breadth_up"] = np.broadcast_to(up, shape).copy()
+    out["ctx.breadth_down"] = np.broadcast_to(down, shape).copy()
+
+
+def _coherence(view: MarketView, times: Ints, out: Columns) -> None:
+    signs: list[Floats] = []
+    shape = out["ctx.close"].shape
+    for interval in _COHERENT:
+        bars = view.bars.get(interval)
+        if bars is None or not len(bars.open_ms):
+            continue
+        panel, pick = thin(bars, times, max(price.TREND_LOOKBACK, ATR_BARS + 1))
+        reads = (price.trend, price.momentum, flow.cvd)
+        signs.extend(np.sign(read(panel))[:, pick] for read in reads)
+    if not signs:
+        signs = [np.full(shape, np.nan)]
+    out["ctx.mtf_up"], out["ctx.mtf_down"] = context.coherence(signs)
+
+
+def _micro(view: MarketView, times: Ints, atr_1h: Floats, out: Columns) -> None:
+    bars = view.bars.get("15m")
+    names = ("ctx.micro_up", "ctx.micro_down", "ctx.micro_atr_ratio", "ctx.micro_volume_ratio")
+    if bars is None or not len(bars.open_ms):
+        for name in names:
+            out[name] = np.full(atr_1h.shape, np.nan)
+        return
+    panel, pick = thin(bars, times, context.MICRO_LOOKBACK)
+    wide = np.full((len(view.symbols), panel.count), np.nan)
+    wide[:, pick] = atr_1h
+    for name, value in zip(names, context.micro(panel, wide, flow.cvd(panel)), strict=True):
+        out[name] = value[:, pick]
+
+
+def _modulators(
+    view: MarketView,
+    hours: BarsView,
+    times: Ints,
+    facts: Mapping[str, Floats],
+    params: ParamSet,
+    out: Columns,
+) -> None:
+    taps = window.decay_taps(params.probability.g_smooth, params.probability.g_taps)
+    extra = len(taps) - 1
+    panel, pick = thin(hours, times, context.RETURN_BARS + 1, extra)
+    score, beta, rho = context.independence(panel, view.btc, view.eth)
+    out["mod.I"], out["ctx.beta"], out["ctx.rho_btc"] = score[:, pick], beta[:, pick], rho[:, pick]
+    out["mod.gI"] = _smooth_g(score / 100.0, taps)[:, pick - extra]
+    closes = _closes(hours, panel.count, int(ends_of(hours, times)[-1]))
+    funding_z = _funding_z(view, closes)
+    oi_24h, oi_z = _oi_change(view, hours, closes, times)
+    basis_now = facts.get("basis_bps")
+    for side, name in ((1.0, "long"), (-1.0, "short")):
+        past = positioning.crowding(np.full_like(funding_z, np.nan), funding_z, oi_z, side)
+        smooth = _smooth_g(past, taps)[:, pick - extra]
+        basis = np.full_like(smooth, np.nan) if basis_now is None else basis_now
+        live = positioning.crowding(basis, funding_z[:, pick], oi_z[:, pick], side)
+        out[f"mod.crowding_{name}"] = live
+        out[f"mod.gF_{name}"] = smooth
+    deep, at = thin(hours, times, 67)
+    oi_now = oi_24h[:, -deep.count :]
+    for side, name in ((1.0, "long"), (-1.0, "short")):
+        out[f"mod.lead_{name}"] = positioning.lead(deep, oi_now, flow.cvd(deep), side)[:, at]
+    out["ctx.oi_24h"] = oi_24h[:, pick]
+
+
+def _smooth_g(x: Floats, taps: Floats) -> Floats:
+    """g = EMA(tanh(3(x − ½))) over fixed bars; what is missing is neutral (§1.4)."""
+    return window.fir(np.nan_to_num(np.tanh(3.0 * (x - 0.5))), taps)
+
+
+def _closes(hours: BarsView, bars: int, end: int) -> Ints:
+    first = int(hours.open_ms[0]) if len(hours.open_ms) else 0
+    return first + HOUR_MS * (np.arange(end - bars, end, dtype=np.int64) + 1)
+
+
+def _oi_change(
+    view: MarketView, hours: BarsView, closes: Ints, times: Ints
+) -> tuple[Floats, Floats]:
+    """24h log change of open interest at each close, and its z over 96 hours."""
+    count = len(closes)
+    if view.open_interest is None:
+        nothing = np.full((len(view.symbols), count), np.nan)
+        return nothing, nothing.copy()
+    end = int(ends_of(hours, times)[-1])
+    log_oi = open_interest(view, hours, count + _DAY_BARS + _OI_Z_BARS - 1, end)
+    change = log_oi[:, _DAY_BARS:] - log_oi[:, :-_DAY_BARS]
+    spread = 1.2533 * window.fir(np.abs(change), window.mean_taps(_OI_Z_BARS))
+    now = change[:, -count:]
+    return now, now / np.maximum(spread, 0.005)
+
+
+def _funding_z(view: MarketView, closes: Ints) -> Floats:
+    """Robust z of the funding rate known at each close against its last settlements."""
+    out = np.full((len(view.symbols), len(closes)), np.nan)
+    series = view.funding_history
+    if series is None or not len(series.time_ms):
+        return out
+    position = np.searchsorted(series.time_ms, closes, side="right")
+    for stop in np.unique(position):
+        if stop == 0:
+            continue
+        history = series.value[:, max(stop - _FUNDING_POINTS, 0) : stop]
+        here = position == stop
+        newest = as_of(
+            SeriesView(series.time_ms[:stop], series.value[:, :stop]),
+            closes[here][-1:],
+            _FUNDING_AGE_MS,
+        )[:, 0]
+        z = positioning.median_z(history, newest, _FUNDING_FLOOR)
+        out[:, here] = z[:, None]
+    return out

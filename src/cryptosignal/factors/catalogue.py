@@ -1,0 +1,163 @@
+"""The factor engine: a market view in, one row of columns per symbol out (`ScanRows`).
+
+Key inputs: closed bars (1h for the factors, 15m/4h/1d around them), open interest, funding, and the
+market as it is now (book, flow, marks). Key outputs: `raw.X`, `score.X` and `score.X.1…` (earlier
+bars, for K of N), `mod.*`, `ctx.*`; together with a `ParamSet` and the `SignalMemory` they are all
+that a decision needs. One moment and a whole history go through the same functions (D4).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryptosignal.domain.params import ParamSet
+from cryptosignal.domain.scan import ScanRows
+from cryptosignal.factors import around, now
+from cryptosignal.factors.cache import ScoreCache
+from cryptosignal.factors.panel import panel_of
+from cryptosignal.factors.standardise import reach, standardise
+from cryptosignal.factors.table import BAR_FACTORS, Factor, register_factor
+from cryptosignal.ground.units import INTERVAL_MS
+from cryptosignal.market.views import BarsView, MarketView
+
+__all__ = ["BAR_FACTORS", "Factor", "FactorEngine", "register_factor"]
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Columns = dict[str, Floats]
+
+
+class FactorEngine:
+    """Computes the rows of a scan. Holds a cache only: dropping it changes no number.
+
+    >>> FactorEngine(ParamSet()).compute(view, scan_id=1, trigger="manual")  # doctest: +SKIP
+    """
+
+    def __init__(self, params: ParamSet, factors: tuple[Factor, ...] = BAR_FACTORS) -> None:
+        self.params = params.validate()
+        self.factors = factors
+        self.cache = ScoreCache(self.params)
+
+    def compute(self, view: MarketView, scan_id: int, trigger: str) -> ScanRows:
+        """The rows of every active symbol at `view.time_ms`. Never touches the network."""
+        times = np.array([view.time_ms], dtype=np.int64)
+        columns = self.columns(view, times, now.facts(view, self.params))
+        keep = np.flatnonzero(view.active)
+        flat = {name: np.ascontiguousarray(value[keep, 0]) for name, value in columns.items()}
+        symbols = tuple(view.symbols[i] for i in keep)
+        return ScanRows(
+            scan_id, view.time_ms, trigger, symbols, flat, meta=now.receipt(view, self.params)
+        )
+
+    def columns(self, view: MarketView, times_ms: Ints, facts: Mapping[str, Floats]) -> Columns:
+        """All columns at each decision time, [symbol, time]; `times_ms` ascend.
+
+        `facts` are what is not in bars or series at those times (book, marks, DataQual), NaN or
+        absent where unknown. Nothing later than each time is read.
+        """
+        shape = (len(view.symbols), len(times_ms))
+        facts = {name: np.broadcast_to(value, shape) for name, value in facts.items()}
+        out: Columns = {}
+        hours = view.bars.get("1h")
+        if hours is None:
+            hours = _empty(len(view.symbols))
+        self._bar_scores(view, hours, times_ms, out)
+        around.columns(view, hours, times_ms, facts, self.params, out)
+        now.columns(view, facts, self.params, shape, out)
+        self._drop_synthetic(view, out)
+        return out
+
+    def _bar_scores(self, view: MarketView, hours: BarsView, times: Ints, out: Columns) -> None:
+        ends = around.ends_of(hours, times)
+        lags = self.params.tiers.n
+        if len(times) == 1 and ends[0] > 0:
+            found = self._scores_now(view, hours, int(ends[0]))
+            pick = np.zeros(1, dtype=np.int64)
+        else:
+            found = self._scores_then(view, hours, ends)
+            pick = ends - ends[0]
+        for name, (raw, score) in found.items():
+            out[f"raw.{name}"] = raw[:, pick]
+            for lag in range(lags):
+                out[f"score.{name}" + (f".{lag}" if lag else "")] = score[:, lags - 1 - lag + pick]
+
+    def _scores_now(
+        self, view: MarketView, hours: BarsView, end: int
+    ) -> dict[str, tuple[Floats, Floats]]:
+        def beside(factor: Factor, bars: int) -> dict[str, Floats] | None:
+            return self._beside(view, hours, factor, bars, end)
+
+        return self.cache.scores(view.symbols, hours, end, self.factors, beside)
+
+    def _scores_then(
+        self, view: MarketView, hours: BarsView, ends: Ints
+    ) -> dict[str, tuple[Floats, Floats]]:
+        lags, end, span = self.params.tiers.n, int(ends[-1]), int(ends[-1] - ends[0])
+        count = span + reach(self.params.chain, lags)
+        found = {}
+        for factor in self.factors:
+            panel = panel_of(hours, count, factor.lookback, end)
+            series = self._beside(view, hours, factor, panel.bars, end)
+            if series is None:
+                raw = np.full((len(view.symbols), span + 1), np.nan)
+                found[factor.name] = raw, np.full((len(view.symbols), span + lags), np.nan)
+                continue
+            panel.beside = series
+            raw = factor.compute(panel, self.params)
+            score = standardise(raw, factor.floor, self.params.chain, span + lags)
+            found[factor.name] = raw[:, raw.shape[1] - span - 1 :], score
+        return found
+
+    def _beside(
+        self, view: MarketView, hours: BarsView, factor: Factor, bars: int, end: int
+    ) -> dict[str, Floats] | None:
+        """Series aligned to the newest `bars` bars; None if an input does not exist at all."""
+        series: dict[str, Floats] = {}
+        if "oi" in factor.inputs:
+            if view.open_interest is None:
+                return None
+            series["oi"] = around.open_interest(view, hours, bars, end)
+        if "spot" in factor.inputs and view.spot_1h is not None:
+            series.update(_spot(view.spot_1h, hours, bars, end))
+        return series
+
+    def _drop_synthetic(self, view: MarketView, out: Columns) -> None:
+        if not view.synthetic_flow or self.params.accept_synthetic_flow:
+            return
+        for name in out:
+            if name.split(".")[0] in ("raw", "score") and name.split(".")[1] in ("C", "O", "Q"):
+                out[name] = np.full_like(out[name], np.nan)
+
+
+def _spot(spot: BarsView, hours: BarsView, bars: int, end: int) -> dict[str, Floats]:
+    """Net taker flow and turnover of spot bars on the axis of the futures bars."""
+    step = INTERVAL_MS[hours.interval]
+    first = int(hours.open_ms[0]) if len(hours.open_ms) else 0
+    wanted = first + step * np.arange(end - bars, end)
+    base = int(spot.open_ms[0]) if len(spot.open_ms) else 0
+    place = (wanted - base) // step
+    known = (place >= 0) & (place < len(spot.open_ms))
+    at = np.clip(place, 0, max(len(spot.open_ms) - 1, 0))
+    if len(spot.open_ms) == 0:
+        return {}
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(spot.volume > 0.0, 2.0 * spot.taker_buy / spot.volume - 1.0, 0.0)
+    net = np.where(np.isnan(spot.taker_buy), np.nan, share * spot.quote)
+    return {
+        "spot_net": np.where(known, net[:, at], np.nan),
+        "spot_quote": np.where(known, spot.quote[:, at], np.nan),
+    }
+
+
+def _empty(rows: int) -> BarsView:
+    return BarsView(
+        "1h",
+        np.zeros(0, dtype=np.int64),
+        np.zeros((9, rows, 0)),
+        np.zeros((rows, 0), dtype=np.int8),
+        np.zeros((rows, 0), dtype=np.int8),
+        np.zeros((rows, 0)),
+    )

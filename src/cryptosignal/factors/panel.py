@@ -1,0 +1,158 @@
+"""What a factor may read: log prices and volumes of one interval, and the series beside them.
+
+Prices are natural logs, so that long and short are mirror images (DOMAIN §0.11); a panel holds
+exactly the bars that its outputs need, the newest bar last. Arrays are [row, bar], NaN = no data.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryptosignal.factors import window
+from cryptosignal.market.views import (
+    CLOSE,
+    HIGH,
+    LOW,
+    OPEN,
+    QUOTE,
+    TAKER_BASE,
+    VOLUME,
+    BarsView,
+    SeriesView,
+)
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+ATR_BARS = 60
+"""ATR14 and ADX14 are Wilder averages over this many values: 1.3 % of older weight is cut off."""
+
+
+class Panel:
+    """Bars of one interval for `rows` symbols: `open/high/low/close` are natural logs of prices.
+
+    `count` is how many output columns the reader wants, the newest last. `taker` is the base volume
+    bought by takers. `beside` holds series aligned to the same bars (`oi`, `spot_net`, …). Logs are
+    taken when first asked for.
+    """
+
+    def __init__(self, raw: Floats, interval: str, count: int) -> None:
+        self.interval = interval
+        self.count = count
+        self.beside: Mapping[str, Floats] = {}
+        self._raw = raw
+        self._atr: Floats | None = None
+
+    @cached_property
+    def open(self) -> Floats:
+        """Log opens."""
+        return log_of(self._raw[OPEN])
+
+    @cached_property
+    def high(self) -> Floats:
+        """Log highs."""
+        return log_of(self._raw[HIGH])
+
+    @cached_property
+    def low(self) -> Floats:
+        """Log lows."""
+        return log_of(self._raw[LOW])
+
+    @cached_property
+    def close(self) -> Floats:
+        """Log closes."""
+        return log_of(self._raw[CLOSE])
+
+    @property
+    def volume(self) -> Floats:
+        """Base volume."""
+        return self._raw[VOLUME]
+
+    @cached_property
+    def quote(self) -> Floats:
+        """Turnover, USDT; base volume at the close where the source has none."""
+        quote, base = self._raw[QUOTE], self._raw[VOLUME]
+        return np.where(np.isnan(quote), base * self._raw[CLOSE], quote)
+
+    @property
+    def taker(self) -> Floats:
+        """Base volume bought by takers."""
+        return self._raw[TAKER_BASE]
+
+    @property
+    def bars(self) -> int:
+        """How many bars the panel holds."""
+        return self._raw.shape[2]
+
+    def cut(self, x: Floats, width: int) -> Floats:
+        """The newest bars of `x` that a window of `width` needs for `count` outputs."""
+        return x[:, x.shape[1] - (self.count + width - 1) :]
+
+    def atr(self) -> Floats:
+        """ATR14 of log prices (a fraction of price), [row, count]; Wilder over `ATR_BARS`."""
+        if self._atr is None:
+            span = ATR_BARS + 1
+            ranges = window.true_range(
+                self.cut(self.high, span), self.cut(self.low, span), self.cut(self.close, span)
+            )
+            self._atr = window.fir(ranges, window.wilder_taps(14, ATR_BARS))
+        return self._atr
+
+    def ema(self, period: int, width: int) -> Floats:
+        """EMA of log closes, [row, count]."""
+        return window.fir(self.cut(self.close, width), window.ema_taps(period, width))
+
+    def at(self, x: Floats, back: int = 0) -> Floats:
+        """`x` at each output bar, `back` bars earlier."""
+        stop = x.shape[1] - back
+        return x[:, stop - self.count : stop]
+
+    def change(self, bars: int) -> Floats:
+        """Log return over `bars` bars at each output bar."""
+        return self.at(self.close) - self.at(self.close, bars)
+
+
+def log_of(values: Floats) -> Floats:
+    """Natural logs, NaN for what is missing or not positive."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.log(np.where(values > 0.0, values, np.nan))
+
+
+def panel_of(
+    bars: BarsView, count: int, lookback: int, end: int | None = None, rows: Ints | None = None
+) -> Panel:
+    """The panel of the bars before column `end` that `count` outputs of `lookback` bars need.
+
+    Where the view holds fewer bars, the missing ones are NaN in front.
+    """
+    stop = bars.data.shape[2] if end is None else end
+    need = count + lookback - 1
+    start = stop - need
+    raw = bars.data[:, :, max(start, 0) : max(stop, 0)]
+    if rows is not None:
+        raw = raw[:, rows]
+    if start < 0:
+        front = np.full((raw.shape[0], raw.shape[1], need - raw.shape[2]), np.nan)
+        raw = np.concatenate([front, raw], axis=2)
+    return Panel(raw, bars.interval, count)
+
+
+def as_of(series: SeriesView, times_ms: Ints, max_age_ms: int) -> Floats:
+    """The newest value of each row at or before each time, NaN if older than `max_age_ms`.
+
+    As-of by exchange time, never forward (DOMAIN §3.11); a NaN point is looked through.
+    """
+    grid, value = series.time_ms, series.value
+    if len(grid) == 0 or len(times_ms) == 0:
+        return np.full((value.shape[0], len(times_ms)), np.nan)
+    known = np.where(np.isnan(value), -1, np.arange(len(grid)))
+    newest = np.maximum.accumulate(known, axis=1)
+    position = np.searchsorted(grid, times_ms, side="right") - 1
+    at = newest[:, np.maximum(position, 0)]
+    safe = np.maximum(at, 0)
+    fresh = (position >= 0) & (at >= 0) & (times_ms - grid[safe] <= max_age_ms)
+    return np.where(fresh, np.take_along_axis(value, safe, axis=1), np.nan)

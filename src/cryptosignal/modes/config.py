@@ -1,0 +1,185 @@
+"""One validated configuration: every number of every package, in one TOML file, each with a default.
+
+A wrong file, key or value stops start-up with one line that names the key, what was found and what
+is allowed (DESIGN §5.18). The sections are the packages' own settings; nothing is read twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from cryptosignal.domain.params import ParamSet
+from cryptosignal.ground.faults import UserFault
+from cryptosignal.market.settings import MarketSettings
+from cryptosignal.net.settings import (
+    AccountFeedSettings,
+    ClientSettings,
+    LedgerSettings,
+    TransportSettings,
+)
+from cryptosignal.quality.settings import QualitySettings
+from cryptosignal.risk.settings import RiskSettings
+from cryptosignal.store.settings import StoreSettings
+from cryptosignal.streams.settings import FeedSettings
+from cryptosignal.trading.settings import TradingSettings
+
+Mode = Literal["signal", "approve", "auto"]
+Account = Literal["none", "sim", "paper", "testnet", "live"]
+
+
+class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a run does: how it acts, on which account, how often it scans."""
+
+    mode: Mode = "signal"
+    account: Account = "sim"
+    bot: str = "a"
+    scan_interval_s: float = 30.0
+    intervals: tuple[str, ...] = ("1m", "5m", "15m", "1h", "4h")
+    rest_intervals: tuple[str, ...] = ("1d",)
+    trigger_intervals: tuple[str, ...] = ("15m", "1h")
+    symbols_max: int = 600
+    warm_max: int = 60
+    top: int = 20
+    data_dir: str = "runs"
+
+    def __post_init__(self) -> None:
+        """Raise ValueError with one line for a value that cannot work."""
+        if not (self.bot.isascii() and self.bot.isalnum() and len(self.bot) <= 4):
+            raise ValueError(
+                f"run.bot: found {self.bot!r}, allowed: 1 to 4 letters or digits (part of order ids)"
+            )
+        if not 1.0 <= self.scan_interval_s <= 86_400:
+            raise ValueError(
+                f"run.scan_interval_s: found {self.scan_interval_s}, allowed: 1 to 86400"
+            )
+
+
+class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The second key to live trading: without `enabled` here, `--live` is refused."""
+
+    enabled: bool = False
+
+
+class VenueAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the venue is. Empty: the embedded simulated venue."""
+
+    rest_url: str = ""
+    ws_url: str = ""
+    ws_api_url: str = ""
+    spot_url: str = ""
+    key_file: str = ""
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The whole configuration; section names are the TOML tables."""
+
+    run: RunSettings = RunSettings()
+    venue: VenueAddress = VenueAddress()
+    live: LiveSettings = LiveSettings()
+    transport: TransportSettings = TransportSettings()
+    client: ClientSettings = ClientSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    account_feed: AccountFeedSettings = AccountFeedSettings()
+    websocket: FeedSettings = FeedSettings()
+    market: MarketSettings = MarketSettings()
+    quality: QualitySettings = QualitySettings()
+    params: ParamSet = ParamSet()
+    risk: RiskSettings = RiskSettings()
+    trading: TradingSettings = TradingSettings()
+    store: StoreSettings = StoreSettings()
+
+
+def load_config(path: str) -> Config:
+    """Defaults overlaid by the TOML file at `path` (none if empty).
+
+    Raises UserFault with one line: file, key, what was found, what is allowed.
+    """
+    if not path:
+        return checked(Config(), "built-in defaults")
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise UserFault(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserFault(f"{path}: not UTF-8 text") from None
+    try:
+        body = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UserFault(f"{path}: not valid TOML: {error}") from None
+    return checked(_converted(body, path), path)
+
+
+def _converted(body: dict[str, Any], path: str) -> Config:
+    _check_keys(body, Config, "", path)
+    try:
+        return msgspec.convert(body, Config)
+    except msgspec.ValidationError as error:
+        raise UserFault(f"{path}: {_readable(str(error))}") from None
+
+
+def checked(config: Config, source: str) -> Config:
+    """The same configuration, its parameter set validated. Raises UserFault with one line."""
+    try:
+        config.params.validate()
+    except ValueError as error:
+        raise UserFault(f"{source}: {error}") from None
+    return config
+
+
+def _check_keys(body: dict[str, Any], struct: type, prefix: str, path: str) -> None:
+    """Name the nearest allowed key for each unknown one; msgspec would only say that it is unknown."""
+    fields = {field.encode_name: field.type for field in msgspec.structs.fields(struct)}
+    for key, value in body.items():
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            allowed = ", ".join(sorted(fields))
+            raise UserFault(f"{path}: unknown key {prefix}{key!s}; {hint}allowed: {allowed}")
+        inner = fields[key]
+        if (
+            isinstance(value, dict)
+            and isinstance(inner, type)
+            and issubclass(inner, msgspec.Struct)
+        ):
+            _check_keys(value, inner, f"{prefix}{key}.", path)
+
+
+def _readable(text: str) -> str:
+    """msgspec's words with the place first: `run.mode: Expected …`."""
+    message, separator, place = text.rpartition(" - at `$")
+    if not separator:
+        return text
+    return f"{place.rstrip('`').lstrip('.')}: {message}"
+
+
+def render(config: Config, *, as_json: bool) -> str:
+    """The configuration as TOML (or JSON), complete with defaults."""
+    body = msgspec.to_builtins(config)
+    if as_json:
+        return msgspec.json.format(msgspec.json.encode(body), indent=2).decode()
+    return "\n".join(_toml_table(name, values) for name, values in body.items())
+
+
+def _toml_table(name: str, values: dict[str, Any]) -> str:
+    plain = [(key, value) for key, value in values.items() if not isinstance(value, dict)]
+    tables = [(key, value) for key, value in values.items() if isinstance(value, dict)]
+    lines = [f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in plain), ""]
+    lines += [_toml_table(f"{name}.{key}", value) for key, value in tables]
+    return "\n".join(lines)
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return '""'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, str):
+        return msgspec.json.encode(value).decode()
+    return str(value)

@@ -1,0 +1,408 @@
+"""What the factors are worth on past candles: information coefficients with honest error bars.
+
+Cross-sectional rank IC of each factor against later returns, at several horizons. Hourly ICs
+overlap, so intervals and p-values come from means of blocks at least a day and two horizons
+long; all tests together are corrected by Benjamini and Hochberg (1995). Nothing is fitted here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryptosignal.domain.params import FACTOR_NAMES, ParamSet
+from cryptosignal.ground.calendar import utc_day
+from cryptosignal.ground.units import DAY_MS, HOUR_MS
+from cryptosignal.market.views import MarketView
+from cryptosignal.modes.archive import Archive, columns_between, load_archive
+from cryptosignal.modes.research import flatten
+from cryptosignal.signals.decide import assess, tier_codes
+from cryptosignal.signals.decisions import TIERS
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+HORIZONS: Final = (1, 4, 8, 24, 72)
+MAIN_HORIZON: Final = 8
+_CHUNK_MS = 20 * DAY_MS
+_MIN_SYMBOLS = 10
+_DECILES = 10
+_STRONG = 30.0
+
+
+@dataclass(slots=True)
+class Cell:
+    """One factor at one horizon. `ic` mean rank IC with a 95 % interval `low`–`high`, `p` two-sided,
+    `q` after correction; `edge_bps` the mean signed return where |score| ≥ 30, with its interval."""
+
+    factor: str
+    horizon: int
+    moments: int
+    blocks: int
+    ic: float
+    low: float
+    high: float
+    p: float
+    q: float = math.nan
+    edge_bps: float = math.nan
+    edge_low: float = math.nan
+    edge_high: float = math.nan
+
+
+@dataclass(slots=True)
+class Evidence:
+    """All findings; `absent` are factors that the data cannot feed."""
+
+    data: str
+    params: str
+    start_ms: int
+    stop_ms: int
+    symbols: int
+    cells: list[Cell] = field(default_factory=list)
+    absent: list[str] = field(default_factory=list)
+    deciles: dict[str, list[float]] = field(default_factory=dict)
+    turnover: dict[str, float] = field(default_factory=dict)
+    correlation: dict[str, dict[str, float]] = field(default_factory=dict)
+    vif: dict[str, float] = field(default_factory=dict)
+    months: dict[str, dict[str, float]] = field(default_factory=dict)
+    regimes: dict[str, dict[str, float]] = field(default_factory=dict)
+    tiers: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        out: dict[str, Any] = {
+            name: getattr(self, name) for name in self.__slots__ if name != "cells"
+        }
+        out["cells"] = [{n: getattr(c, n) for n in c.__slots__} for c in self.cells]
+        return out
+
+
+@dataclass(slots=True)
+class _Sums:
+    """What is gathered chunk by chunk: per (factor, horizon) the hourly series, and pooled sums."""
+
+    moments: list[Ints] = field(default_factory=list)
+    regime: list[Floats] = field(default_factory=list)
+    ic: dict[tuple[str, int], list[Floats]] = field(default_factory=dict)
+    edge: dict[tuple[str, int], list[Floats]] = field(default_factory=dict)
+    decile: dict[str, list[Floats]] = field(default_factory=dict)
+    churn: dict[str, list[float]] = field(default_factory=dict)
+    pooled: dict[tuple[str, str], list[tuple[float, int]]] = field(default_factory=dict)
+    tier: dict[tuple[str, int], list[Floats]] = field(default_factory=dict)
+    cost: dict[str, list[Floats]] = field(default_factory=dict)
+
+
+def evaluate_factors(
+    data: str | Path,
+    params: ParamSet | None = None,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Evidence:
+    """Measure every factor that `data` can feed. Raises UserFault for data that cannot be read."""
+    archive = load_archive(data)
+    chosen = params or ParamSet()
+    begin, end = archive.span_ms
+    start = begin + 300 * HOUR_MS if from_ms is None else max(from_ms, begin + HOUR_MS)
+    stop = end if to_ms is None else min(to_ms, end)
+    start = -(-start // HOUR_MS) * HOUR_MS
+    sums = _Sums()
+    names: set[str] = set()
+    for first in range(start, stop, _CHUNK_MS):
+        last = min(first + _CHUNK_MS, stop) - HOUR_MS
+        if last < first:
+            continue
+        names |= _gather(archive, chosen, first, last, stop, sums)
+        if progress is not None:
+            progress(f"measured to {utc_day(last)}")
+    return _conclude(sums, Evidence(str(data), chosen.version, start, stop, len(names)))
+
+
+def _gather(
+    archive: Archive, params: ParamSet, first: int, last: int, stop: int, sums: _Sums
+) -> set[str]:
+    view, times, columns = columns_between(archive, params, first, last)
+    if len(view.symbols) < _MIN_SYMBOLS or "1h" not in view.bars:
+        return set()
+    reads = _reads(view, times, columns, params)
+    later = _later(archive, view, times, stop)
+    sums.moments.append(times)
+    sums.regime.append(columns["ctx.regime"][0])
+    ranks = {name: _ranks(value) for name, value in reads.items()}
+    for name, value in reads.items():
+        for horizon in HORIZONS:
+            sums.ic.setdefault((name, horizon), []).append(_ic(value, later[horizon]))
+            edge = _edge(value, later[horizon])
+            sums.edge.setdefault((name, horizon), []).append(edge)
+        sums.decile.setdefault(name, []).append(_deciles(value, later[MAIN_HORIZON]))
+        sums.churn.setdefault(name, []).append(_churn(ranks[name]))
+    known = [n for n in ranks if not np.isnan(ranks[n]).all() and n in (*FACTOR_NAMES, "I")]
+    for i, one in enumerate(known):
+        for two in known[i:]:
+            sums.pooled.setdefault((one, two), []).append(_pooled(ranks[one], ranks[two]))
+    _tiers(view, times, columns, params, later, sums)
+    return set(view.symbols)
+
+
+def _reads(
+    view: MarketView, times: Ints, columns: dict[str, Floats], params: ParamSet
+) -> dict[str, Floats]:
+    out = {name: columns[f"score.{name}"] for name in FACTOR_NAMES}
+    out["I"] = columns["mod.I"] - 50.0
+    out["funding"] = columns["ctx.funding_rate"] * 1e5
+    out["lead"] = columns["mod.lead_long"]
+    rows, _ = flatten(view, times, columns)
+    score = np.full(columns["ctx.close"].shape, np.nan).T
+    score[~np.isnan(columns["ctx.close"]).T] = assess(rows, params).scores.score
+    out["score"] = score.T
+    return out
+
+
+def _later(archive: Archive, view: MarketView, times: Ints, stop: int) -> dict[int, Floats]:
+    """Log return from each close to the close `h` hours later, NaN past the end."""
+    far = archive.view(int(times[0]), min(int(times[-1]) + max(HORIZONS) * HOUR_MS, stop))
+    place = {name: i for i, name in enumerate(far.symbols)}
+    bars = far.bars["1h"]
+    close = bars.close[[place[name] for name in view.symbols]]
+    at = np.searchsorted(bars.open_ms + HOUR_MS, times, side="right") - 1
+    out = {}
+    for horizon in HORIZONS:
+        value = np.full((len(view.symbols), len(times)), np.nan)
+        fits = at + horizon < close.shape[1]
+        value[:, fits] = np.log(close[:, at[fits] + horizon] / close[:, at[fits]])
+        out[horizon] = value
+    return out
+
+
+def _ranks(x: Floats) -> Floats:
+    """Ranks within each moment, centred, −½…½; NaN stays NaN."""
+    known = ~np.isnan(x)
+    order = np.argsort(np.argsort(np.where(known, x, np.inf), axis=0), axis=0).astype(float)
+    count = known.sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        centred = (order - (count - 1) / 2.0) / count
+    return np.where(known & (count >= _MIN_SYMBOLS), centred, np.nan)
+
+
+def _ic(value: Floats, later: Floats) -> Floats:
+    both = ~np.isnan(value) & ~np.isnan(later)
+    one, two = _ranks(np.where(both, value, np.nan)), _ranks(np.where(both, later, np.nan))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        top = np.nansum(one * two, axis=0)
+        scale = np.sqrt(np.nansum(one * one, axis=0) * np.nansum(two * two, axis=0))
+        return np.where(scale > 0.0, top / scale, np.nan)
+
+
+def _edge(value: Floats, later: Floats) -> Floats:
+    """Mean signed return of each moment where the factor is strong, basis points."""
+    strong = (np.abs(value) >= _STRONG) & ~np.isnan(later)
+    count = strong.sum(axis=0)
+    total = np.where(strong, np.sign(np.nan_to_num(value)) * np.nan_to_num(later), 0.0).sum(axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(count > 0, 1e4 * total / count, np.nan)
+
+
+def _deciles(value: Floats, later: Floats) -> Floats:
+    """Sum and number of returns over the market's mean in each tenth of the ranks, [2, 10]."""
+    both = ~np.isnan(value) & ~np.isnan(later)
+    rank = _ranks(np.where(both, value, np.nan))
+    out = np.zeros((2, _DECILES))
+    good = ~np.isnan(rank)
+    if not good.any():
+        return out
+    count = np.maximum(good.sum(axis=0), 1)
+    excess = later - np.where(good, later, 0.0).sum(axis=0) / count
+    bucket = np.clip(((rank[good] + 0.5) * _DECILES).astype(int), 0, _DECILES - 1)
+    out[0] = np.bincount(bucket, weights=excess[good], minlength=_DECILES)
+    out[1] = np.bincount(bucket, minlength=_DECILES)
+    return out
+
+
+def _churn(rank: Floats) -> float:
+    """1 − rank correlation with the hour before: how much of the order changes each hour."""
+    value, count = _pooled(rank[:, 1:], rank[:, :-1])
+    return 1.0 - value if count else math.nan
+
+
+def _pooled(one: Floats, two: Floats) -> tuple[float, int]:
+    both = ~np.isnan(one) & ~np.isnan(two)
+    if both.sum() < _MIN_SYMBOLS:
+        return 0.0, 0
+    x, y = one[both], two[both]
+    scale = math.sqrt(float(x @ x) * float(y @ y))
+    return (float(x @ y) / scale if scale > 0.0 else 0.0), int(both.sum())
+
+
+def _tiers(
+    view: MarketView,
+    times: Ints,
+    columns: dict[str, Floats],
+    params: ParamSet,
+    later: dict[int, Floats],
+    sums: _Sums,
+) -> None:
+    rows, _ = flatten(view, times, columns)
+    found = assess(rows, params)
+    tiers = tier_codes(found.table, found.odds.p, params, is_missing_fine=True)
+    known = ~np.isnan(columns["ctx.close"]).T
+    for code, tier in enumerate(TIERS):
+        mine = tiers == code
+        sums.cost.setdefault(tier.value, []).append(found.values.cost[mine])
+        for horizon in HORIZONS:
+            signed = found.scores.side * later[horizon].T[known]
+            sums.tier.setdefault((tier.value, horizon), []).append(signed[mine])
+
+
+def _conclude(sums: _Sums, out: Evidence) -> Evidence:
+    if not sums.moments:
+        return out
+    times, regime = np.concatenate(sums.moments), np.concatenate(sums.regime)
+    factors = list(dict.fromkeys(name for name, _ in sums.ic))
+    for name in factors:
+        if np.isnan(np.concatenate(sums.ic[name, MAIN_HORIZON])).all():
+            out.absent.append(name)
+            continue
+        for horizon in HORIZONS:
+            series = np.concatenate(sums.ic[name, horizon])
+            edge = np.concatenate(sums.edge[name, horizon])
+            out.cells.append(_cell(name, horizon, times, series, edge))
+        main = np.concatenate(sums.ic[name, MAIN_HORIZON])
+        total = np.sum(sums.decile[name], axis=0)
+        out.deciles[name] = (1e4 * total[0] / np.maximum(total[1], 1.0)).round(2).tolist()
+        churn = [x for x in sums.churn[name] if not math.isnan(x)]
+        out.turnover[name] = float(np.mean(churn)) if churn else math.nan
+        out.months[name] = _by(main, [utc_day(int(t))[:7] for t in times])
+        words = np.select([regime > 30.0, regime < -30.0], ["up", "down"], default="range")
+        out.regimes[name] = _by(main, words.tolist())
+    _correct(out.cells)
+    _collinear(sums, out)
+    for (tier, horizon), parts in sums.tier.items():
+        returns = np.concatenate(parts)
+        returns = returns[~np.isnan(returns)]
+        cost = np.concatenate(sums.cost[tier])
+        out.tiers.append(
+            {
+                "tier_open": tier,
+                "horizon": horizon,
+                "rows": len(returns),
+                "mean_bps": 1e4 * float(returns.mean()) if len(returns) else math.nan,
+                "hit_rate": float((returns > 0.0).mean()) if len(returns) else math.nan,
+                "cost_bps": 1e4 * float(cost.mean()) if len(cost) else math.nan,
+            }
+        )
+    return out
+
+
+def _cell(name: str, horizon: int, times: Ints, series: Floats, edge: Floats) -> Cell:
+    mean, low, high, p, blocks = _interval(times, series, horizon)
+    cell = Cell(name, horizon, int((~np.isnan(series)).sum()), blocks, mean, low, high, p)
+    cell.edge_bps, cell.edge_low, cell.edge_high, _, _ = _interval(times, edge, horizon)
+    return cell
+
+
+def _interval(times: Ints, series: Floats, horizon: int) -> tuple[float, float, float, float, int]:
+    """Mean, 95 % interval and two-sided p from means of blocks of max(24 h, twice the horizon)."""
+    known = ~np.isnan(series)
+    if not known.any():
+        return math.nan, math.nan, math.nan, math.nan, 0
+    block = times[known] // (max(24, 2 * horizon) * HOUR_MS)
+    _, place = np.unique(block, return_inverse=True)
+    means = np.bincount(place, weights=series[known]) / np.bincount(place)
+    mean = float(series[known].mean())
+    if len(means) < 8:
+        return mean, math.nan, math.nan, math.nan, len(means)
+    error = float(means.std(ddof=1)) / math.sqrt(len(means))
+    p = math.erfc(abs(mean) / error / math.sqrt(2.0)) if error > 0.0 else 1.0
+    return mean, mean - 1.96 * error, mean + 1.96 * error, p, len(means)
+
+
+def _correct(cells: list[Cell]) -> None:
+    """Benjamini–Hochberg over all cells: `q` is the smallest false discovery rate that keeps it."""
+    tested = sorted((c for c in cells if not math.isnan(c.p)), key=lambda c: c.p)
+    smallest = 1.0
+    for rank in range(len(tested), 0, -1):
+        cell = tested[rank - 1]
+        smallest = min(smallest, cell.p * len(tested) / rank)
+        cell.q = smallest
+
+
+def _collinear(sums: _Sums, out: Evidence) -> None:
+    names = list(dict.fromkeys(name for pair in sums.pooled for name in pair))
+    if not names:
+        return
+    matrix = np.eye(len(names))
+    for (one, two), parts in sums.pooled.items():
+        count = sum(n for _, n in parts)
+        value = sum(v * n for v, n in parts) / count if count else 0.0
+        i, j = names.index(one), names.index(two)
+        matrix[i, j] = matrix[j, i] = 1.0 if i == j else value
+    inverse = np.linalg.pinv(matrix)
+    for i, name in enumerate(names):
+        out.correlation[name] = {
+            other: round(float(matrix[i, j]), 4) for j, other in enumerate(names)
+        }
+        out.vif[name] = round(float(inverse[i, i]), 3)
+
+
+def _by(series: Floats, words: list[str]) -> dict[str, float]:
+    labels = np.array(words)
+    out = {}
+    for word in dict.fromkeys(words):
+        part = series[labels == word]
+        part = part[~np.isnan(part)]
+        if len(part):
+            out[word] = round(float(part.mean()), 5)
+    return out
+
+
+def markdown(out: Evidence) -> str:
+    """The findings as tables that people read."""
+    lines = [
+        f"Data: `{Path(out.data).name}`, {out.symbols} symbols, {utc_day(out.start_ms)} to "
+        f"{utc_day(out.stop_ms)}, parameters {out.params}.",
+        f"No data for: {', '.join(out.absent) or 'none'}.",
+        "",
+        "| factor | horizon h | IC | 95 % | q | signed return bps, |s| ≥ 30 | 95 % |",
+        "|---|--:|--:|---|--:|--:|---|",
+    ]
+    for c in out.cells:
+        mark = " **" if c.q < 0.05 else " "
+        lines.append(
+            f"| {c.factor} | {c.horizon} |{mark}{c.ic:+.4f}{mark.strip()} | {c.low:+.4f} … {c.high:+.4f} | "
+            f"{c.q:.3f} | {c.edge_bps:+.1f} | {c.edge_low:+.1f} … {c.edge_high:+.1f} |"
+        )
+    head = " | ".join(str(k) for k in range(1, _DECILES + 1))
+    lines += ["", f"Return over the market, bps, {MAIN_HORIZON} h, by tenth of the factor:", "",
+              f"| factor | {head} | turnover |", "|---|" + "--:|" * (_DECILES + 1)]  # fmt: skip
+    for name, row in out.deciles.items():
+        cells = " | ".join(f"{v:+.1f}" for v in row)
+        lines.append(f"| {name} | {cells} | {out.turnover[name]:.2f} |")
+    names = list(out.correlation)
+    lines += ["", "Rank correlation and VIF:", "", "| | " + " | ".join(names) + " | VIF |",
+              "|---|" + "--:|" * (len(names) + 1)]  # fmt: skip
+    for name, row_of in out.correlation.items():
+        cells = " | ".join(f"{row_of[other]:+.2f}" for other in names)
+        lines.append(f"| {name} | {cells} | {out.vif[name]:.2f} |")
+    months = sorted({m for row_of in out.months.values() for m in row_of})
+    lines += ["", f"IC at {MAIN_HORIZON} h by month and by regime of the market:", "",
+              "| factor | " + " | ".join(months) + " | up | range | down |",
+              "|---|" + "--:|" * (len(months) + 3)]  # fmt: skip
+    for name, row_of in out.months.items():
+        values = [row_of.get(m, math.nan) for m in months]
+        values += [out.regimes[name].get(w, math.nan) for w in ("up", "range", "down")]
+        lines.append(f"| {name} | " + " | ".join(f"{v:+.3f}" for v in values) + " |")
+    lines += ["", "Rows by `tier_open` (gates without data waived), signed return before costs:", "",
+              "| tier | horizon h | rows | mean bps | hit rate | cost bps |",
+              "|---|--:|--:|--:|--:|--:|"]  # fmt: skip
+    lines.extend(
+        f"| {r['tier_open']} | {r['horizon']} | {r['rows']} | {r['mean_bps']:+.1f} | "
+        f"{r['hit_rate']:.3f} | {r['cost_bps']:.1f} |"
+        for r in out.tiers
+    )
+    return "\n".join(lines) + "\n"

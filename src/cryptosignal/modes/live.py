@@ -1,0 +1,160 @@
+"""Runs the program on real sockets: against the embedded venue, the real one, or any base URL."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cryptosignal.binance.routes import MAINNET, TESTNET, Routes
+from cryptosignal.binance.signing import Signer
+from cryptosignal.ground.clock import LoopClock, SystemClock, host_epoch_ms
+from cryptosignal.ground.faults import UserFault
+from cryptosignal.ground.loop import ScaledLoop
+from cryptosignal.ground.seeds import Seeds
+from cryptosignal.modes.config import Config
+from cryptosignal.modes.embedded import VenueReady, embedded_venue
+from cryptosignal.modes.program import Face, Program, Setup
+from cryptosignal.modes.recorder import Recorder
+from cryptosignal.net.client import MovableClock
+from cryptosignal.net.transport import SocketTransport
+from cryptosignal.net.warmup import WarmUpSettings
+from cryptosignal.store.disk import FileDisk
+
+EMBEDDED = "embedded"
+_VENUES = {"binance": MAINNET, "testnet": TESTNET}
+Conduct = Callable[[Program, Recorder], Any]
+"""What else to do while the program runs: a coroutine function, started with it."""
+
+
+@dataclass
+class Run:
+    """One run as it was asked for on the command line."""
+
+    config: Config
+    venue: str = EMBEDDED
+    data: str = ""
+    speed: float = 1.0
+    scans: int = 0
+    symbols: tuple[str, ...] = ()
+    symbol_count: int = 60
+    seed: int = 7
+    faults: str = "calm"
+    venue_arguments: tuple[str, ...] = ()
+    on_venue: Callable[[str, VenueReady | None], None] = lambda _name, _ready: None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
+    """Run until it ends by itself, by a signal or by a fault. Answers the reason it ended."""
+    with ExitStack() as stack:
+        ready: VenueReady | None = None
+        if run.venue == EMBEDDED:
+            ready = stack.enter_context(embedded_venue(_venue_arguments(run)))
+            routes, signer = ready.routes(), ready.signer()
+            loop: asyncio.AbstractEventLoop = ScaledLoop(ready.speed, ready.epoch_mono_ns)
+            clock: MovableClock = LoopClock(loop, ready.start_time_ms)
+        else:
+            if run.data or run.speed != 1.0:
+                raise UserFault("--data and --speed drive the embedded venue: drop --venue")
+            routes, signer = _routes(run), None
+            loop, clock = _real_loop(), SystemClock()
+        run.on_venue(routes.name, ready)
+        stack.callback(loop.close)
+        disk = FileDisk(Path(run.config.run.data_dir), run.config.store)
+        stack.callback(disk.close)
+        recorder = Recorder(disk, face)
+        setup = Setup(
+            config=run.config,
+            clock=clock,
+            transport=SocketTransport(run.config.transport),
+            disk=disk,
+            seeds=Seeds(run.seed),
+            routes=routes,
+            face=recorder,
+            run_id=f"{host_epoch_ms():x}",
+            signer=_account_signer(run.config, signer),
+            symbols=run.symbols,
+            scans_max=run.scans,
+            warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
+            info={"venue": routes.name, "seed": str(run.seed)},
+        )
+        return loop.run_until_complete(_main(setup, recorder, conduct))
+
+
+async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None) -> str:
+    program = Program(setup)
+    recorder.program = program
+    loop = asyncio.get_running_loop()
+    main = asyncio.current_task()
+    assert main is not None
+    for number, name in ((signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")):
+        loop.add_signal_handler(number, _on_signal, program, main, name)
+    helper = loop.create_task(conduct(program, recorder)) if conduct is not None else None
+    try:
+        return await program.run()
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+    except asyncio.CancelledError:
+        return "interrupted"
+    finally:
+        if helper is not None:
+            helper.cancel()
+        await setup.transport.close()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)
+
+
+def _on_signal(program: Program, main: asyncio.Task[Any], name: str) -> None:
+    """The first signal ends the run in order; before the engine runs, or again, it cuts."""
+    if program.is_running and not program.is_stopping:
+        program.stop(name)
+    else:
+        main.cancel()
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _venue_arguments(run: Run) -> Sequence[str]:
+    arguments = ["--port", "0", "--seed", str(run.seed), "--speed", repr(run.speed)]
+    arguments += ["--symbols", str(run.symbol_count), "--faults", run.faults]
+    if run.data:
+        arguments += ["--data", run.data]
+    return [*arguments, *run.venue_arguments]
+
+
+def _routes(run: Run) -> Routes:
+    address = run.config.venue
+    known = _VENUES.get(run.venue)
+    if known is None:
+        allowed = ", ".join([EMBEDDED, *_VENUES])
+        raise UserFault(f"--venue: found {run.venue!r}, allowed: {allowed}")
+    given = {k: v for k, v in msgspec.structs.asdict(address).items() if v and k != "key_file"}
+    try:
+        return msgspec.structs.replace(known, **given)
+    except ValueError as error:
+        raise UserFault(f"venue.{error}") from None
+
+
+def _account_signer(config: Config, signer: Signer | None) -> Signer | None:
+    return signer if config.run.account == "sim" else None
+
+
+def _real_loop() -> asyncio.AbstractEventLoop:
+    """uvloop where the `fast` extra is installed, else the standard loop."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()

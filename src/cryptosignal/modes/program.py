@@ -1,0 +1,351 @@
+"""The whole program over its ports: the same for sockets and for simulation under virtual time.
+
+What differs between modes (clock, transport, disk, credentials, who is told) comes in as a `Setup`;
+from here up nothing knows which it is. Start-up is reconciliation: the journal of all former runs is
+folded, the account is read, and only then may anything be opened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import msgspec
+
+from cryptosignal.binance.limits import Limits
+from cryptosignal.binance.routes import Routes
+from cryptosignal.binance.signing import Signer
+from cryptosignal.domain.actions import Note
+from cryptosignal.domain.events import (
+    EngineStarted,
+    InstrumentsListed,
+    OperatorCommanded,
+    ParamsPublished,
+    ScanTaken,
+)
+from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.ports import Disk, Transport
+from cryptosignal.engine.step import Engine
+from cryptosignal.factors.catalogue import FactorEngine
+from cryptosignal.ground.faults import Fault, UserFault
+from cryptosignal.ground.seeds import Seeds
+from cryptosignal.learning.outcomes import OutcomeTracker
+from cryptosignal.learning.settings import OutcomeSettings
+from cryptosignal.market.board import Board
+from cryptosignal.modes.account import AccountVenue
+from cryptosignal.modes.config import Config
+from cryptosignal.modes.rim import Audience, Rim
+from cryptosignal.modes.scanning import ScanLoop
+from cryptosignal.net.account_feed import AccountFeed
+from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
+from cryptosignal.net.feed import MarketFeed
+from cryptosignal.net.ledger import WeightLedger
+from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings, warm_up
+from cryptosignal.quality.score import QualityBook
+from cryptosignal.store.journal import Journal, numeric_path
+from cryptosignal.store.runs import RunHeader, money_history, new_run_dir, run_dirs
+from cryptosignal.streams import names
+from cryptosignal.trading.desk import Desk
+
+JOURNAL_ROOT = "journal"
+PROGRAM = "cryptosignal"
+TIME_SYNC_S = 300.0
+INSTRUMENTS_REFRESH_S = 3600.0
+
+
+class Face(Audience, Protocol):
+    """Who is told, from the first step of the start to the last."""
+
+    def on_progress(self, step: str, done: int, total: int, seconds: float) -> None:
+        """The start made progress."""
+        ...
+
+    def on_ready(self, program: Program, report: WarmUpReport) -> None:
+        """Everything is loaded; scans follow."""
+        ...
+
+
+@dataclass
+class Setup:
+    """What one run is made of."""
+
+    config: Config
+    clock: MovableClock
+    transport: Transport
+    disk: Disk
+    seeds: Seeds
+    routes: Routes
+    face: Face
+    run_id: str
+    signer: Signer | None = None
+    symbols: tuple[str, ...] = ()
+    scans_max: int = 0
+    warm_up: WarmUpSettings = field(default_factory=WarmUpSettings)
+    streams_extra: tuple[str, ...] = ("aggTrade", "depth20@100ms")
+    streams_market: tuple[str, ...] = (
+        names.MARK_ARRAY_STREAM,
+        names.TICKER_ARRAY_STREAM,
+        names.FORCE_ORDER_STREAM,
+    )
+    tap: Callable[[int, int, bytes], None] | None = None
+    tape_position: Callable[[], int] = lambda: 0
+    info: dict[str, str] = field(default_factory=dict)
+
+
+class Program:
+    """One running instance. `run` returns the reason it ended."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.setup = setup
+        config = self.config = setup.config
+        self.clock = setup.clock
+        self.board = Board(config.market)
+        self.quality = QualityBook(config.quality)
+        self.factors = FactorEngine(config.params)
+        self.desk = Desk(config.trading, config.risk, config.run.bot)
+        self.engine = Engine(config.params, self.desk, OutcomeTracker(OutcomeSettings()))
+        self.ledger = WeightLedger(
+            Limits(), setup.clock, host=ledger_host(setup.routes.rest_url), settings=config.ledger
+        )
+        self.client = VenueClient(
+            setup.transport,
+            setup.routes.rest_url,
+            self.ledger,
+            setup.clock,
+            setup.signer,
+            settings=config.client,
+            spot_url=setup.routes.spot_url,
+            sapi_url=setup.routes.sapi_url,
+        )
+        self.feed = MarketFeed(
+            setup.transport,
+            setup.routes,
+            self.board,
+            self.quality,
+            setup.clock,
+            setup.seeds,
+            config.websocket,
+            self._post,
+            on_bars_due=self._on_bars_due,
+            on_note=self._note,
+            tap=setup.tap,
+        )
+        self.scans = ScanLoop(self.board, self.factors, setup.clock, config.run, self._take_scan)
+        self.scans.before_scan = self.feed.flush
+        self.symbols: tuple[str, ...] = ()
+        self.instruments: dict[str, Instrument] = {}
+        self.warm_report = WarmUpReport()
+        self.api_calls_at_scan = 0
+        self.started = asyncio.Event()
+        """Set once the engine takes events."""
+        self._journal_dir = ""
+        self._rim: Rim | None = None
+        self._tasks: asyncio.TaskGroup | None = None
+
+    # ---- life ---------------------------------------------------------------------------
+    @property
+    def rim(self) -> Rim:
+        """The engine's rim; exists from the start of `run` on."""
+        assert self._rim is not None, "the program does not run yet"
+        return self._rim
+
+    async def run(self) -> str:
+        """Start, run until told to stop, end cleanly. Answers the reason."""
+        await self.client.sync_time()
+        rules = await self.client.exchange_info()
+        chosen = await self._choose(rules.instruments)
+        journal = self._open_journal()
+        self._journal_dir = journal.run_dir
+        self._rim = self._make_rim(journal)
+        self._recover()
+        self.board.set_universe(chosen)
+        self.instruments = {item.symbol: item for item in chosen}
+        self._first_events(chosen)
+        self.started.set()
+        background: list[asyncio.Task[Any]] = []
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            engine = tasks.create_task(self._rim.run())
+            background = [tasks.create_task(job) for job in self._jobs(journal)]
+            engine.add_done_callback(lambda _: _cancel(background))
+        await journal.durable(journal.seq)
+        return self._rim.stop_reason
+
+    @property
+    def journal_dir(self) -> str:
+        """Where this run's journal lies, under the data folder."""
+        return self._journal_dir
+
+    @property
+    def is_running(self) -> bool:
+        """The engine takes events."""
+        return self._rim is not None
+
+    @property
+    def is_stopping(self) -> bool:
+        """Somebody asked it to end."""
+        return self._rim is not None and bool(self._rim.stop_reason)
+
+    def stop(self, reason: str) -> None:
+        """Ask `run` to end."""
+        if self._rim is not None:
+            self._rim.stop(reason)
+
+    def command(self, name: str, arguments: dict[str, str], actor: str = "cli") -> None:
+        """An operator's command, as an event like any other."""
+        self.rim.post(OperatorCommanded(name, arguments, actor))
+
+    def _jobs(self, journal: Journal) -> Iterable[Any]:
+        yield journal.run()
+        yield self.feed.run()
+        yield self._warm_then_scan()
+        yield self._keep_time()
+        if self.setup.signer is not None and self.config.run.account != "none":
+            account = AccountFeed(
+                self.setup.transport,
+                self.client,
+                self.setup.routes,
+                self.clock,
+                self.setup.seeds,
+                self._post,
+                settings=self.config.account_feed,
+            )
+            yield account.run()
+
+    # ---- start --------------------------------------------------------------------------
+    async def _choose(self, listed: tuple[Instrument, ...]) -> list[Instrument]:
+        """The contracts to watch: those asked for, or the most traded up to `symbols_max`."""
+        tradable = {
+            item.symbol: item
+            for item in listed
+            if item.is_tradable_perpetual and item.underlying_type == "COIN"
+        }
+        known = {item.symbol for item in listed}
+        for symbol in self.setup.symbols:
+            if symbol not in known:
+                raise UserFault(
+                    f"unknown symbol {symbol}: the venue lists {len(known)} contracts, "
+                    f"such as {', '.join(sorted(tradable)[:5])}"
+                )
+            if symbol not in tradable:
+                raise UserFault(
+                    f"{symbol} cannot be watched: allowed are TRADING USDT perpetuals on coins"
+                )
+        names_wanted = self.setup.symbols or await self._by_volume(tradable)
+        self.symbols = tuple(names_wanted)
+        return [tradable[symbol] for symbol in self.symbols]
+
+    async def _by_volume(self, tradable: dict[str, Instrument]) -> tuple[str, ...]:
+        tickers = await self.client.tickers_24h()
+        volume = {ticker.symbol: ticker.quote_volume_usdt for ticker in tickers}
+        ranked = sorted(tradable, key=lambda symbol: (-volume.get(symbol, 0.0), symbol))
+        if not ranked:
+            raise UserFault("the venue lists no TRADING USDT perpetual: nothing to watch")
+        return tuple(ranked[: self.config.run.symbols_max])
+
+    def _open_journal(self) -> Journal:
+        setup = self.setup
+        header = RunHeader(
+            run_id=setup.run_id,
+            opened_ms=self.clock.now_ms(),
+            program=PROGRAM,
+            numeric_path=numeric_path(),
+            info={
+                **setup.info,
+                "bot": self.config.run.bot,
+                "config": msgspec.json.encode(self.config).decode(),
+                "history": ",".join(run_dirs(setup.disk, JOURNAL_ROOT)),
+            },
+        )
+        run_dir = new_run_dir(setup.disk, JOURNAL_ROOT, setup.run_id)
+        return Journal.open(setup.disk, run_dir, header, self.config.store)
+
+    def _make_rim(self, journal: Journal) -> Rim:
+        venue = AccountVenue(self.client) if self.setup.signer is not None else None
+        rim = Rim(self.engine, journal, self.clock, self.setup.face, venue, self.feed.watch)
+        rim.tape_position = self.setup.tape_position
+        return rim
+
+    def _recover(self) -> None:
+        """Fold the money events of all former runs: what we own, owe and promised (D2)."""
+        folded = 0
+        for record in money_history(self.setup.disk, JOURNAL_ROOT):
+            self.engine.fold(record.event)  # type: ignore[arg-type]  # money holds no digests
+            folded += 1
+        if folded:
+            self._note("journal.was_folded", {"events": folded})
+
+    def _first_events(self, chosen: list[Instrument]) -> None:
+        config = self.config
+        rim = self.rim
+        rim.post(
+            EngineStarted(
+                run_id=self.setup.run_id,
+                mode=config.run.mode,
+                account=config.run.account if self.setup.signer is not None else "none",
+                bot=config.run.bot,
+                params_version=config.params.version,
+            )
+        )
+        rim.post(ParamsPublished(config.params.version, config.params.to_json()))
+        rim.post(InstrumentsListed(tuple(chosen)))
+
+    async def _warm_then_scan(self) -> None:
+        """Streams first, so that no bar falls between history and stream; then history; then scan."""
+        setup = self.setup
+        run = self.config.run
+        self.feed.set_streams(self._streams())
+        self.warm_report = await warm_up(
+            self.client,
+            self.board,
+            self.symbols,
+            (*run.intervals, *run.rest_intervals),
+            self.clock,
+            setup.face.on_progress,
+            settings=setup.warm_up,
+        )
+        setup.face.on_ready(self, self.warm_report)
+        await self.scans.run()
+
+    def _streams(self) -> list[str]:
+        extra = self.setup.streams_extra
+        warm = self.symbols[: self.config.run.warm_max]
+        return [
+            *names.create_combined_streams(self.symbols, self.config.run.intervals),
+            *(f"{symbol.lower()}@{kind}" for symbol in warm for kind in extra),
+            *self.setup.streams_market,
+        ]
+
+    async def _keep_time(self) -> None:
+        """Measure the clock anew now and then: an offset taken once goes stale (-1021)."""
+        while True:
+            await asyncio.sleep(TIME_SYNC_S)
+            try:
+                await self.client.sync_time()
+            except Fault as fault:
+                self._note("clock.was_not_measured", {"reason": str(fault)})
+
+    # ---- running ------------------------------------------------------------------------
+    def _take_scan(self, scan: ScanTaken) -> None:
+        before = self.client.api_calls.total()
+        self.rim.handle(scan)
+        self.api_calls_at_scan = self.client.api_calls.total() - before
+        if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
+            self.stop(f"{self.engine.scans} scans done")
+
+    def _on_bars_due(self, interval: str, close_ms: int) -> None:
+        self.scans.on_bars_due(interval, close_ms)
+
+    def _post(self, event: Any) -> None:
+        if self._rim is not None:
+            self._rim.post(event)
+
+    def _note(self, event: str, fields: dict[str, str | int | float]) -> None:
+        self.setup.face.on_note(self.clock.now_ms(), Note(event, dict(fields)))
+
+
+def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    for task in tasks:
+        task.cancel()

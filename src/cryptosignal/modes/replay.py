@@ -1,0 +1,189 @@
+"""Replays a journal: the same events must lead to the same actions and decisions (D2).
+
+The engine starts as the run's did: the money history that it had folded is folded again. Then every
+event of the journal is taken in order, and the chained digest of each step that acted is compared
+with the one that was journaled. Factor rows come from the decision blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from cryptosignal.domain.events import CancelRecorded, FactRecorded, IntentRecorded, ScanTaken
+from cryptosignal.domain.ports import Disk
+from cryptosignal.domain.signal import Decision
+from cryptosignal.engine.step import Engine
+from cryptosignal.ground.calendar import utc_text
+from cryptosignal.ground.faults import UserFault
+from cryptosignal.learning.outcomes import OutcomeTracker
+from cryptosignal.learning.settings import OutcomeSettings
+from cryptosignal.modes.config import Config, load_config
+from cryptosignal.signals.decisions import ScanDecisions
+from cryptosignal.store.disk import FileDisk
+from cryptosignal.store.runs import Digest, RunHeader, money_of, read_run, run_dirs
+from cryptosignal.trading.desk import Desk
+
+_OWN_RECORDS = (IntentRecorded, CancelRecorded, FactRecorded)
+"""What the engine itself wrote: its replay writes them anew, so they are compared, not fed."""
+
+
+class ReplayReport(msgspec.Struct):
+    """What a replay found. `first_difference` is the sequence number, 0 if there is none."""
+
+    run_dir: str
+    events: int = 0
+    scans: int = 0
+    digests: int = 0
+    equal: int = 0
+    records: int = 0
+    first_difference: int = 0
+    difference: str = ""
+    missing: tuple[str, ...] = ()
+    digest: str = ""
+    numeric_path: str = ""
+
+    @property
+    def is_equal(self) -> bool:
+        """Every digest of the journal was reproduced."""
+        return self.first_difference == 0 and self.digests == self.equal
+
+
+def replay_path(path: str, progress: Callable[[int], None] = lambda _: None) -> ReplayReport:
+    """Replay the run in folder `path` (the folder that holds `money-000001.seg`).
+
+    Raises UserFault with one line for a folder that is no journal or cannot be read.
+    """
+    folder = Path(path)
+    if not folder.is_dir():
+        raise UserFault(f"{path}: no such folder (allowed: a run's journal folder)")
+    parts = folder.resolve().parts
+    if len(parts) < 3 or parts[-2] != "journal":
+        raise UserFault(f"{path}: not a run's journal folder (allowed: …/journal/<number>-<run>)")
+    disk = FileDisk(folder.resolve().parents[1])
+    try:
+        return replay(disk, f"journal/{parts[-1]}", progress)
+    finally:
+        disk.close()
+
+
+def replay(
+    disk: Disk, run_dir: str, progress: Callable[[int], None] = lambda _: None
+) -> ReplayReport:
+    """Replay the run `run_dir` on `disk`."""
+    reader = read_run(disk, run_dir)
+    header = reader.header()
+    engine = engine_of(header)
+    _fold_history(disk, header, engine)
+    report = ReplayReport(run_dir, numeric_path=header.numeric_path)
+    expected: list[str] = []
+    digest: str | None = None
+    for record in reader:
+        event = record.event
+        if isinstance(event, Digest):
+            _compare(report, record.seq, digest, event.digest)
+            digest = None
+        elif isinstance(event, _OWN_RECORDS):
+            _compare_record(report, record.seq, event, expected)
+        else:
+            report.events += 1
+            report.scans += isinstance(event, ScanTaken)
+            actions = engine.step(record.now_ms, event)
+            digest = engine.digest_of(record.now_ms, actions)
+            engine.timers.take_due(record.now_ms)
+            expected = engine.records_of(actions)
+            progress(report.events)
+        if report.first_difference:
+            break
+    report.digest = engine.chain.value
+    report.missing = tuple(reader.report())
+    return report
+
+
+def decision_at(data_dir: str, run: str, symbol: str, at_ms: int | None) -> Decision:
+    """The decision on `symbol` in the newest scan at or before `at_ms` (None: the last one).
+
+    Raises UserFault where there is no such run, scan or symbol.
+    """
+    root = Path(run).resolve().parents[1] if run else Path(data_dir)
+    if not root.is_dir():
+        raise UserFault(f"{root}: no such folder (allowed: a data folder with journal/)")
+    disk = FileDisk(root)
+    try:
+        run_dir = f"journal/{Path(run).name}" if run else _newest_run(disk, data_dir, at_ms)
+        decision = _decision_in(disk, run_dir, symbol.upper(), at_ms)
+    finally:
+        disk.close()
+    if decision is None:
+        when = "" if at_ms is None else f" at or before {utc_text(at_ms)}"
+        raise UserFault(f"{run_dir}: no scan of {symbol.upper()}{when}")
+    return decision
+
+
+def _newest_run(disk: Disk, data_dir: str, at_ms: int | None) -> str:
+    runs = run_dirs(disk, "journal")
+    for run_dir in reversed(runs):
+        opened_ms = read_run(disk, run_dir).header().opened_ms
+        if at_ms is None or opened_ms <= at_ms:
+            return run_dir
+    raise UserFault(f"{data_dir}: no run{'' if at_ms is None else ' as old as that'} (journal/)")
+
+
+def _decision_in(disk: Disk, run_dir: str, symbol: str, at_ms: int | None) -> Decision | None:
+    reader = read_run(disk, run_dir, past_gaps=True)
+    header = reader.header()
+    engine = engine_of(header)
+    _fold_history(disk, header, engine)
+    found: ScanDecisions | None = None
+    for record in reader:
+        if isinstance(record.event, Digest | IntentRecorded | CancelRecorded | FactRecorded):
+            continue
+        if (
+            at_ms is not None
+            and isinstance(record.event, ScanTaken)
+            and record.event.rows.time_ms > at_ms
+        ):
+            break
+        engine.step(record.now_ms, record.event)
+        if isinstance(record.event, ScanTaken) and engine.latest is not None:
+            found = engine.latest if symbol in engine.latest.places else found
+    return found.find(symbol) if found is not None else None
+
+
+def engine_of(header: RunHeader) -> Engine:
+    """A new engine with the settings and parameters that the run's header names."""
+    info = header.info
+    config = (
+        msgspec.json.decode(info["config"], type=Config) if "config" in info else load_config("")
+    )
+    desk = Desk(config.trading, config.risk, info.get("bot", config.run.bot))
+    return Engine(config.params, desk, OutcomeTracker(OutcomeSettings()))
+
+
+def _fold_history(disk: Disk, header: RunHeader, engine: Engine) -> None:
+    """Fold the money events of the runs that the replayed one had folded at its start."""
+    for run_dir in filter(None, header.info.get("history", "").split(",")):
+        for record in money_of(disk, run_dir):
+            engine.fold(record.event)  # type: ignore[arg-type]  # money holds no digests
+
+
+def _compare(report: ReplayReport, seq: int, found: str | None, expected: str) -> None:
+    report.digests += 1
+    if found == expected:
+        report.equal += 1
+    elif not report.first_difference:
+        report.first_difference = seq
+        report.difference = f"digest {found or 'none'} instead of {expected}"
+
+
+def _compare_record(report: ReplayReport, seq: int, event: object, expected: list[str]) -> None:
+    report.records += 1
+    text = msgspec.json.encode(event).decode()
+    if expected and expected[0] == text:
+        expected.pop(0)
+    elif not report.first_difference:
+        report.first_difference = seq
+        found = expected[0] if expected else "nothing"
+        report.difference = f"recorded {found[:200]} instead of {text[:200]}"

@@ -1,0 +1,329 @@
+"""The rim of the engine: events in, one at a time; actions out, each performed once.
+
+Order of things (D1, D2, RELIABILITY §3.1): an event gets its sequence number, is journaled, is
+decided on, and its records are journaled and folded before anything is sent. A send waits for the
+durable mark of its intent and of its `OrderSent`; nothing else waits. Replies come back as events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+from cryptosignal.domain.actions import (
+    Action,
+    CancelOrder,
+    LookUpOrder,
+    Note,
+    PublishDecision,
+    Record,
+    RecordOutcome,
+    ScanDecided,
+    SetLeverage,
+    StopProcess,
+    SubmitOrder,
+    TakeSnapshot,
+    WakeAt,
+    WatchSymbols,
+    WriteReport,
+)
+from cryptosignal.domain.events import (
+    AccountSnapshotTaken,
+    CancelReplied,
+    Event,
+    OrderLookedUp,
+    OrderReplied,
+    OrderSent,
+    ScanTaken,
+    SendOutcome,
+    SnapshotFailed,
+    TimerFired,
+)
+from cryptosignal.domain.order import Leg, OrderIntent
+from cryptosignal.engine.step import Engine
+from cryptosignal.ground.clock import Clock
+from cryptosignal.ground.faults import ContractFault, Fault
+
+INBOX_LIMIT = 100_000
+"""Events waiting for the engine; past it the process ends and start-up reconciles (DESIGN §5.14)."""
+
+STOP_GRACE_S = 1.5
+"""How long requests under way may take to end after a stop."""
+
+
+class Ledgerbook(Protocol):
+    """The journal as the rim needs it (store.journal.Journal)."""
+
+    def append(self, seq: int, now_ms: int, event: Any, tape_position: int = 0) -> None:
+        """Queue one record."""
+        ...
+
+    def write_digest(self, seq: int, digest: str) -> None:
+        """Queue the chained digest after step `seq`."""
+        ...
+
+    async def durable(self, seq: int) -> None:
+        """Return once every money record up to `seq` is on disk."""
+        ...
+
+
+class Venue(Protocol):
+    """The client as the rim needs it (net.client.VenueClient)."""
+
+    @property
+    def recv_window_ms(self) -> int:
+        """The venue accepts a request no later than this after it was stamped."""
+        ...
+
+    @property
+    def order_wait_ms_max(self) -> int:
+        """The longest that our own ledger may hold an order request back before it is stamped."""
+        ...
+
+    async def place(self, intent: OrderIntent) -> OrderReplied:
+        """Send one order once."""
+        ...
+
+    async def cancel(self, client_id: str, symbol: str, is_algo: bool) -> CancelReplied:
+        """Send one cancel."""
+        ...
+
+    async def look_up(self, client_id: str, symbol: str, is_algo: bool) -> OrderLookedUp:
+        """Ask for one order."""
+        ...
+
+    async def snapshot(
+        self, purpose: str, symbols: tuple[str, ...] = (), trades_since_ms: int = 0
+    ) -> AccountSnapshotTaken | SnapshotFailed:
+        """Read the account whole."""
+        ...
+
+    async def prepare_symbol(self, symbol: str, leverage: int, margin_type: str) -> None:
+        """Set margin type and leverage before the first entry."""
+        ...
+
+
+class Audience(Protocol):
+    """Who is told what happened: printer, page, store."""
+
+    def on_decision(self, action: PublishDecision) -> None:
+        """A signal was published."""
+        ...
+
+    def on_scan(self, action: ScanDecided) -> None:
+        """A scan was decided on."""
+        ...
+
+    def on_outcome(self, action: RecordOutcome) -> None:
+        """A signal reached its end."""
+        ...
+
+    def on_report(self, action: WriteReport) -> None:
+        """A day's report is due."""
+        ...
+
+    def on_note(self, now_ms: int, action: Note) -> None:
+        """Something worth a log line."""
+        ...
+
+
+class Rim:
+    """Feeds the engine and performs what it asks for."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        journal: Ledgerbook,
+        clock: Clock,
+        audience: Audience,
+        venue: Venue | None,
+        watch: Callable[[tuple[str, ...]], None],
+        first_seq: int = 1,
+    ) -> None:
+        self.engine = engine
+        self._journal = journal
+        self._clock = clock
+        self._audience = audience
+        self._venue = venue
+        self._watch = watch
+        self._seq = first_seq
+        self._inbox: deque[Event | ScanTaken] = deque()
+        self._wakeup = asyncio.Event()
+        self._leverage: dict[str, SetLeverage] = {}
+        self._jobs: dict[asyncio.Task[None], None] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopping = False
+        self.stop_reason = ""
+        self.tape_position: Callable[[], int] = lambda: 0
+        self.on_event: list[Callable[[int, int, Event | ScanTaken], None]] = []
+        """Listeners of everything that is journaled: (seq, now_ms, event), after the engine."""
+        self.lag_ms_max = 0.0
+        self.handled: Counter[str] = Counter()
+
+    @property
+    def seq(self) -> int:
+        """The next sequence number."""
+        return self._seq
+
+    def post(self, event: Event | ScanTaken) -> None:
+        """Queue an event for the engine. A full inbox is a contract fault, never a drop."""
+        if len(self._inbox) >= INBOX_LIMIT:
+            raise ContractFault(f"engine inbox past its limit of {INBOX_LIMIT} events")
+        self._inbox.append(event)
+        self._wakeup.set()
+
+    async def run(self) -> None:
+        """Handle events until told to stop; requests under way then get `STOP_GRACE_S` to end.
+
+        A request cut off by the grace is what a crash leaves too: start-up reconciles it.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            while not self._stopping:
+                self._drain()
+                await self._wakeup.wait()
+            await self._finish_jobs()
+
+    async def _finish_jobs(self) -> None:
+        deadline_s = asyncio.get_running_loop().time() + STOP_GRACE_S
+        while self._jobs:
+            left_s = deadline_s - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                break
+            await asyncio.wait(list(self._jobs), timeout=left_s)
+            self._drain()
+        for job in self._jobs:
+            job.cancel()
+        self._drain()
+
+    def _drain(self) -> None:
+        while self._inbox:
+            self.handle(self._inbox.popleft())
+        self._wakeup.clear()
+
+    def stop(self, reason: str) -> None:
+        """End `run` once what is queued has been handled."""
+        self.stop_reason = self.stop_reason or reason
+        self._stopping = True
+        self._wakeup.set()
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def handle(self, event: Event | ScanTaken) -> tuple[Action, ...]:
+        """Journal one event, decide, journal the digest, perform. Synchronous: the single writer."""
+        started_ns = self._clock.mono_ns()
+        now_ms = self._clock.now_ms()
+        seq = self._take_seq()
+        self._journal.append(seq, now_ms, event, self.tape_position())
+        self.handled[type(event).__name__] += 1
+        actions = self.engine.step(now_ms, event)
+        self._tell(seq, now_ms, event)
+        digest = self.engine.digest_of(now_ms, actions)
+        if digest is not None:
+            self._journal.write_digest(seq, digest)
+        self._perform(now_ms, actions)
+        self._arm_timer()
+        self.lag_ms_max = max(self.lag_ms_max, (self._clock.mono_ns() - started_ns) / 1e6)
+        return actions
+
+    def _tell(self, seq: int, now_ms: int, event: Event | ScanTaken) -> None:
+        for hear in self.on_event:
+            hear(seq, now_ms, event)
+
+    def _take_seq(self) -> int:
+        seq = self._seq
+        self._seq += 1
+        return seq
+
+    def _arm_timer(self) -> None:
+        due_ms = self.engine.timers.next_ms()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if due_ms is not None and not self._stopping:
+            wait_s = max(due_ms - self._clock.now_ms(), 0) / 1000
+            self._timer = asyncio.get_running_loop().call_later(wait_s, self._fire)
+
+    def _fire(self) -> None:
+        self._timer = None
+        for name in self.engine.timers.take_due(self._clock.now_ms()):
+            self.post(TimerFired(name))
+        if self._timer is None:
+            self._arm_timer()
+
+    # ---- actions ------------------------------------------------------------------------
+    def _perform(self, now_ms: int, actions: tuple[Action, ...]) -> None:
+        for action in actions:
+            if isinstance(action, Record):
+                seq = self._take_seq()
+                self._journal.append(seq, now_ms, action.event, self.tape_position())
+                self._tell(seq, now_ms, action.event)
+            elif isinstance(action, Note):
+                self._audience.on_note(now_ms, action)
+            else:
+                self._do(action)
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case SubmitOrder(intent=intent):
+                self._spawn(self._submit(intent))
+            case CancelOrder(client_id=client_id, symbol=symbol, is_algo=is_algo):
+                self._spawn(self._ask(lambda v: v.cancel(client_id, symbol, is_algo)))
+            case LookUpOrder(client_id=client_id, symbol=symbol, is_algo=is_algo):
+                self._spawn(self._ask(lambda v: v.look_up(client_id, symbol, is_algo)))
+            case TakeSnapshot(purpose=purpose, symbols=symbols, trades_since_ms=since_ms):
+                self._spawn(self._ask(lambda v: v.snapshot(purpose, symbols, since_ms)))
+            case SetLeverage():
+                self._leverage[action.symbol] = action  # set just before the entry leaves
+            case WatchSymbols(symbols=symbols):
+                self._watch(symbols)
+            case PublishDecision():
+                self._audience.on_decision(action)
+            case ScanDecided():
+                self._audience.on_scan(action)
+            case RecordOutcome():
+                self._audience.on_outcome(action)
+            case WriteReport():
+                self._audience.on_report(action)
+            case StopProcess(reason=reason):
+                self.stop(reason)
+            case WakeAt() | Record() | Note():
+                pass  # the engine's timers took the wake-up; the others are performed above
+
+    def _spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        if self._tasks is None:
+            job.close()
+            raise ContractFault("an action was decided before the rim ran")
+        task = self._tasks.create_task(job)
+        self._jobs[task] = None  # a dict keeps the order of tasks; a set's order is by address
+        task.add_done_callback(self._jobs.pop)
+
+    async def _submit(self, intent: OrderIntent) -> None:
+        venue = self._need_venue()
+        leverage = self._leverage.pop(intent.symbol, None) if intent.leg is Leg.ENTRY else None
+        if leverage is not None:
+            try:
+                await venue.prepare_symbol(leverage.symbol, leverage.leverage, leverage.margin_type)
+            except Fault as fault:
+                self.post(_not_sent(intent, f"leverage could not be set: {fault}"))
+                return
+        fence_ms = venue.recv_window_ms + venue.order_wait_ms_max
+        self.handle(OrderSent(intent.client_id, intent.symbol, self._clock.now_ms(), fence_ms))
+        await self._journal.durable(self._seq - 1)
+        self.post(await venue.place(intent))
+
+    async def _ask(self, question: Callable[[Venue], Awaitable[Event]]) -> None:
+        await self._journal.durable(self._seq - 1)
+        self.post(await question(self._need_venue()))
+
+    def _need_venue(self) -> Venue:
+        if self._venue is None:
+            raise ContractFault("an order action without an account")
+        return self._venue
+
+
+def _not_sent(intent: OrderIntent, reason: str) -> OrderReplied:
+    return OrderReplied(intent.client_id, intent.symbol, SendOutcome.NOT_SENT, message=reason)

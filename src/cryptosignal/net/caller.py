@@ -1,0 +1,245 @@
+"""One request to the venue: ask the ledger, sign, send once, learn from the answer.
+
+Also the venue's time, because a signature is worth nothing without it. Nothing is retried here
+(RELIABILITY §3.3); every failure is raised as what it proves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from cryptosignal.binance import encode
+from cryptosignal.binance.budget import Lane
+from cryptosignal.binance.codes import (
+    GEO_BLOCK_STATUS,
+    GEO_BLOCK_TEXT,
+    Disposition,
+    disposition,
+)
+from cryptosignal.binance.decode import rest
+from cryptosignal.binance.encode import Call, Security
+from cryptosignal.binance.signing import Signer, encode_params, signed_query
+from cryptosignal.domain.ports import HttpRequest, HttpResponse, Transport
+from cryptosignal.ground.clock import Clock
+from cryptosignal.ground.faults import (
+    ContractFault,
+    EdgeFault,
+    Fault,
+    RateLimited,
+    Refused,
+    Unreachable,
+    VenueFault,
+)
+from cryptosignal.net.ledger import WeightLedger
+from cryptosignal.net.settings import ClientSettings
+
+_BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
+
+
+class MovableClock(Clock, Protocol):
+    """A clock whose offset to the venue can be corrected."""
+
+    offset_ms: int
+
+
+class HeldBack(Unreachable):
+    """Our own ledger held the request back: nothing left this host."""
+
+
+def meaning_of(fault: Refused) -> Disposition:
+    """What a refusal proves, by the table of codes."""
+    return disposition(fault.status, fault.code, fault.message)
+
+
+class Caller:
+    """Sends calls to one venue. `signer` is needed for everything about an account."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        rest_url: str,
+        ledger: WeightLedger,
+        clock: MovableClock,
+        signer: Signer | None = None,
+        recv_window_ms: int | None = None,
+        timeout_ms: int | None = None,
+        *,
+        settings: ClientSettings | None = None,
+        spot_url: str = "",
+        sapi_url: str = "",
+        spot_ledger: WeightLedger | None = None,
+    ) -> None:
+        self._transport = transport
+        self._rest_url = rest_url
+        self._spot_url = spot_url
+        self._sapi_url = sapi_url
+        self._ledger = ledger
+        self._spot_ledger = spot_ledger
+        self._clock = clock
+        self._signer = signer
+        self._settings = settings or ClientSettings()
+        self.recv_window_ms = recv_window_ms or self._settings.recv_window_ms
+        self.timeout_ms = timeout_ms or self._settings.timeout_ms
+        if self.timeout_ms <= self.recv_window_ms:
+            raise ContractFault("the client timeout must exceed recvWindow (RELIABILITY §3.2)")
+        self.api_calls: Counter[str] = Counter()
+        """Requests sent, by lane name."""
+        self.audit_calls = 0
+        """Requests of audit snapshots, also contained in `api_calls`."""
+        self.clock_resyncs = 0
+        """How often an answer said that our timestamp was outside the venue's window."""
+        self.sync_failures = 0
+        """How often a regular measurement of the time failed."""
+        self._measurements = 0
+        self._time_lock = asyncio.Lock()
+        self.clock_error_ms = 0
+        """Half the round trip of the last time measurement: how wrong the offset can be."""
+
+    @property
+    def order_wait_ms_max(self) -> int:
+        """The longest that the ledger may hold a request of the orders lane back."""
+        return self._settings.order_wait_ms_max
+
+    # ---- the venue's time -----------------------------------------------------------------------
+    async def server_time(self, lane: Lane = Lane.RECONCILE) -> int:
+        """The venue's time in ms."""
+        return rest.server_time(await self._get(encode.TIME, lane))
+
+    async def sync_time(self, lane: Lane = Lane.RECONCILE) -> int:
+        """Measure the clock's offset anew and apply it; returns the correction in ms.
+
+        Of a few samples the one with the shortest round trip counts. A difference that the round trip
+        itself can explain is left alone, so that the time does not tremble.
+        """
+        async with self._time_lock:
+            return await self._measure(lane)
+
+    async def keep_time(self, every_ms: int | None = None) -> None:
+        """Measure the offset again and again until cancelled: measured once, it is wrong hours later."""
+        pause_s = (every_ms or self._settings.sync_ms) / 1000.0
+        while True:
+            await asyncio.sleep(pause_s)
+            try:
+                await self.sync_time()
+            except (EdgeFault, VenueFault):
+                self.sync_failures += 1
+
+    async def _measure(self, lane: Lane) -> int:
+        best_trip_ms, best_delta_ms = 1 << 60, 0
+        for _ in range(self._settings.time_samples):
+            before_ms = self._clock.now_ms()
+            server_ms = await self.server_time(lane)
+            after_ms = self._clock.now_ms()
+            if after_ms - before_ms < best_trip_ms:
+                best_trip_ms = after_ms - before_ms
+                best_delta_ms = server_ms - (before_ms + after_ms) // 2
+        self._measurements += 1
+        self.clock_error_ms = (best_trip_ms + 1) // 2
+        if abs(best_delta_ms) <= self.clock_error_ms:
+            return 0
+        self._clock.offset_ms += best_delta_ms
+        return best_delta_ms
+
+    # ---- one request ----------------------------------------------------------------------------
+    async def _get(self, call: Call, lane: Lane, base_url: str = "") -> bytes:
+        wait_ms = self._settings.reconcile_wait_ms_max if lane <= Lane.RECONCILE else None
+        timeout_ms = (
+            self.timeout_ms if call.security is Security.SIGNED else self._settings.data_timeout_ms
+        )
+        return await self._exchange(call, lane, wait_ms, timeout_ms, base_url=base_url)
+
+    async def _order_call(self, call: Call, note: Callable[[int], None] | None = None) -> bytes:
+        """A call of the orders lane: it waits a second at most, then it is not sent at all."""
+        wait_ms = self._settings.order_wait_ms_max
+        return await self._exchange(call, Lane.ORDERS, wait_ms, self.timeout_ms, note)
+
+    async def _exchange(
+        self,
+        call: Call,
+        lane: Lane,
+        wait_ms: int | None,
+        timeout_ms: int,
+        note: Callable[[int], None] | None = None,
+        base_url: str = "",
+    ) -> bytes:
+        """Ask the ledger, sign at the last moment, send once, tell the ledger, raise what it proved."""
+        url = base_url or self._rest_url
+        ledger = self._ledger_of(url)
+        try:
+            await ledger.acquire(lane, call.cost, wait_ms)
+        except RateLimited as held:
+            raise HeldBack(f"{call.method} {call.path}: {held}") from None
+        timestamp_ms = self._clock.now_ms()
+        request = self._request(call, timestamp_ms, timeout_ms)
+        if note is not None:
+            note(timestamp_ms)
+        self.api_calls[lane.name] += 1
+        measured = self._measurements
+        response = await self._transport.request(url, request)
+        ledger.observe(response.headers, timestamp_ms)
+        if response.status < 300:
+            return response.body
+        fault = self._fault_of(response, ledger, call)
+        if isinstance(fault, Refused) and meaning_of(fault) is Disposition.CLOCK:
+            await self._resync(measured)
+        raise fault
+
+    def _request(self, call: Call, timestamp_ms: int, timeout_ms: int) -> HttpRequest:
+        if call.security is Security.NONE:
+            return HttpRequest(
+                call.method, call.path, encode_params(call.params), timeout_ms=timeout_ms
+            )
+        if self._signer is None:
+            raise ContractFault(f"{call.method} {call.path} needs an API key")
+        headers = (("X-MBX-APIKEY", self._signer.api_key.reveal()),)
+        if call.security is Security.KEY:
+            query = encode_params(call.params)
+        else:
+            query = signed_query(call.params, self._signer, timestamp_ms, self.recv_window_ms)
+        return HttpRequest(call.method, call.path, query, b"", headers, timeout_ms)
+
+    def _fault_of(self, response: HttpResponse, ledger: WeightLedger, call: Call) -> Fault:
+        code, message = rest.error_body(response.body)
+        if response.status == GEO_BLOCK_STATUS:
+            return Refused(code or -GEO_BLOCK_STATUS, GEO_BLOCK_TEXT, response.status)
+        meaning = disposition(response.status, code, message)
+        if meaning is Disposition.RATE_LIMITED and response.status in (418, 429):
+            until_ms = self._retry_ms(response, message)
+            fault = RateLimited(response.status, until_ms, f"{call.method} {call.path}: {message}")
+            ledger.punish(fault)
+            return fault
+        return Refused(code, f"{call.method} {call.path}: {message}", response.status)
+
+    def _retry_ms(self, response: HttpResponse, message: str) -> int:
+        """When we may call again: the ban's own ms, else Retry-After, else a minute (BINANCE §3)."""
+        banned = _BANNED_UNTIL.search(message)
+        if banned:
+            return int(banned.group(1))
+        now_ms = self._clock.now_ms()
+        seconds = response.headers.get("retry-after", "")
+        if seconds.isdigit():
+            return now_ms + int(seconds) * 1000
+        return now_ms + self._ledger.ban_default_ms
+
+    def _ledger_of(self, url: str) -> WeightLedger:
+        if url == self._rest_url or self._spot_ledger is None:
+            return self._ledger
+        return self._spot_ledger
+
+    async def _resync(self, measured: int) -> None:
+        """Our clock was proved wrong: measure it again, once for all calls that were refused together.
+
+        A failure leaves the next call to try.
+        """
+        self.clock_resyncs += 1
+        async with self._time_lock:
+            if self._measurements != measured:
+                return
+            try:
+                await self._measure(Lane.ORDERS)
+            except (EdgeFault, VenueFault):
+                self.clock_error_ms = self.recv_window_ms

@@ -1,0 +1,166 @@
+"""A decision in words: what was seen, what each factor gave, which gate stopped it, and what would
+have had to differ. Reads the decision object alone (§0.15), so it works for any past scan."""
+
+from __future__ import annotations
+
+import math
+
+from cryptosignal.domain.signal import Decision, Gate, Tier, Verdict
+from cryptosignal.ground.calendar import utc_text
+
+_BAR = 20
+_MEANING = {
+    "T": "trend",
+    "M": "momentum",
+    "C": "taker flow (CVD)",
+    "S": "structure",
+    "V": "volume",
+    "O": "open interest",
+    "L": "liquidity (sign of the rest)",
+    "B": "basis and funding",
+    "Q": "large trades, liquidations",
+}
+_GATE_WORDS = {
+    "data_quality": "data can be trusted",
+    "newest_bar": "the newest 1h bar is closed",
+    "coverage": "enough factors have data",
+    "ev": "expected value after costs",
+    "probability": "probability against p_min",
+    "delta_p": "margin over the other side",
+    "strength": "Prime strength",
+    "dims": "strong factors on this side",
+    "persistence": "held over closed bars",
+    "spread": "spread",
+    "impact": "price impact of the probe size",
+    "obi": "book imbalance against the side",
+    "book_age": "age of the book",
+    "room_structure": "room to the 72h extreme",
+    "room_book": "depth in the book",
+    "funding_time": "distance to the funding settlement",
+    "coherence": "agreement of the timeframes",
+    "micro_15m": "15m confirmation",
+    "micro_atr": "15m turbulence",
+    "micro_volume": "15m volume blow-off",
+    "btc_opposition": "BTC trend against a dependent coin",
+    "independence": "score of a dependent coin",
+    "lead": "money against price",
+    "conflict": "trend against cause",
+    "breadth": "market on this side",
+    "listing_age": "minutes since listing",
+    "correlation": "place among signals that move together",
+    "cooldown": "cooldown over",
+}
+
+
+def explain(decision: Decision) -> list[str]:
+    """Lines of plain text for a terminal or a page."""
+    return [
+        *_head(decision),
+        *_seen(decision),
+        *_factors(decision),
+        *_odds(decision),
+        *_gates(decision),
+        *_plan(decision),
+        *_difference(decision),
+    ]
+
+
+def _head(d: Decision) -> list[str]:
+    verdict = {Tier.PRIME: "PRIME", Tier.WATCH: "Watch", Tier.REJECT: "rejected"}[d.tier]
+    return [
+        f"{d.symbol} at {utc_text(d.time_ms)} UTC: {verdict}, {d.side}, score {d.score:+.1f}, "
+        f"Prime strength {d.prime_strength:.1f}",
+        f"signal {d.signal_id}, scan {d.scan_id}, parameters {d.params_version}",
+        *(f"! {sentence}" for sentence in d.findings),
+    ]
+
+
+def _seen(d: Decision) -> list[str]:
+    lines = ["", "What was seen", f"  data quality {_value(d.quality)}"]
+    for bar in d.receipt:
+        parts = [f"{bar.bars} bars, newest opened {utc_text(bar.open_ms)}"]
+        if bar.source:
+            parts.append(f"source {bar.source}")
+        if bar.finality:
+            parts.append(bar.finality.replace("_", " "))
+        if not math.isnan(bar.lag_ms):
+            parts.append(f"{bar.lag_ms:.0f} ms late")
+        lines.append(f"  {bar.interval:>3}: " + ", ".join(parts))
+    return lines
+
+
+def _factors(d: Decision) -> list[str]:
+    lines = ["", "Factors                              value   weight  gives"]
+    for name, value in d.factors.items():
+        label = f"{name} {_MEANING.get(name, 'your factor')}"
+        if math.isnan(value):
+            lines.append(f"  {label:<33} no data       0    {'':>5}")
+            continue
+        weight, given = d.weights.get(name, math.nan), d.contributions.get(name, 0.0)
+        lines.append(f"  {label:<33} {value:+7.1f}  {weight:6.1f} {given:+6.2f} {_bar(value)}")
+    lines.append(f"  {'score':<33} {d.score:+7.1f}")
+    words = ", ".join(f"{k} {_value(v)}" for k, v in d.modulators.items())
+    return [*lines, f"  modulators: {words}"]
+
+
+def _odds(d: Decision) -> list[str]:
+    return [
+        "",
+        f"Odds: p {d.p:.3f} (rank), calibrated {d.p_calibrated:.3f}; expected value "
+        f"{1e4 * d.ev:+.1f} bps after {1e4 * d.cost:.1f} bps of costs",
+    ]
+
+
+def _gates(d: Decision) -> list[str]:
+    lines = ["", "Gates"]
+    for gate in d.gates:
+        mark = {Verdict.PASS: "ok ", Verdict.MARGINAL: " ~ ", Verdict.FAIL: " X "}.get(
+            gate.verdict, " ? "
+        )
+        text = f"{_value(gate.value)} {gate.relation} {_value(gate.limit)}"
+        if gate.verdict in (Verdict.NO_DATA, Verdict.WARMING):
+            text = gate.reason
+        lines.append(f"  [{mark}] {_GATE_WORDS.get(gate.name, gate.name):<40} {text}")
+    return lines
+
+
+def _plan(d: Decision) -> list[str]:
+    if d.plan is None:
+        return ["", "No price plan: bars are missing"]
+    p = d.plan
+    return [
+        "",
+        f"Plan ({d.side}): entry {p.entry_low:.8g} to {p.entry_high:.8g}, stop {p.stop_loss:.8g} "
+        f"({100 * p.risk_frac:.2f} %), TP1 {p.take_profit_1:.8g}, TP2 {p.take_profit_2:.8g}, "
+        f"good for {d.ttl_ms / 3_600_000:.1f} h",
+    ]
+
+
+def _difference(d: Decision) -> list[str]:
+    stopped = [gate for gate in d.gates if gate.verdict != Verdict.PASS]
+    if not stopped:
+        return ["", "Nothing stopped it."]
+    first = stopped[0]
+    lines = ["", f"Stopped by: {_GATE_WORDS.get(first.name, first.name)} ({first.reason})"]
+    lines.append("To be Prime it would have needed:")
+    return [*lines, *(f"  {_wish(gate)}" for gate in stopped)]
+
+
+def _wish(gate: Gate) -> str:
+    words = _GATE_WORDS.get(gate.name, gate.name)
+    if gate.verdict in (Verdict.NO_DATA, Verdict.WARMING):
+        return f"{words}: data ({gate.reason})"
+    gap = gate.limit - gate.value
+    verb = "more" if gap > 0.0 else "less"
+    return f"{words}: {gate.relation} {_value(gate.limit)}, was {_value(gate.value)} ({_value(abs(gap))} {verb})"
+
+
+def _value(value: float) -> str:
+    if math.isnan(value):
+        return "no data"
+    return f"{value:.4g}" if abs(value) < 1e6 else "long ago" if value >= 1e12 else f"{value:.3g}"
+
+
+def _bar(value: float) -> str:
+    filled = round(min(abs(value), 100.0) / 100.0 * _BAR)
+    return ("+" if value >= 0.0 else "-") * filled

@@ -1,0 +1,42 @@
+"""What stands out in a row, in words: the planted things that a person would want to be told."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cryptosignal.domain.scan import ScanRows
+from cryptosignal.signals.score import column
+
+_STRONG = 45.0
+
+
+def findings(rows: ScanRows, i: int, side: str) -> tuple[str, ...]:
+    """Sentences about one symbol; empty where nothing stands out."""
+    out: list[str] = []
+    lead = _at(rows, f"mod.lead_{side}", i)
+    oi, oi_24h = _at(rows, "score.O", i), _at(rows, "ctx.oi_24h", i)
+    cvd, trend = _at(rows, "score.C", i), _at(rows, "score.T", i)
+    price_raw, flow_raw = _at(rows, "raw.T", i), _at(rows, "raw.C", i)
+    if lead >= _STRONG:
+        out.append(f"money leads price: lead {lead:+.0f} for a {side}")
+    if abs(oi) >= _STRONG:
+        word = "rises" if oi_24h > 0.0 else "falls"
+        out.append(f"open interest {word} {100.0 * abs(oi_24h):.1f} % in 24 h (O {oi:+.0f})")
+    elif oi_24h >= 0.05:
+        out.append(f"open interest builds up: {100.0 * oi_24h:+.1f} % in 24 h ahead of price")
+    if abs(cvd) >= 30.0 and (cvd * trend < 0.0 or flow_raw * price_raw < 0.0):
+        word = "bought while price falls" if cvd > 0.0 else "sold while price rises"
+        out.append(f"CVD divergence: {word} (C {cvd:+.0f}, T {trend:+.0f})")
+    for direction in ("up", "down"):
+        votes = _at(rows, f"ctx.ignition_{direction}", i)
+        if votes >= 3.0 and column(rows, "ctx.is_new")[i] > 0.0:
+            out.append(f"new-coin ignition {direction}: {votes:.0f} of 6 signs")
+    crowding = _at(rows, f"mod.crowding_{side}", i)
+    if crowding >= 0.85:
+        out.append(f"crowded {side}s: crowding {crowding:.2f}")
+    return tuple(out)
+
+
+def _at(rows: ScanRows, name: str, i: int) -> float:
+    value = float(column(rows, name)[i])
+    return 0.0 if np.isnan(value) else value

@@ -1,0 +1,90 @@
+"""Can anything be Prime under these parameters? Asked at start-up, answered with the limit that
+forbids it (DOMAIN §0.3, §0.18, §3.17)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cryptosignal.domain.params import ParamSet
+from cryptosignal.factors.standardise import squash
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """`ok` under ordinary conditions, `worst_ok` under the worst multipliers; `lines` say why."""
+
+    ok: bool
+    worst_ok: bool
+    lines: tuple[str, ...]
+
+
+def reachable(params: ParamSet) -> Reach:
+    """Prime's numeric limits against the best that each factor can attain.
+
+    Ordinary: neutral crowding and independence, no multiplier. Worst: the smallest multipliers,
+    and for p full crowding, full dependence and the highest p_min as well: a configuration whose soft filters add
+    up to a hard one fails here and not weeks later by silence.
+    """
+    top = attainable(params)
+    score = sum(params.weights[name] * top[name] for name in params.weights) / 100.0
+    lines = [f"best attainable score {score:.1f} of 100"]
+    ok = _check("ordinary", params, score, 0.0, 0.0, 1.0, 1.0, lines)
+    own = params.filters
+    p_worst = min(own.opposed_strong_p, own.opposed_mild_p, own.mtf_p)
+    prime_worst = min(own.opposed_strong_prime, own.opposed_mild_prime, own.mtf_prime)
+    worst = _check("worst case", params, score, 1.0, -1.0, p_worst, prime_worst, lines)
+    dims = sum(1 for value in top.values() if value >= params.gates.dims_level)
+    if dims < params.gates.dims_min:
+        lines.append(
+            f"gates.dims_min {params.gates.dims_min} forbids Prime: only {dims} factors can reach "
+            f"{params.gates.dims_level:g}"
+        )
+        ok = False
+    return Reach(ok, ok and worst, tuple(lines))
+
+
+def attainable(params: ParamSet) -> dict[str, float]:
+    """The largest |score| of each factor: chained factors end where the soft winsor ends, L, B and
+    Q at 100. A factor of weight 0 counts as it is."""
+    ceiling = float(squash(np.array([[1e6]]), params.chain)[0, 0])
+    return {name: 100.0 if name in ("L", "B", "Q") else ceiling for name in params.weights}
+
+
+def _check(
+    case: str,
+    params: ParamSet,
+    score: float,
+    g_f: float,
+    g_i: float,
+    p_factor: float,
+    prime_factor: float,
+    lines: list[str],
+) -> bool:
+    own, gates = params.probability, params.gates
+    heat = own.t0 * (1.0 + own.beta_f * g_f) / max(1.0 + own.beta_i * g_i, own.denominator_min)
+    t_eff = min(max(heat, own.t_min), own.t_max)
+    p = min(own.p_cap, 0.5 + p_factor * (1.0 / (1.0 + np.exp(-score / t_eff)) - 0.5))
+    p_min = gates.p0 + gates.theta_f * max(0.0, g_f) + gates.theta_i_penalty * max(0.0, -g_i)
+    d_min = gates.dp0 + gates.phi_f * max(0.0, g_f) + gates.phi_i_penalty * max(0.0, -g_i)
+    calm = 0.5 + p_factor * (1.0 / (1.0 + np.exp(-score / own.t0)) - 0.5)
+    raised = min(max((min(own.p_cap, calm) - 0.60) / 0.15, 0.0), 1.0)
+    strength = prime_factor * (0.6 * score + 40.0 * raised)
+    need = max(gates.strength_mature, gates.min_score)
+    wanted = (
+        "gates.min_score" if gates.min_score > gates.strength_mature else "gates.strength_mature"
+    )
+    good = True
+    for name, value, limit in (
+        ("gates.p0 (p_min)", p, p_min),
+        ("gates.dp0", 2.0 * p - 1.0, d_min),
+        (wanted, strength, need),
+    ):
+        fits = value >= limit
+        good = good and fits
+        lines.append(
+            f"{case}: {name} {limit:.3f} is {'reachable' if fits else 'OUT OF REACH'}: "
+            f"at most {value:.3f}"
+        )
+    return bool(good)

@@ -1,0 +1,88 @@
+"""Signals that wait for a person's yes, and what becomes of a late one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from decimal import Decimal
+
+from cryptosignal.domain.events import OperatorCommanded
+from cryptosignal.domain.instrument import Instrument
+from cryptosignal.risk.sizing import Refusal
+from cryptosignal.trading import entries, facts
+from cryptosignal.trading.errands import Round
+from cryptosignal.trading.ticket import Ticket
+
+BPS = Decimal(10_000)
+PriceOf = Callable[[Ticket, int], Decimal | None]
+
+
+def wait_for_yes(round_: Round, ticket: Ticket, instrument: Instrument, price: Decimal) -> None:
+    """Put a signal that may be entered before a person."""
+    if ticket.signal_id in round_.state.waiting:
+        return
+    expires_ms = min(ticket.expires_ms, round_.now_ms + round_.settings.approve_expiry_ms)
+    body = facts.Waiting(ticket, round_.now_ms, expires_ms, price, instrument)
+    round_.record(facts.fact(facts.APPROVAL_WAITING, ticket.signal_id, body))
+    round_.note(
+        "approval.asked",
+        signal_id=ticket.signal_id,
+        symbol=ticket.symbol,
+        expires_ms=expires_ms,
+    )
+
+
+def obey(round_: Round, event: OperatorCommanded, price_of: PriceOf) -> None:
+    """The commands that need an answer now; closing and killing are in the state already."""
+    if event.command in ("approve", "reject"):
+        _answer(round_, event, price_of)
+    elif event.command == "close":
+        symbol = event.arguments.get("symbol", "").upper()
+        if symbol not in round_.state.trades:
+            is_foreign = round_.state.book(symbol).foreign != 0 if symbol else False
+            why = "the position is not ours" if is_foreign else "no open trade"
+            round_.note("command.refused", command="close", symbol=symbol, reason=why)
+    elif event.command in ("kill", "unkill"):
+        level = int(round_.state.breaker.kill)
+        body = facts.Kill(level, round_.state.breaker.kill_reason)
+        round_.record(facts.fact(facts.KILL_SET, "level", body))
+        round_.note("kill.set", level=level, actor=event.actor)
+
+
+def _answer(round_: Round, event: OperatorCommanded, price_of: PriceOf) -> None:
+    signal_id = event.arguments.get("signal_id", "")
+    waiting = round_.state.waiting.get(signal_id)
+    if waiting is None:
+        why = "it has had its entry" if signal_id in round_.state.opened else "it is not waiting"
+        round_.note("approval.refused", signal_id=signal_id, reason=why)
+        return
+    if event.command == "reject":
+        _end(round_, signal_id, "rejected", f"by {event.actor}")
+        return
+    price = price_of(waiting.ticket, round_.now_ms)
+    reason = _late_reason(round_, waiting, price)
+    if not reason:
+        size = entries.admit(round_, waiting.ticket, waiting.instrument, price, {}, ())
+        if isinstance(size, Refusal):
+            reason = size.reason
+        elif price is not None:
+            _end(round_, signal_id, "opened", f"by {event.actor}")
+            entries.open_trade(round_, waiting.ticket, waiting.instrument, size, price)
+            return
+    _end(round_, signal_id, "refused", reason)
+
+
+def _late_reason(round_: Round, waiting: facts.Waiting, price: Decimal | None) -> str:
+    """Why a yes comes too late, "" if it does not."""
+    if round_.now_ms >= waiting.expires_ms:
+        return f"late: it expired {round_.now_ms - waiting.expires_ms} ms ago"
+    if price is None:
+        return "no fresh price"
+    drift_bps = abs(price - waiting.price) / waiting.price * BPS
+    if drift_bps > round_.settings.approve_drift_bps:
+        return f"late: the price has moved {drift_bps:.0f} bps since it was asked"
+    return ""
+
+
+def _end(round_: Round, signal_id: str, verdict: str, reason: str) -> None:
+    round_.record(facts.fact(facts.APPROVAL_ENDED, signal_id, facts.Ended(verdict, reason)))
+    round_.note(f"approval.{verdict}", signal_id=signal_id, reason=reason)

@@ -1,0 +1,196 @@
+"""What was asked for and is on its way, and what the market last said: forgotten by a restart.
+
+A `Round` is one pass of deciding: it collects actions and the next due time, and folds every record
+it makes into the state at once, so that later parts of the same pass see it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from cryptosignal.domain.actions import (
+    Action,
+    CancelOrder,
+    LookUpOrder,
+    Note,
+    Record,
+    SubmitOrder,
+)
+from cryptosignal.domain.events import CancelRecorded, FactRecorded, IntentRecorded
+from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, client_id
+from cryptosignal.ground.units import plain
+from cryptosignal.trading.fold import fold
+from cryptosignal.trading.orders import Order
+from cryptosignal.trading.state import TradingState
+from cryptosignal.trading.trade import Trade
+
+ZERO = Decimal(0)
+WAKE_NAME = "desk.round"
+BARS_KEPT = 64
+
+
+@dataclass(slots=True)
+class Asked:
+    """A request that was made: when last, and how often."""
+
+    at_ms: int = 0
+    count: int = 0
+
+
+@dataclass(slots=True)
+class Errands:
+    """Volatile knowledge: requests on their way, marks, bars, watches."""
+
+    lookups: dict[str, Asked] = field(default_factory=dict)
+    cancels: dict[str, Asked] = field(default_factory=dict)
+    snapshot: Asked = field(default_factory=Asked)
+    is_snapshot_out: bool = False
+    snapshot_failures: int = 0
+    wants: Asked = field(default_factory=Asked)
+    has_stream_changed: bool = False
+    is_stream_up: bool = False
+    is_suspicious: bool = False
+    marks: dict[str, tuple[Decimal, int]] = field(default_factory=dict)
+    bars: dict[str, deque[tuple[int, Decimal, Decimal]]] = field(default_factory=dict)
+    extremes: dict[str, tuple[Decimal, Decimal]] = field(default_factory=dict)
+    moved_ms: dict[str, int] = field(default_factory=dict)
+    disagree_ms: dict[str, int] = field(default_factory=dict)
+    flat_ms: dict[str, int] = field(default_factory=dict)
+    noted: set[str] = field(default_factory=set)
+    naked_noticed_ms: dict[str, int] = field(default_factory=dict)
+    margin_exit_ms: int = 0
+    watched: tuple[str, ...] = ()
+    wake_ms: int = 0
+    audits: int = 0
+
+    def price(self, symbol: str) -> Decimal | None:
+        """The last mark of a symbol."""
+        found = self.marks.get(symbol)
+        return found[0] if found is not None else None
+
+
+class Round:
+    """One pass of deciding at exchange time `now_ms`."""
+
+    def __init__(self, state: TradingState, errands: Errands, now_ms: int) -> None:
+        self.state = state
+        self.errands = errands
+        self.settings = state.settings
+        self.now_ms = now_ms
+        self.actions: list[Action] = []
+        self.due_ms: list[int] = []
+
+    def wake(self, at_ms: int) -> None:
+        """Something is due at `at_ms`."""
+        self.due_ms.append(at_ms)
+
+    def is_due(self, at_ms: int) -> bool:
+        """True if `at_ms` has come; otherwise a wake-up is asked for."""
+        if self.now_ms >= at_ms:
+            return True
+        self.wake(at_ms)
+        return False
+
+    def act(self, action: Action) -> None:
+        """Add an action as it is."""
+        self.actions.append(action)
+
+    def note(self, event: str, **fields: str | int | float | bool) -> None:
+        """A log line."""
+        self.actions.append(Note(event, fields))
+
+    def note_once(self, key: str, event: str, **fields: str | int | float | bool) -> None:
+        """A log line that is not repeated for the same key."""
+        if key not in self.errands.noted:
+            self.errands.noted.add(key)
+            self.note(event, **fields)
+
+    def record(self, event: IntentRecorded | CancelRecorded | FactRecorded) -> None:
+        """Journal a fact of ours and know it from now on."""
+        self.actions.append(Record(event))
+        fold(self.state, event)
+
+    def submit(
+        self,
+        trade: Trade,
+        leg: Leg,
+        kind: OrderKind,
+        quantity: Decimal,
+        *,
+        price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+        time_in_force: str = "",
+        replaces: str = "",
+        reason: str = "",
+    ) -> OrderIntent:
+        """Decide on an order: its intent is journaled before it is sent (RELIABILITY §3.1)."""
+        is_exit = leg.is_protective
+        side = trade.direction.entry_side.opposite if is_exit else trade.direction.entry_side
+        intent = OrderIntent(
+            client_id=client_id(self.state.bot, trade.key, leg, trade.next_attempt(leg)),
+            signal_id=trade.ticket.signal_id,
+            symbol=trade.symbol,
+            leg=leg,
+            side=side,
+            kind=kind,
+            quantity=quantity,
+            created_ms=self.now_ms,
+            price=price,
+            trigger_price=trigger_price,
+            reduce_only=is_exit,
+            time_in_force=time_in_force,
+            working_type=self.settings.working_type,
+            replaces=replaces,
+            reason=reason,
+        )
+        self.record(IntentRecorded(intent))
+        self.act(SubmitOrder(intent))
+        self.note(
+            "order.submitted",
+            client_id=intent.client_id,
+            symbol=trade.symbol,
+            leg=leg.name,
+            kind=kind.value,
+            quantity=plain(quantity),
+            reason=reason,
+        )
+        return intent
+
+    def cancel(self, order: Order, reason: str) -> None:
+        """Cancel an order of ours, again from time to time until the venue shows it gone."""
+        asked = self.errands.cancels.setdefault(order.client_id, Asked())
+        pause = backoff_ms(
+            self.settings.cancel_retry_ms, asked.count - 1, self.settings.cancel_retry_max_ms
+        )
+        if asked.count and not self.is_due(asked.at_ms + pause):
+            return
+        asked.at_ms, asked.count = self.now_ms, asked.count + 1
+        self.wake(self.now_ms + self.settings.cancel_retry_ms)
+        self.record(CancelRecorded(order.client_id, order.intent.symbol, reason))
+        self.act(CancelOrder(order.client_id, order.intent.symbol, order.is_algo))
+
+    def look_up(self, order: Order, first_ms: int) -> None:
+        """Ask the venue for an order, first at `first_ms`, then spaced."""
+        asked = self.errands.lookups.setdefault(order.client_id, Asked())
+        at_ms = first_ms
+        if order.checked_ms > asked.at_ms:
+            asked.count = 0
+        if asked.count:
+            pause = backoff_ms(
+                self.settings.lookup_spacing_ms,
+                asked.count - 1,
+                self.settings.lookup_retry_max_ms,
+            )
+            at_ms = max(first_ms, asked.at_ms + pause)
+        if not self.is_due(at_ms):
+            return
+        asked.at_ms, asked.count = self.now_ms, asked.count + 1
+        self.wake(self.now_ms + self.settings.lookup_spacing_ms)
+        self.act(LookUpOrder(order.client_id, order.intent.symbol, order.is_algo))
+
+
+def backoff_ms(first_ms: int, doublings: int, max_ms: int) -> int:
+    """`first_ms` doubled `doublings` times, at most `max_ms`."""
+    return min(max_ms, first_ms * 2 ** min(max(0, doublings), 16))

@@ -1,0 +1,209 @@
+"""Everything trading knows, as one value that folding journaled events rebuilds.
+
+It may know orders, trades, fills, what the venue reported, the breaker and the people's words. It
+never knows what was merely asked for (lookups on their way, timers): that is errands, and a restart
+may forget it.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.order import Direction, parse_client_id
+from cryptosignal.risk.breaker import Breaker
+from cryptosignal.risk.settings import RiskSettings
+from cryptosignal.trading.facts import Waiting
+from cryptosignal.trading.fills import FillBook
+from cryptosignal.trading.orders import Order
+from cryptosignal.trading.settings import TradingSettings
+from cryptosignal.trading.trade import NakedSpan, Trade
+
+ZERO = Decimal(0)
+ARCHIVE_MAX = 200
+"""Closed trades whose late events are still recognised as ours."""
+SPANS_MAX = 20_000
+ADJUSTMENTS_MAX = 1_000
+
+
+@dataclass(slots=True)
+class SymbolBook:
+    """One symbol's position from two sides: our count of it, and the venue's last absolute word."""
+
+    symbol: str
+    foreign: Decimal = ZERO
+    venue_quantity: Decimal = ZERO
+    venue_entry_price: Decimal = ZERO
+    venue_ms: int = 0
+    diff: Decimal = ZERO
+    diff_ms: int = 0
+    agreed_ms: int = 0
+    is_unsettled: bool = False
+
+
+@dataclass(slots=True)
+class Account:
+    """The wallet as last reported, and the modes of the account."""
+
+    wallet_usdt: Decimal = ZERO
+    available_usdt: Decimal = ZERO
+    wallet_ms: int = 0
+    is_hedged: bool = False
+
+
+@dataclass(slots=True)
+class StrayOrder:
+    """An open order at the venue that is not of a trade of ours. `is_own`: it carries our tag."""
+
+    client_id: str
+    symbol: str
+    is_algo: bool
+    is_own: bool
+    is_reduce_only: bool
+
+
+class TradingState:
+    """The fold of all money events."""
+
+    def __init__(self, settings: TradingSettings, risk: RiskSettings, bot: str) -> None:
+        self.settings = settings
+        self.risk = risk
+        self.bot = bot
+        self.mode = "signal"
+        self.account_kind = ""
+        self.starts = 0
+        self.is_reconciled = False
+        self.snapshot_ms = 0
+        self.snapshots = 0
+        self.margin_call_ms = 0
+        self.orders: dict[str, Order] = {}
+        self.trades: dict[str, Trade] = {}
+        self.archive: OrderedDict[str, Trade] = OrderedDict()
+        self.opened: set[str] = set()
+        self.books: dict[str, SymbolBook] = {}
+        self.fills = FillBook()
+        self.owner: dict[tuple[str, int], str] = {}
+        self.account = Account()
+        self.breaker = Breaker(risk)
+        self.waiting: dict[str, Waiting] = {}
+        self.cooldowns: dict[str, int] = {}
+        self.strays: dict[str, StrayOrder] = {}
+        self.spans: list[NakedSpan] = []
+        self.adjustments: list[tuple[str, Decimal]] = []
+        self.instruments: dict[str, Instrument] = {}
+
+    def book(self, symbol: str) -> SymbolBook:
+        """The symbol's book, made on first use."""
+        found = self.books.get(symbol)
+        if found is None:
+            found = self.books[symbol] = SymbolBook(symbol)
+        return found
+
+    def trade_of(self, order: Order) -> Trade | None:
+        """The open trade an order belongs to."""
+        trade = self.trades.get(order.intent.symbol)
+        return trade if trade is not None and order.client_id in trade.orders else None
+
+    def net(self, symbol: str) -> Decimal:
+        """Our count of the whole position: own orders and what others did (signed)."""
+        trade = self.trades.get(symbol)
+        own = trade.own_signed if trade is not None else ZERO
+        return own + self.book(symbol).foreign
+
+    def held(self, trade: Trade) -> Decimal:
+        """What is left of a trade: others may have closed a part of it (liquidation, a person)."""
+        sign = trade.direction.sign
+        return max(ZERO, min(trade.own_signed * sign, self.net(trade.symbol) * sign))
+
+    def exposed(self, trade: Trade) -> Decimal:
+        """What must be protected: what is held, or what the venue says beyond our count of fills.
+
+        The venue's word counts only if it is newer than the last fill we know, and only up to what
+        the entry may have bought.
+        """
+        held = self.held(trade)
+        book = self.book(trade.symbol)
+        last_fill_ms = self.fills.last_ms.get(trade.symbol, 0)
+        if book.venue_ms <= max(last_fill_ms, trade.opened_ms):
+            return held
+        reported = (book.venue_quantity - book.foreign) * trade.direction.sign
+        return max(held, min(reported, trade.quantity))
+
+    def is_flat_at_venue(self, trade: Trade) -> bool:
+        """Neither our count nor the venue's newest word knows of a position."""
+        return self.exposed(trade) <= ZERO
+
+    def open_orders(self) -> Iterator[Order]:
+        """Every order of ours that may still do something."""
+        for trade in self.trades.values():
+            for order in trade.orders.values():
+                if order.is_open:
+                    yield order
+
+    def is_own_id(self, client_id: str) -> bool:
+        """True for ids of this bot (RELIABILITY §3.4)."""
+        parts = parse_client_id(client_id)
+        return parts is not None and parts.bot == self.bot
+
+    def touch_naked(self, trade: Trade, at_ms: int) -> None:
+        """Start or end the trade's naked span at venue time `at_ms`."""
+        grace = self.settings.trigger_grace_ms
+        confirmed = trade.confirmed_stops(at_ms, grace)
+        is_held = self.exposed(trade) > ZERO
+        is_naked = is_held and not confirmed
+        if not is_naked:
+            sure_ms = max((o.checked_ms for o in confirmed), default=0) if is_held else at_ms
+            trade.covered_ms = max(trade.covered_ms, sure_ms)
+        if is_naked and not trade.naked_since_ms:
+            trade.naked_since_ms = max(at_ms, trade.covered_ms, trade.filled_ms)
+        elif not is_naked and trade.naked_since_ms:
+            span = NakedSpan(trade.symbol, trade.naked_since_ms, max(at_ms, trade.naked_since_ms))
+            trade.naked_since_ms = 0
+            trade.naked_max_ms = max(trade.naked_max_ms, span.length_ms)
+            self.spans.append(span)
+            if len(self.spans) > SPANS_MAX:
+                del self.spans[: SPANS_MAX // 2]
+
+    def archive_trade(self, trade: Trade) -> None:
+        """Put a finished trade away; what others hold on the symbol stays in its book."""
+        book = self.book(trade.symbol)
+        book.foreign = self.net(trade.symbol)
+        del self.trades[trade.symbol]
+        for client_id in trade.orders:
+            self.orders.pop(client_id, None)
+            self.archive[client_id] = trade
+        self.fills.settle(trade.symbol, self.fills.last_ms.get(trade.symbol, 0))
+        while len(self.archive) > ARCHIVE_MAX * 8:
+            old_id, old = self.archive.popitem(last=False)
+            order = old.orders[old_id]
+            self.owner.pop((order.intent.symbol, order.order_id), None)
+
+    def revive(self, client_id: str) -> Order | None:
+        """Bring a closed trade back, because its order moved after all; to be closed at once."""
+        trade = self.archive.get(client_id)
+        if trade is None or trade.symbol in self.trades:
+            return None
+        self.trades[trade.symbol] = trade
+        self.book(trade.symbol).foreign -= trade.own_signed
+        trade.close_reason = trade.close_reason or "stray fill"
+        for own_id, order in trade.orders.items():
+            self.archive.pop(own_id, None)
+            self.orders[own_id] = order
+        return self.orders[client_id]
+
+    def adjust(self, symbol: str, diff: Decimal, server_ms: int) -> None:
+        """Book a difference that no trade explains, under an id that a replay finds again."""
+        self.book(symbol).foreign += diff
+        self.adjustments.append((f"adj-{symbol}-{server_ms}", diff))
+        if len(self.adjustments) > ADJUSTMENTS_MAX:
+            del self.adjustments[: ADJUSTMENTS_MAX // 2]
+
+    def foreign_direction(self, symbol: str) -> Direction | None:
+        """Which way others lean on a symbol."""
+        foreign = self.book(symbol).foreign
+        if foreign == ZERO:
+            return None
+        return Direction.LONG if foreign > ZERO else Direction.SHORT

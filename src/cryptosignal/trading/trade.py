@@ -1,0 +1,137 @@
+"""One trade: a signal with its orders on one symbol, and what follows from them.
+
+Nothing here decides; it answers questions about what is held, protected, done and owed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+from cryptosignal.domain.order import Direction, Leg, OrderState
+from cryptosignal.trading.orders import Order
+from cryptosignal.trading.ticket import Ticket
+
+ZERO = Decimal(0)
+
+
+@dataclass(slots=True)
+class NakedSpan:
+    """A stretch of venue time in which a position had no confirmed stop at the venue."""
+
+    symbol: str
+    start_ms: int
+    end_ms: int
+
+    @property
+    def length_ms(self) -> int:
+        """How long it lasted."""
+        return max(0, self.end_ms - self.start_ms)
+
+
+@dataclass(slots=True)
+class Trade:
+    """A signal that was opened. Rebuilt by folding journaled events alone."""
+
+    ticket: Ticket
+    key: str
+    opened_ms: int
+    leverage: int
+    quantity: Decimal
+    risk_usdt: Decimal
+    orders: dict[str, Order] = field(default_factory=dict)
+    stop_price: Decimal = ZERO
+    close_reason: str = ""
+    filled_ms: int = 0
+    naked_since_ms: int = 0
+    covered_ms: int = 0
+    naked_max_ms: int = 0
+    funding_usdt: Decimal = ZERO
+    funding_seen: set[int] = field(default_factory=set)
+    is_stop_passed: bool = False
+    passed_targets: set[Leg] = field(default_factory=set)
+    best_price: Decimal = ZERO
+    worst_price: Decimal = ZERO
+
+    @property
+    def symbol(self) -> str:
+        """Where it trades."""
+        return self.ticket.symbol
+
+    @property
+    def direction(self) -> Direction:
+        """Which way it looks."""
+        return self.ticket.direction
+
+    def of_leg(self, *legs: Leg) -> Iterator[Order]:
+        """Its orders of some legs, oldest first."""
+        return (o for o in self.orders.values() if o.intent.leg in legs)
+
+    def open_of(self, *legs: Leg) -> list[Order]:
+        """Its orders of some legs that may still do something."""
+        return [o for o in self.of_leg(*legs) if o.is_open]
+
+    @property
+    def own_signed(self) -> Decimal:
+        """What its orders have moved the position by (base, signed)."""
+        return sum((o.signed for o in self.orders.values()), ZERO)
+
+    @property
+    def entered(self) -> Decimal:
+        """Base quantity that the entries have filled."""
+        return sum((o.executed for o in self.of_leg(Leg.ENTRY)), ZERO)
+
+    @property
+    def is_entry_open(self) -> bool:
+        """An entry may still fill (an unknown one included)."""
+        return any(o.is_open for o in self.of_leg(Leg.ENTRY))
+
+    @property
+    def entry_left(self) -> Decimal:
+        """What open entries may still add."""
+        return sum((o.left for o in self.of_leg(Leg.ENTRY)), ZERO)
+
+    @property
+    def entry_price(self) -> Decimal:
+        """Average price of the entries' fills as the venue reported it; 0 before the first fill."""
+        weight = sum((o.executed for o in self.of_leg(Leg.ENTRY)), ZERO)
+        if weight == ZERO:
+            return ZERO
+        value = sum((o.executed * o.average_price for o in self.of_leg(Leg.ENTRY)), ZERO)
+        return value / weight
+
+    @property
+    def is_tp1_done(self) -> bool:
+        """The first target has been taken (one of its orders has filled whole)."""
+        return any(o.state is OrderState.FILLED for o in self.of_leg(Leg.TP1))
+
+    def next_attempt(self, leg: Leg) -> int:
+        """The number of the next attempt of a leg: attempts are counted in the journal."""
+        return sum(1 for _ in self.of_leg(leg))
+
+    def is_better(self, price: Decimal, than: Decimal) -> bool:
+        """True if `price` is a tighter stop than `than`."""
+        return (price - than) * self.direction.sign > ZERO
+
+    def is_beyond(self, price: Decimal, target: Decimal) -> bool:
+        """True if `price` has reached a target in the trade's direction."""
+        return (price - target) * self.direction.sign >= ZERO
+
+    def gain_per_unit(self, price: Decimal) -> Decimal:
+        """Quote gained per base unit at `price` against the entry."""
+        return (price - self.entry_price) * self.direction.sign
+
+    def confirmed_stops(self, now_ms: int, trigger_grace_ms: int) -> list[Order]:
+        """Stops that are a fact at the venue: resting, or triggered and still executing."""
+        found = []
+        for order in self.of_leg(Leg.STOP):
+            is_firing = order.is_open and 0 < order.triggered_ms > now_ms - trigger_grace_ms
+            if order.is_resting or is_firing:
+                found.append(order)
+        return found
+
+    @property
+    def is_quiet(self) -> bool:
+        """No order of it can do anything any more."""
+        return all(o.state in (OrderState.FILLED, OrderState.DEAD) for o in self.orders.values())

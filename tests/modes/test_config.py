@@ -1,0 +1,54 @@
+"""The configuration file: complete, strict, one line for a mistake."""
+
+from __future__ import annotations
+
+import tomllib
+
+import msgspec
+import pytest
+
+from cryptosignal.ground.faults import UserFault
+from cryptosignal.modes.config import Config, load_config, render
+
+MISTAKES = [
+    ("[run]\nmod = 'auto'\n", ("unknown key run.mod", "did you mean 'mode'", "allowed")),
+    ("[rum]\n", ("unknown key rum", "did you mean 'run'")),
+    ("[run]\nmode = 'yolo'\n", ("run.mode",)),
+    ("[run]\nscan_interval_s = 0\n", ("scan_interval_s", "allowed: 1 to 86400")),
+    ("[websocket]\nmax_connections = 99\n", ("max_connections", "99")),
+    ("[params.weights]\nT = 50\n", ("weights", "allowed")),
+    ("[run\n", ("not valid TOML",)),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), MISTAKES)
+def test_a_mistake_is_one_line_that_names_the_place(tmp_path, text, words):
+    """A wrong key or value is one line with the file, the key and what is allowed."""
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    with pytest.raises(UserFault) as caught:
+        load_config(str(path))
+    line = str(caught.value)
+    assert "\n" not in line
+    assert str(path) in line
+    for word in words:
+        assert word in line
+
+
+def test_a_missing_file_is_one_line(tmp_path):
+    """A configuration file that is not there is named."""
+    with pytest.raises(UserFault, match="cannot be read"):
+        load_config(str(tmp_path / "none.toml"))
+
+
+def test_the_rendered_configuration_reads_back_equal(tmp_path):
+    """What `config` prints is a complete file that gives the same configuration."""
+    path = tmp_path / "c.toml"
+    path.write_text(render(Config(), as_json=False))
+    assert load_config(str(path)) == Config()
+    assert tomllib.loads(path.read_text())["run"]["mode"] == "signal"
+
+
+def test_json_has_the_same_values():
+    """The JSON form carries the same configuration."""
+    assert msgspec.json.decode(render(Config(), as_json=True), type=Config) == Config()

@@ -1,0 +1,448 @@
+"""Each incident of the reliability list that is the desk's to prevent, by its letter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import msgspec
+import pytest
+from tests.trading.toy_venue import Arrival, Faults, Rig, ToyOrder, decision, instrument
+
+from cryptosignal.domain.events import (
+    AccountStreamChanged,
+    EngineStarted,
+    InstrumentsListed,
+    OperatorCommanded,
+    OrderLookedUp,
+    OrderReplied,
+    SendOutcome,
+    TradeSeen,
+)
+from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, OrderState, Side
+from cryptosignal.trading.desk import Desk
+
+D = Decimal
+
+
+def ready(**kwargs) -> Rig:
+    rig = Rig(**kwargs)
+    rig.run(1000)
+    return rig
+
+
+def held(**kwargs) -> Rig:
+    rig = ready(**kwargs)
+    rig.open(decision(time_ms=rig.now))
+    rig.run(1000)
+    assert rig.desk.positions()[0].is_protected
+    return rig
+
+
+def entry_of(rig: Rig):
+    trade = rig.desk.state.trades["BTCUSDT"]
+    return next(iter(trade.of_leg(Leg.ENTRY)))
+
+
+def lose_all(rig: Rig, **faults) -> None:
+    rig.faults = replace(Faults(), **faults)
+
+
+def test_incident_a_timeout_never_orders_again():
+    """A: the reply and every event of an entry are lost; the order executed once and is found."""
+    rig = ready()
+    lose_all(rig, reply_lost=1.0, event_lost=1.0)
+    rig.open(decision(time_ms=rig.now))
+    rig.run(3900)
+    rig.faults = Faults()
+    rig.run(20_000)
+    assert rig.venue.entries == {"s1": 1}
+    assert rig.desk.positions()[0].quantity == rig.venue.positions["BTCUSDT"]
+    assert rig.desk.positions()[0].is_protected
+
+
+def test_incident_a_lost_request_is_proven_absent():
+    """A: an entry that never arrived ends as DEAD by proof, without a second entry."""
+    rig = ready()
+    lose_all(rig, request_lost=1.0)
+    rig.open(decision(time_ms=rig.now))
+    rig.faults = Faults()
+    rig.run(4100)
+    assert entry_of(rig).state is OrderState.UNKNOWN
+    rig.run(30_000)
+    assert not rig.desk.state.trades
+    assert rig.venue.entries == {}
+    assert rig.outcomes == []
+
+
+def test_incident_b_unknown_then_accepted():
+    """B: -1007 first, then the stream says accepted: known again, nothing is sent twice."""
+    rig = ready()
+    rig.open(decision(time_ms=rig.now))
+    first = entry_of(rig).client_id
+    rig.live(OrderReplied(first, "BTCUSDT", SendOutcome.UNKNOWN, -1007, "timeout"))
+    assert entry_of(rig).state is OrderState.UNKNOWN
+    rig.run(2000)
+    assert entry_of(rig).state is OrderState.FILLED
+    assert rig.venue.entries == {"s1": 1}
+
+
+def test_incident_b_duplicate_id_is_unknown_not_dead():
+    """B: -4116 says that an order with the id is open, so it proves nothing against it."""
+    rig = ready()
+    rig.open(decision(time_ms=rig.now))
+    first = entry_of(rig).client_id
+    rig.live(OrderReplied(first, "BTCUSDT", SendOutcome.REJECTED, -4116, "duplicate"))
+    assert entry_of(rig).state is OrderState.UNKNOWN
+
+
+def test_incident_c_network_failure_proves_nothing():
+    """C: however often a query itself fails, an unknown order stays unknown and blocks its symbol."""
+    rig = ready()
+    lose_all(rig, request_lost=1.0)
+    rig.open(decision(time_ms=rig.now))
+    lose_all(rig, lookup_fails=1.0, snapshot_fails=1.0)
+    rig.run(600_000)
+    assert entry_of(rig).state is OrderState.UNKNOWN
+    rig.open(decision("s2", time_ms=rig.now))
+    assert rig.noted("entry.refused")[-1].fields["reason"] == "the symbol has an open trade"
+    assert rig.desk.exposure().gross_usdt > 0
+    rig.faults = Faults()
+    rig.run(60_000)
+    assert not rig.desk.state.trades
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_incident_c_absence_before_the_fence_is_lag(early):
+    """C: "not found" before the fence counts for nothing, after it only with a snapshot."""
+    rig = ready()
+    lose_all(rig, request_lost=1.0, snapshot_fails=1.0)
+    rig.open(decision(time_ms=rig.now))
+    lose_all(rig, snapshot_fails=1.0)
+    rig.run(4100)
+    order = entry_of(rig)
+    at = order.sent_ms + (4000 if early else 6000)
+    for n in range(5):
+        rig.desk.apply(
+            OrderLookedUp(order.client_id, "BTCUSDT", False, at + (0 if early else n * 1500))
+        )
+    assert order.state is OrderState.UNKNOWN
+    assert len(order.absent_ms) == (0 if early else 2)
+
+
+def test_incident_d_clock_skew_rejection_is_no_second_order():
+    """D: -1021 on an entry ends the signal; its id is used up."""
+    rig = ready()
+    rig.open(decision(time_ms=rig.now))
+    order = entry_of(rig)
+    rig.queue.clear()
+    rig.live(OrderReplied(order.client_id, "BTCUSDT", SendOutcome.REJECTED, -1021, "timestamp"))
+    rig.run(2000)
+    assert not rig.desk.state.trades
+    rig.open(decision(time_ms=rig.now))
+    assert rig.venue.entries == {}
+    assert rig.noted("entry.refused")[-1].fields["reason"] == "the signal has had its entry"
+
+
+def test_incident_e_fill_after_death_is_protected_and_closed():
+    """E: a fill of an order thought dead brings the trade back; it is protected and closed."""
+    rig = ready()
+    rig.open(decision(time_ms=rig.now))
+    order = entry_of(rig)
+    rig.queue.clear()
+    rig.live(OrderReplied(order.client_id, "BTCUSDT", SendOutcome.REJECTED, -2019, "margin"))
+    assert not rig.desk.state.trades
+    rig.venue.place(order.intent, rig.now, 3000)
+    rig.flush()
+    rig.run(10_000)
+    assert rig.venue.positions["BTCUSDT"] == 0
+    assert rig.desk.state.net("BTCUSDT") == 0
+    assert rig.venue.own_open() == []
+
+
+def test_incident_f_ownership_is_by_id_not_by_time():
+    """F: a late fill of the last trade's stop is not booked on the next trade."""
+    rig = held()
+    trade = rig.desk.state.trades["BTCUSDT"]
+    stop = next(iter(trade.of_leg(Leg.STOP)))
+    rig.desk.state.cooldowns.clear()
+    rig.price("BTCUSDT", "97.9")
+    rig.run(5000)
+    assert not rig.desk.state.trades
+    rig.desk.state.cooldowns.clear()
+    rig.open(decision("s2", time_ms=rig.now, price=97.9))
+    rig.run(1000)
+    before = rig.desk.positions()[0].quantity
+    last = [t for t in rig.venue.trades if t.order_id][-2]
+    rig.live(
+        TradeSeen(
+            "BTCUSDT",
+            stop.client_id,
+            last.order_id,
+            Side.SELL,
+            last.quantity,
+            last.price,
+            last.trade_id,
+            rig.now,
+        )
+    )
+    assert rig.desk.positions()[0].quantity == before
+
+
+def test_incident_g_invisible_stops_are_not_multiplied():
+    """G: when the venue shows no algo order at all, stops are bounded and the position is closed."""
+    rig = ready()
+    rig.venue._emit_algo = lambda algo: None
+    rig.venue.look_up = lambda c, s, a: OrderLookedUp(c, s, None)
+    rig.open(decision(time_ms=rig.now))
+    rig.run(8000)
+    stops = [i for i in rig.venue.sent_requests if i.leg is Leg.STOP]
+    assert 2 <= len(stops) <= rig.settings.stop_open_max
+    assert rig.venue.positions["BTCUSDT"] == 0
+    assert any(i.leg is Leg.FLATTEN and i.reduce_only for i in rig.venue.sent_requests)
+
+
+def test_incident_h_placed_stop_that_reads_as_missing():
+    """H: -2013 for a stop just placed: a second one goes out, one remains, none is trusted blindly."""
+    rig = ready()
+    lose_all(rig, lookup_stale=1.0)
+    rig.venue._emit_algo = lambda algo: None
+    rig.open(decision(time_ms=rig.now))
+    rig.run(1500)
+    assert len([i for i in rig.venue.sent_requests if i.leg is Leg.STOP]) == 2
+    del rig.venue._emit_algo
+    rig.faults = Faults()
+    rig.run(20_000)
+    resting = [
+        a for a in rig.venue.algos.values() if a.status == "NEW" and a.intent.leg is Leg.STOP
+    ]
+    assert len(resting) == 1
+    assert rig.desk.positions()[0].is_protected
+
+
+def test_incident_i_stop_cancelled_without_a_word():
+    """I: a stop that the venue drops silently is missed within the verify time and replaced."""
+    rig = held()
+    rig.run(53_000)
+    stop = next(a for a in rig.venue.algos.values() if a.intent.leg is Leg.STOP)
+    rig.venue.cancel_silently(stop.intent.client_id)
+    rig.run(15_000)
+    assert rig.desk.positions()[0].is_protected
+    assert rig.venue.naked_max_ms <= 12_000
+    assert abs(rig.desk.naked_ms().max_ms - rig.venue.naked_max_ms) <= 100
+
+
+def test_incident_j_only_market_stops():
+    """J: protection never depends on a limit price."""
+    rig = held()
+    stops = [i for i in rig.venue.sent_requests if i.leg is Leg.STOP]
+    assert stops
+    assert all(i.kind is OrderKind.STOP_MARKET and i.price is None for i in stops)
+
+
+def test_incident_k_every_protective_order_is_reduce_only():
+    """K: nothing that outlives a position could open a new one."""
+    rig = held()
+    rig.price("BTCUSDT", "102")
+    rig.run(3000)
+    rig.price("BTCUSDT", "99")
+    rig.run(5000)
+    for intent in rig.venue.sent_requests:
+        assert intent.reduce_only == (intent.leg is not Leg.ENTRY)
+    assert rig.venue.own_open() == []
+
+
+def test_incident_k_orphan_of_a_lost_journal_is_removed():
+    """K: a live order with our tag that no journal knows, on a flat symbol, is cancelled."""
+    rig = held()
+    stop = next(a for a in rig.venue.algos.values() if a.intent.leg is Leg.STOP)
+    other = msgspec.structs.replace(
+        stop.intent, client_id="cst-00000000deadbeef-s0", symbol="ETHUSDT"
+    )
+    rig.venue.algos[other.client_id] = ToyOrder(other, 77)
+    rig.run(120_000)
+    assert rig.venue.algos[other.client_id].status == "CANCELED"
+    assert rig.venue.algos[stop.intent.client_id].status == "NEW"
+
+
+def test_incident_k_orders_of_others_are_never_touched():
+    """K: manual orders and orders of another bot stay where they are."""
+    rig = ready()
+    for name in ("web_abc", "csother-1234-s0"):
+        intent = decision_intent(name)
+        rig.venue.algos[name] = ToyOrder(intent, 5)
+    rig.run(700_000)
+    assert all(a.status == "NEW" for a in rig.venue.algos.values())
+
+
+def decision_intent(name: str):
+    return OrderIntent(
+        name,
+        "",
+        "SOLUSDT",
+        Leg.STOP,
+        Side.SELL,
+        OrderKind.STOP_MARKET,
+        D(1),
+        0,
+        trigger_price=D(50),
+        reduce_only=True,
+    )
+
+
+def test_incident_l_restart_finds_the_same_position():
+    """L: after many days and a restart the position is what the venue says, and is left alone."""
+    rig = held()
+    rig.run(3 * 3_600_000)
+    quantity = rig.venue.positions["BTCUSDT"]
+    rig.crash()
+    rig.boot()
+    rig.run(5000)
+    assert rig.desk.positions()[0].quantity == quantity
+    assert rig.venue.positions["BTCUSDT"] == quantity
+    assert not rig.desk.state.trades["BTCUSDT"].close_reason
+
+
+def test_incident_m_silent_stream_is_noticed_by_the_audit():
+    """M: all account events vanish; the audit finds the closed position within its minute."""
+    rig = held()
+    lose_all(rig, event_lost=1.0)
+    rig.price("BTCUSDT", "97")
+    rig.run(75_000)
+    assert not rig.desk.state.trades
+    assert rig.outcomes[0].exit_reason == "stop"
+    assert rig.outcomes[0].fees_usdt > 0
+
+
+def test_incident_n_fill_of_an_unknown_instrument_counts():
+    """N: a fill on a symbol nobody listed is in the exposure and in the position views."""
+    rig = ready()
+    rig.venue.trade_by_hand("XYZUSDT", D(3))
+    rig.flush()
+    rig.run(1000)
+    (view,) = rig.desk.positions()
+    assert view.is_foreign
+    assert view.quantity == 3
+    assert rig.desk.exposure().of("XYZUSDT").foreign == 3
+
+
+def test_incident_p_changed_step_is_used_at_once():
+    """P: after a filter change exits use the new step."""
+    rig = held()
+    coarse = instrument()
+    filters = msgspec.structs.replace(
+        coarse.filters, market_step_size=D("0.1"), step_size=D("0.1"), market_min_qty=D("0.1")
+    )
+    rig.live(InstrumentsListed((msgspec.structs.replace(coarse, filters=filters),)))
+    rig.live(OperatorCommanded("close", {"symbol": "btcusdt"}))
+    asked = [q[2].action for q in rig.queue if isinstance(q[2], Arrival) and q[2].kind == "place"]
+    exits = [i for i in asked if i.leg is Leg.EXIT]
+    assert exits
+    assert exits[0].quantity % D("0.1") == 0
+
+
+def test_incident_q_delisted_symbol_takes_no_entry():
+    """Q: a symbol that is not trading, or is about to be delivered, is refused with the reason."""
+    rig = ready()
+    gone = msgspec.structs.replace(instrument(), status="SETTLING")
+    rig.open(decision(time_ms=rig.now), instrument=gone)
+    assert "SETTLING" in rig.noted("entry.refused")[0].fields["reason"]
+
+
+def test_crash_between_intent_and_send_is_never_sent():
+    """An intent without OrderSent is dead after a restart; the entry is not repeated."""
+    rig = ready()
+    rig.perform = lambda actions: None
+    actions = rig.desk.open_from(decision(time_ms=rig.now), rig.now, instrument(), price=100.0)
+    for action in actions:
+        if hasattr(action, "event"):
+            rig.journal.append(action.event)
+    del rig.perform
+    rig.crash()
+    rig.boot()
+    rig.run(5000)
+    assert rig.venue.entries == {}
+    assert not rig.desk.state.trades
+    assert "s1" in rig.desk.state.opened
+
+
+def test_crash_after_send_is_unknown_until_proven():
+    """An intent with OrderSent and no reply is UNKNOWN after a restart, and is looked up."""
+    rig = ready()
+    rig.open(decision(time_ms=rig.now))
+    rig.crash()
+    rig.boot()
+    assert entry_of(rig).state is OrderState.UNKNOWN
+    rig.run(10_000)
+    assert rig.venue.entries == {"s1": 1}
+    assert rig.desk.positions()[0].is_protected
+
+
+def test_no_entry_before_the_first_snapshot():
+    """Start-up is reconciliation: nothing is opened before the account has been read."""
+    rig = Rig(faults=Faults(snapshot_fails=1.0))
+    rig.run(5000)
+    rig.open(decision(time_ms=rig.now))
+    assert "snapshot" in rig.noted("entry.refused")[0].fields["reason"]
+
+
+def test_no_entry_while_the_stream_is_down():
+    """Blind entries are refused; the account is read at once when the stream changes."""
+    rig = ready()
+    before = rig.desk.audit_calls
+    rig.disconnect()
+    rig.open(decision(time_ms=rig.now))
+    assert "stream" in rig.noted("entry.refused")[0].fields["reason"]
+    rig.run(1500)
+    assert rig.desk.audit_calls == before + 1
+    rig.live(AccountStreamChanged(True, "up"))
+    rig.run(1500)
+    assert rig.desk.audit_calls == before + 2
+
+
+def test_manual_close_of_our_position_ends_the_trade():
+    """A person sells our position away: the trade ends as manual and its orders are removed."""
+    rig = held()
+    rig.venue.trade_by_hand("BTCUSDT", -rig.venue.positions["BTCUSDT"])
+    rig.flush()
+    rig.run(5000)
+    assert rig.outcomes[0].exit_reason == "manual"
+    assert rig.venue.own_open() == []
+    assert rig.desk.state.net("BTCUSDT") == 0
+
+
+def test_liquidation_is_booked_as_such():
+    """A liquidation fill under the venue's own id ends the trade as liquidation."""
+    rig = held()
+    rig.venue.trade_by_hand("BTCUSDT", -rig.venue.positions["BTCUSDT"], "autoclose-123")
+    rig.flush()
+    rig.run(5000)
+    assert rig.outcomes[0].exit_reason == "liquidation"
+
+
+def test_foreign_position_is_reported_and_never_touched():
+    """A manual position counts in the exposure, blocks its symbol, and gets no order of ours."""
+    rig = ready()
+    rig.venue.trade_by_hand("BTCUSDT", D("0.5"))
+    rig.flush()
+    rig.run(120_000)
+    rig.open(decision(time_ms=rig.now))
+    assert "others hold" in rig.noted("entry.refused")[0].fields["reason"]
+    assert rig.venue.sent_requests == []
+    assert rig.desk.exposure().gross_usdt == 50
+
+
+def test_second_instance_start_is_seen_in_the_journal():
+    """Each start asks for a fresh account snapshot before anything else."""
+    rig = ready()
+    rig.live(EngineStarted("again", "auto", "sim", "t", "v"))
+    assert not rig.desk.is_reconciled
+    rig.run(2000)
+    assert rig.desk.is_reconciled
+
+
+def test_bot_tag_is_checked():
+    """A tag that could not be parsed back out of an id is refused."""
+    rig = ready()
+    with pytest.raises(ValueError, match="bot"):
+        Desk(rig.settings, rig.risk, "a-b")
