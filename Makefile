@@ -14,7 +14,7 @@ UV := $(shell command -v uv 2>/dev/null)
 flag = $(if $($(1)),--$(2) "$($(1))")
 RUN_FLAGS = $(if $(VENUE),$(call flag,VENUE,venue),--embedded) $(call flag,DATA,data) \
   $(call flag,SPEED,speed) $(call flag,SCANS,scans) $(call flag,SYMBOLS,symbols) $(call flag,SEED,seed)
-SIM_FLAGS = $(call flag,DAYS,days) $(call flag,SEED,seed) $(call flag,SYMBOLS,symbols)
+SIM_FLAGS = $(call flag,DAYS,days) $(call flag,SEED,seed)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-dev run test check fix sim bench conformance chaos soak mutants docs lock clean
@@ -43,7 +43,7 @@ fix: $(READY_DEV) ## let ruff repair and format what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-sim: $(READY) ## the whole program in simulated time, with faults (DAYS SEED SYMBOLS)
+sim: $(READY) ## the whole program in simulated time, with faults (DAYS SEED)
 	@exec $(BIN)/cryptosignal sim $(strip $(SIM_FLAGS))
 
 bench: $(READY_DEV) ## the tables of speed and memory

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 
 import pytest
 
@@ -78,6 +79,32 @@ def test_a_killed_process_runs_no_finally_and_the_world_goes_on():
     try:
         loop.run_until_complete(main())
         assert log == [("victim", 7), ("victim", 7), ("world", 0)]
+    finally:
+        loop.discard_dead()
+        loop.close()
+
+
+def test_a_killed_process_leaves_no_timer_behind():
+    """A callback that a dead process had set, or that is set in its name, never runs."""
+    loop = VirtualLoop()
+    log = []
+    contexts = []
+
+    async def victim():
+        contexts.append(contextvars.copy_context())
+        loop.call_later(5.0, log.append, "zombie")
+        await asyncio.sleep(100)
+
+    async def main():
+        loop.start_process(7, victim)
+        await asyncio.sleep(1)
+        loop.kill(7)
+        loop.call_later(2.0, log.append, "from the grave", context=contexts[0])
+        await asyncio.sleep(10)
+
+    try:
+        loop.run_until_complete(main())
+        assert log == []
     finally:
         loop.discard_dead()
         loop.close()

@@ -33,6 +33,7 @@ BROKEN = {
     ),
     "float": ("src/p/trading/orders.py", f"{DOC}def f(price: float) -> None:\n    pass\n"),
     "retry": ("src/p/net/client.py", f"{DOC}import tenacity\n"),
+    "order": ("src/p/net/feed.py", f"{DOC}def f(a):\n    for b in set(a):\n        print(b)\n"),
     "leftover": ("src/p/net/client.py", f"{DOC}x = 1  # " + "TO" + "DO: later\n"),
     "settings": (
         "src/p/risk/settings.py",
@@ -60,7 +61,12 @@ MORE_BROKEN = [
     ("broad", "src/p/net/x.py", f"{DOC}try:\n    x = 1\nexcept (ValueError, BaseException):\n    x = 2\n"),
     ("broad", "src/p/net/x.py", f"{DOC}from contextlib import suppress\nwith suppress(Exception):\n    pass\n"),
     ("float", "src/p/trading/x.py", f"{DOC}LIMIT = 0.5\n"),
+    ("float", "src/p/trading/x.py", f"{DOC}def f(price: float | None) -> None:\n    return None\n"),
     ("retry", "src/p/net/x.py", f"{DOC}x = {{'maxRetriesOnFailure': 3}}\n"),
+    ("retry", "src/p/net/x.py", f'{DOC}x = ("PUT", "/fapi/v1/order")\n'),
+    ("order", "src/p/net/x.py", f"{DOC}x = [a for a in {{1, 2}}]\n"),
+    ("order", "src/p/net/x.py", f"{DOC}x = {{a: 1 for a in set(b) - c}}\n"),
+    ("order", "src/p/net/x.py", f"{DOC}for a in b.keys() & c.keys():\n    print(a)\n"),
     ("leftover", "src/p/net/x.py", f"{DOC}def f():\n    raise NotImplementedError\n"),
     ("room", "src/p/common/x.py", DOC),
     ("io", "src/p/domain/x.py", f"{DOC}x = open('a')\n"),
@@ -87,6 +93,14 @@ FINE = [
         f"{DOC}def f(a):\n if a == 1:\n  a = 0\n elif a == 2:\n  a = 0\n elif a == 3:\n  a = 0\n"
         " elif a == 4:\n  a = 0\n",
     ),
+    (
+        "src/p/trading/x.py",
+        f"{DOC}def f(**a: str | int | float | bool) -> None:\n    return None\n",
+    ),
+    ("src/p/sim/x.py", f'{DOC}x = ("PUT", "/fapi/v1/order")\n'),
+    ("src/p/net/x.py", f"{DOC}for a in sorted(set(b)):\n    print(a)\n"),
+    ("src/p/net/x.py", f"{DOC}x = sorted(a for a in set(b))\n"),
+    ("src/p/net/x.py", f"{DOC}x = any(a for a in {{1, 2}})\ny = {{a for a in set(b)}}\n"),
     ("tests/test_it.py", f'{DOC}def test_it():\n    """It holds here."""\n'),
 ]
 

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptosignal.domain import (
@@ -142,6 +142,7 @@ def values(info):
 
 @pytest.mark.parametrize("kind", EVENTS, ids=lambda kind: kind.__name__)
 @given(data=st.data())
+@settings(max_examples=25)
 def test_every_event_survives_the_journal(kind, data):
     """Every event can be made from its annotations and comes back equal from JSON and MessagePack."""
     event = data.draw(values(msgspec.inspect.type_info(kind)))

@@ -70,6 +70,7 @@ class Module:
         self.source = path.read_text(encoding="utf-8")
         self.lines = self.source.splitlines()
         self.tree = ast.parse(self.source, str(path))
+        self.nodes = list(ast.walk(self.tree))
         parts = self.path.parts
         self.package = parts[2] if len(parts) > 3 else ""  # src/cryptosignal/<package>/…
         self.is_test = parts[0] == "tests"
@@ -117,7 +118,7 @@ def room(module: Module) -> Iterator[Spot]:
 
 def long(module: Module) -> Iterator[Spot]:
     """A function fits a screen (its docstring not counted)."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, FUNCTIONS):
             lines = _lines_without_docstring(node)
             if lines > FUNCTION_LINES_MAX:
@@ -126,7 +127,7 @@ def long(module: Module) -> Iterator[Spot]:
 
 def deep(module: Module) -> Iterator[Spot]:
     """Blocks nest three deep at most."""
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, FUNCTIONS):
             depth = _depth(node.body)
             if depth > NESTING_MAX:
@@ -142,7 +143,7 @@ def size(module: Module) -> Iterator[Spot]:
 def pure(module: Module) -> Iterator[Spot]:
     """Pure floors import no clock, chance, environment, file or socket, not even for types."""
     if module.package in PURE:
-        for line, name in _imports(module.tree):
+        for line, name in _imports(module):
             if name.partition(".")[0] in BANNED_IMPORTS:
                 yield line, f"a pure floor imports {name}: take it as a parameter"
 
@@ -151,33 +152,33 @@ def ambient(module: Module) -> Iterator[Spot]:
     """Time, chance and the environment come in as parameters."""
     if module.package in AMBIENT_HOMES:
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.Call):
-            name = ast.unparse(node.func)
+            name = _dotted(node.func)
             if AMBIENT_CALLS.fullmatch(name):
                 yield node.lineno, f"{name}(): take a clock, a seed or a setting instead"
             if AMBIENT_NUMPY.fullmatch(name) and not (name.endswith("default_rng") and node.args):
                 yield node.lineno, f"{name}(): draw from a seeded generator"
-        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ":
+        if isinstance(node, ast.Subscript) and _dotted(node.value) == "os.environ":
             yield node.lineno, "os.environ: take a setting instead"
 
 
 def io(module: Module) -> Iterator[Spot]:
     """Pure floors open, print and ask nothing."""
     if module.package in PURE:
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) in {"open", "print", "input"}:
-                yield node.lineno, f"{ast.unparse(node.func)}() on a pure floor"
+        for node in module.nodes:
+            if isinstance(node, ast.Call) and _dotted(node.func) in {"open", "print", "input"}:
+                yield node.lineno, f"{_dotted(node.func)}() on a pure floor"
 
 
 def broad(module: Module) -> Iterator[Spot]:
     """A broad except raises again; only the supervisor may name what it catches later."""
     if module.path.parts[-2:] == ("modes", "supervise.py"):
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ExceptHandler) and _is_broad(node.type) and not _raises(node):
             yield node.lineno, "a broad except that never raises again"
-        if isinstance(node, ast.Call) and ast.unparse(node.func) in {
+        if isinstance(node, ast.Call) and _dotted(node.func) in {
             "suppress",
             "contextlib.suppress",
         }:
@@ -185,11 +186,12 @@ def broad(module: Module) -> Iterator[Spot]:
 
 
 def float_(module: Module) -> Iterator[Spot]:
-    """Money is Decimal: trading knows no float."""
+    """Money is Decimal: trading knows no float (a log field may be one: `str | int | float`)."""
     if module.package != "trading":
         return
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Name) and node.id == "float":
+    fields = {id(n) for union in module.nodes if _is_log_field(union) for n in ast.walk(union)}
+    for node in module.nodes:
+        if isinstance(node, ast.Name) and node.id == "float" and id(node) not in fields:
             yield node.lineno, "float in trading: money is Decimal"
         if isinstance(node, ast.Constant) and isinstance(node.value, float):
             yield node.lineno, f"float literal {node.value} in trading: money is Decimal"
@@ -197,12 +199,31 @@ def float_(module: Module) -> Iterator[Spot]:
 
 def retry(module: Module) -> Iterator[Spot]:
     """No retry layer may wrap an order, so none is installed; an order is never PUT."""
-    for line, name in _imports(module.tree):
+    for line, name in _imports(module):
         if name.partition(".")[0] in RETRY_LIBRARIES:
             yield line, f"{name}: no retry layer may wrap an order"
     for number, text in enumerate(module.lines, start=1):
         if "maxRetriesOnFailure" in text:
             yield number, "maxRetriesOnFailure: no retry layer may wrap an order"
+        if module.package != "sim" and '"PUT"' in text and "order" in text.lower():
+            yield number, "an order is never PUT: the client library sends a PUT again by itself"
+
+
+def order(module: Module) -> Iterator[Spot]:
+    """Nothing depends on the order of a set: it differs between runs."""
+    unordered = {
+        id(source)
+        for node in module.nodes
+        if isinstance(node, ast.SetComp) or _forgets_order(node)
+        for inner in (node, *getattr(node, "args", ()))
+        for source in (g.iter for g in getattr(inner, "generators", ()))
+    }
+    for node in module.nodes:
+        sources = [node.iter] if isinstance(node, (ast.For, ast.AsyncFor)) else []
+        sources += [g.iter for g in getattr(node, "generators", ())]
+        for source in sources:
+            if _is_set(source) and id(source) not in unordered:
+                yield source.lineno, "goes over a set: sort it first"
 
 
 def leftover(module: Module) -> Iterator[Spot]:
@@ -210,8 +231,12 @@ def leftover(module: Module) -> Iterator[Spot]:
     for number, text in enumerate(module.lines, start=1):
         if LEFTOVERS.search(text):
             yield number, "a mark for later"
-    for node in ast.walk(module.tree):
-        if isinstance(node, ast.Raise) and "NotImplementedError" in ast.unparse(node):
+    for node in module.nodes:
+        if (
+            isinstance(node, ast.Raise)
+            and node.exc
+            and "NotImplementedError" in ast.unparse(node.exc)
+        ):
             yield node.lineno, "a stub"
 
 
@@ -219,7 +244,7 @@ def settings(module: Module) -> Iterator[Spot]:
     """Settings are frozen and refuse unknown keys."""
     if module.path.name != "settings.py":
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, ast.ClassDef) and any("Struct" in ast.unparse(b) for b in node.bases):
             given = {k.arg for k in node.keywords if ast.unparse(k.value) == "True"}
             missing = {"frozen", "forbid_unknown_fields"} - given
@@ -231,7 +256,7 @@ def sentence(module: Module) -> Iterator[Spot]:
     """Every test says in a sentence what must hold."""
     if not module.is_test:
         return
-    for node in ast.walk(module.tree):
+    for node in module.nodes:
         if isinstance(node, FUNCTIONS) and node.name.startswith("test_"):
             text = (ast.get_docstring(node) or "").strip()
             if not text.endswith((".", "?", "!", ")")) or " " not in text:
@@ -241,8 +266,8 @@ def sentence(module: Module) -> Iterator[Spot]:
 def nap(module: Module) -> Iterator[Spot]:
     """Tests do not sleep on the wall clock."""
     if module.is_test:
-        for node in ast.walk(module.tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "time.sleep":
+        for node in module.nodes:
+            if isinstance(node, ast.Call) and _dotted(node.func) == "time.sleep":
                 yield node.lineno, "time.sleep in a test"
 
 
@@ -260,6 +285,7 @@ RULES: dict[str, Rule] = {
         broad,
         float_,
         retry,
+        order,
         leftover,
         settings,
         sentence,
@@ -331,15 +357,47 @@ def _is_elif(branch: list[ast.stmt]) -> bool:
 def _is_broad(node: ast.expr | None) -> bool:
     if isinstance(node, ast.Tuple):
         return any(_is_broad(element) for element in node.elts)
-    return node is None or ast.unparse(node) in BROAD
+    return node is None or _dotted(node) in BROAD
+
+
+def _is_log_field(node: ast.AST) -> bool:
+    if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr)):
+        return False
+    return "str" in {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+
+
+def _is_set(node: ast.expr) -> bool:
+    if isinstance(node, ast.BinOp) and isinstance(
+        node.op, (ast.Sub, ast.BitAnd, ast.BitOr, ast.BitXor)
+    ):
+        return any(
+            _is_set(side) or _dotted(getattr(side, "func", side)).endswith(".keys")
+            for side in (node.left, node.right)
+        )
+    if isinstance(node, ast.Call):
+        return _dotted(node.func) in {"set", "frozenset"}
+    return isinstance(node, (ast.Set, ast.SetComp))
+
+
+def _forgets_order(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and _dotted(node.func) in {
+        "sorted", "any", "all", "sum", "min", "max", "len", "set", "frozenset",
+    }  # fmt: skip
+
+
+def _dotted(node: ast.AST) -> str:
+    """`a.b.c` of names and attributes; other parts are left empty."""
+    if isinstance(node, ast.Attribute):
+        return f"{_dotted(node.value)}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _raises(node: ast.AST) -> bool:
     return any(isinstance(inner, ast.Raise) for inner in ast.walk(node))
 
 
-def _imports(tree: ast.Module) -> Iterator[Spot]:
-    for node in ast.walk(tree):
+def _imports(module: Module) -> Iterator[Spot]:
+    for node in module.nodes:
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:

@@ -228,6 +228,44 @@ def test_crash_anywhere(kinds, seed, segment_bytes):
         assert reader.gaps[0].after_seq == len(run)
 
 
+@given(st.floats(0.0, 0.2), st.integers(0, 2**31), st.floats(0.0, 5.0))
+@settings(max_examples=60)
+def test_killed_at_any_await(kill_s, seed, sync_ms):
+    """A simulated process killed at any time leaves, for the next one, all that it was told of, and
+    the next one writes a run of its own beside it."""
+    note(f"seed {seed}")
+    loop = VirtualLoop()
+    disk = SimDisk(Seeds(seed).stream("disk"), sync_ms=sync_ms)
+    told = []
+
+    async def life(run_id):
+        journal = Journal.open(disk, new_run_dir(disk, "runs", run_id), HEADER, SMALL)
+        keeper = asyncio.create_task(journal.run())
+        for number in range(1, 31):
+            journal.append(number, 0, event_of("money" if number % 2 else "input", number))
+            if number % 3 == 0:
+                await journal.durable(number)
+                told.append((journal.run_dir, number))
+            await asyncio.sleep(0.003)
+        keeper.cancel()
+
+    async def world():
+        loop.start_process(1, lambda: life("first"))
+        await asyncio.sleep(kill_s)
+        loop.kill(1)
+        disk.crash()
+        await loop.start_process(2, lambda: life("second"))
+
+    loop.run_until_complete(world())
+    loop.discard_dead()
+    loop.close()
+    back = [(r.run_dir, r.seq) for r in money_history(disk, "runs")]
+    assert len(back) == len(set(back))
+    for run_dir, number in told:
+        expected = [(run_dir, n) for n in range(1, number + 1) if n % 2]
+        assert [b for b in back if b[0] == run_dir][: len(expected)] == expected
+
+
 async def test_on_real_files(tmp_path):
     """The same journal lies in real files, and a second disk reads it."""
     disk = FileDisk(tmp_path)

@@ -446,3 +446,16 @@ def test_bot_tag_is_checked():
     rig = ready()
     with pytest.raises(ValueError, match="bot"):
         Desk(rig.settings, rig.risk, "a-b")
+
+
+def test_part_closed_by_hand_then_stopped():
+    """A person sells a part, the stop takes the rest: flat is flat, and nothing is sent after it."""
+    rig = held()
+    rig.venue.trade_by_hand("BTCUSDT", D(-2))
+    rig.flush()
+    rig.run(500)
+    rig.price("BTCUSDT", "97.8")
+    rig.run(20_000)
+    assert not rig.desk.state.trades
+    assert not [i for i in rig.venue.sent_requests if i.leg is Leg.FLATTEN]
+    assert rig.venue.own_open() == []

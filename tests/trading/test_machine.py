@@ -139,12 +139,12 @@ class DeskMachine(RuleBasedStateMachine):
         rig = self.rig
         rig.faults = Faults()
         rig.live(OperatorCommanded("unkill", {}))
-        rig.run(90_000)
+        rig.run(330_000)  # a flat account is read every 300 s
         self.agree()
         for trade in rig.desk.state.trades.values():
             assert not trade.naked_since_ms, "naked after healing"
         rig.live(OperatorCommanded("close_all", {}))
-        rig.run(120_000)
+        rig.run(330_000)
         self.agree()
         assert not rig.desk.state.trades
         assert rig.venue.own_open() == []

@@ -37,7 +37,8 @@ GATE_WORDS = {
     "correlation": "place among signals that move together",
 }
 WEIGHTS = {"T": 18, "M": 12, "C": 18, "S": 10, "V": 10, "O": 12, "L": 12, "B": 4, "Q": 4}
-KNOWN = "BTC ETH SOL BNB XRP DOGE ADA AVAX LINK DOT LTC TRX UNI ATOM NEAR APT ARB OP SUI FIL".split()
+KNOWN = ("BTC", "ETH", "SOL", "BNB", "XRP", "DOGE", "ADA", "AVAX", "LINK", "DOT", "LTC", "TRX",
+         "UNI", "ATOM", "NEAR", "APT", "ARB", "OP", "SUI", "FIL")  # fmt: skip
 
 
 class Feed:

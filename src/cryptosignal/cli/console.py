@@ -8,7 +8,9 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from cryptosignal.domain.actions import (
@@ -18,10 +20,25 @@ from cryptosignal.domain.actions import (
     ScanDecided,
     WriteReport,
 )
-from cryptosignal.domain.signal import Decision, Tier, Verdict
+from cryptosignal.domain.signal import Decision, Gate, Tier, Verdict
 from cryptosignal.ground.calendar import utc_text
 
 _TIER_STYLE = {Tier.PRIME: "bold green", Tier.WATCH: "yellow", Tier.REJECT: "dim"}
+_WIDTH_PIPED = 160
+"""Columns where the output is no terminal."""
+_COLUMNS = (
+    ("#", 2),
+    ("symbol", 12),
+    ("close", 9),
+    ("side", 5),
+    ("score", 5),
+    ("strength", 8),
+    ("p", 4),
+    ("EV %", 5),
+    ("quality", 7),
+    ("tier", 6),
+    ("speaks for it", 20),
+)
 _QUIET_NOTES = ("stream.", "connection.", "plan.", "frame.", "clock.", "params.", "journal.")
 
 
@@ -35,7 +52,9 @@ class Terminal:
         self._every_table = scans_table
         self._as_json = as_json
         self._verbose = verbose
-        self._console = Console(file=out or sys.stdout, highlight=False, soft_wrap=True)
+        file = out or sys.stdout
+        width = None if file.isatty() else _WIDTH_PIPED
+        self._console = Console(file=file, highlight=False, width=width)
         self._program: Any = None
         self._has_table = False
         self._steps: dict[str, float] = {}
@@ -53,7 +72,7 @@ class Terminal:
     def say(self, text: str) -> None:
         """One plain line (not in JSON mode)."""
         if not self._as_json:
-            self._console.print(text, markup=False)
+            self._console.print(text, markup=False, soft_wrap=True)
 
     # ---- the face -------------------------------------------------------------------------
     def on_progress(self, step: str, done: int, total: int, seconds: float) -> None:
@@ -80,7 +99,7 @@ class Terminal:
             return
         if not self._has_table or self._every_table:
             self._has_table = True
-            self._console.print(market_table(decisions, self._top))
+            self._console.print(market_table(decisions, self._top, self._console.width))
         best = ", ".join(f"{d.symbol} {d.side} {d.prime_strength:.0f}" for d in decisions.top(3))
         self.say(
             f"{utc_text(action.time_ms)}  scan {action.scan_id} ({decisions.rows.trigger})"
@@ -160,30 +179,20 @@ class Terminal:
         self._console.file.flush()
 
 
-def market_table(scan: Any, top: int) -> Table:
+def market_table(scan: Any, top: int, width: int) -> Table:
     """The strongest `top` decisions of a scan (`signals.decisions.ScanDecisions`)."""
-    closes = scan.rows.columns["ctx.close"]
-    table = Table(title="The market, strongest first", title_justify="left", pad_edge=False)
-    for name, justify in (
-        ("#", "right"),
-        ("symbol", "left"),
-        ("close", "right"),
-        ("side", "left"),
-        ("score", "right"),
-        ("strength", "right"),
-        ("p", "right"),
-        ("EV", "right"),
-        ("quality", "right"),
-        ("tier", "left"),
-        ("what speaks for it", "left"),
-        ("what stops it", "left"),
-    ):
-        table.add_column(name, justify=justify, no_wrap=name not in ("what stops it",))  # type: ignore[arg-type]
+    closes = dict(zip(scan.rows.symbols, scan.rows.columns["ctx.close"].tolist(), strict=True))
+    table = Table(title="The market, strongest first", title_justify="left", box=SIMPLE_HEAD)
+    for name, room in _COLUMNS:
+        is_text = name in ("symbol", "side", "tier", "speaks for it")
+        table.add_column(name, justify="left" if is_text else "right", no_wrap=True, min_width=room)
+    left = max(width - sum(room + 3 for _, room in _COLUMNS) - 2, 12)
+    table.add_column("stops it", no_wrap=True)
     for place, d in enumerate(scan.top(top), 1):
         table.add_row(
             str(place),
             d.symbol,
-            _number(float(closes[scan.places[d.symbol]])),
+            _number(closes[d.symbol]),
             d.side,
             f"{d.score:+.0f}",
             f"{d.prime_strength:.0f}",
@@ -192,9 +201,13 @@ def market_table(scan: Any, top: int) -> Table:
             _share(d.quality),
             f"[{_TIER_STYLE[d.tier]}]{d.tier.value}[/]",
             speaks_for(d),
-            stops(d),
+            escape(_cut(stops(d), left)),
         )
     return table
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def speaks_for(decision: Decision) -> str:
@@ -208,9 +221,16 @@ def stops(decision: Decision) -> str:
     """The first two gates that do not pass."""
     held = [g for g in decision.gates if g.verdict is not Verdict.PASS]
     held.sort(key=lambda g: g.verdict in (Verdict.WARMING, Verdict.NO_DATA))
-    words = [g.reason or g.name for g in held[:2]]
+    words = [_shortfall(g) for g in held[:2]]
     more = f" (+{len(held) - 2})" if len(held) > 2 else ""
     return "; ".join(words) + more
+
+
+def _shortfall(gate: Gate) -> str:
+    name = gate.name.replace("_", " ")
+    if gate.verdict in (Verdict.WARMING, Verdict.NO_DATA):
+        return f"{name}: {gate.verdict.value.replace('_', ' ')}"
+    return f"{name} {gate.value:.3g} (needs {gate.relation} {gate.limit:.3g})"
 
 
 def _row_body(d: Decision) -> dict[str, Any]:
@@ -241,7 +261,7 @@ def _share(value: float) -> str:
 
 
 def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value:+.2f} %"
+    return "-" if math.isnan(value) else f"{100 * value:+.2f}"
 
 
 def _finite(value: Any) -> Any:

@@ -120,7 +120,7 @@ class _Story:
         try:
             await program.started.wait()
             program.rim.on_event.append(self._hear)
-            self._run_dir = program.journal_dir
+            self._run_dir = f"{program.config.run.data_dir}/{program.journal_dir}"
             await self._until(lambda: program.engine.latest is not None and self._ready(program))
             if self._symbol not in program.instruments:
                 self._refusal = _unknown(self._symbol, program)
@@ -144,7 +144,7 @@ class _Story:
             self._face.say("no outcome: the run ended before the trade did")
             return 1
         self._face.say(f"report: {self._line}")
-        self._face.say(f"journal: {self._run_dir} (cryptosignal replay repeats its decisions)")
+        self._face.say(f"journal: {self._run_dir} (`cryptosignal replay` repeats every decision)")
         return 0
 
     # ---- waiting --------------------------------------------------------------------------

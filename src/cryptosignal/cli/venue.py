@@ -59,7 +59,7 @@ def simulate(
         )
     except ValueError as error:
         raise UserFault(f"simulate: {error}") from None
-    return run_server(
+    run_server(
         settings,
         host="127.0.0.1",
         port=port,
@@ -70,6 +70,7 @@ def simulate(
         ),
         until_stdin_closes=until_stdin_closes,
     )
+    return 0
 
 
 def _words(ready: dict[str, object]) -> str:

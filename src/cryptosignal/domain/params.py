@@ -413,3 +413,24 @@ _ORDERS: Final[tuple[tuple[str, str, str], ...]] = (
     ("plan.tp1_r", "plan.tp1_r", "plan.tp2_r"),
     ("plan.stop_min_atr", "plan.stop_min_atr", "plan.stop_atr"),
 )
+
+
+def _without(params: ParamSet, names: tuple[str, ...], version: str) -> ParamSet:
+    def cut(weights: dict[str, float]) -> dict[str, float]:
+        kept = {name: 0.0 if name in names else w for name, w in weights.items()}
+        total = sum(kept.values())
+        return {name: 100.0 * w / total for name, w in kept.items()}
+
+    regimes = {name: cut(row) for name, row in params.regime_weights.items()}
+    return msgspec.structs.replace(
+        params, version=version, weights=cut(params.weights), regime_weights=regimes
+    )
+
+
+EVIDENCE_2025_03: Final = _without(ParamSet(), ("T", "M"), "evidence-2025-03")
+"""v6.1 without the weights that candles of 2024-11 to 2025-03 speak against (docs/EDGE.md): the
+cross-section of T and M pointed the wrong way. Chosen after seeing the later months too, so it has
+no clean out-of-sample test yet; v6.1 stays the default (§0.28)."""
+
+SHIPPED: Final = {params.version: params for params in (ParamSet(), EVIDENCE_2025_03)}
+"""The parameter sets that come with the program, by version."""

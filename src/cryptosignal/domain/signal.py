@@ -93,3 +93,24 @@ class Decision(msgspec.Struct, frozen=True):
     receipt: tuple[BarReceipt, ...] = ()
     findings: tuple[str, ...] = ()
     weights: dict[str, float] = {}
+
+
+def decision_to_json(decision: Decision) -> str:
+    """A decision as JSON; numbers that are none (NaN, infinite) become null."""
+    return msgspec.json.encode(decision).decode()
+
+
+def decision_from_json(text: str) -> Decision:
+    """Read a decision back; null numbers are NaN again. Raises ValueError (msgspec) if it is none."""
+    return msgspec.convert(_with_nan(msgspec.json.decode(text)), Decision)
+
+
+def _with_nan(value: object) -> object:
+    if isinstance(value, dict):
+        return {
+            key: item if key == "plan" and item is None else _with_nan(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list):
+        return [_with_nan(item) for item in value]
+    return float("nan") if value is None else value

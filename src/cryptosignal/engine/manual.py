@@ -28,9 +28,9 @@ def manual_decision(
 
     The id carries `now_ms`, so every command is a signal of its own.
     """
-    place = scan.places.get(symbol)
-    if place is None:
+    if symbol not in scan.rows.symbols:
         return None
+    place = scan.rows.symbols.index(symbol)
     side = np.full(len(scan), float(direction.sign))
     plans = plan(scan.rows, side, scan.params)
     if math.isnan(float(plans.risk_log[place])):

@@ -37,7 +37,7 @@ from cryptosignal.domain.events import (
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Direction
 from cryptosignal.domain.params import ParamSet, params_from_json
-from cryptosignal.domain.signal import Decision
+from cryptosignal.domain.signal import Decision, decision_from_json, decision_to_json
 from cryptosignal.engine.digest import DigestChain
 from cryptosignal.engine.manual import manual_decision
 from cryptosignal.engine.timers import Timers
@@ -55,12 +55,6 @@ SIGNAL_MEMORY = "signal.memory"
 OUTCOME_RECORDED = "outcome.recorded"
 PUBLISHED_KEPT = 1000
 """Published decisions kept in memory; older ones are in the journal."""
-
-
-class Published(msgspec.Struct, frozen=True):
-    """What must survive of a published signal: enough never to publish it twice, and to follow it."""
-
-    decision: Decision
 
 
 class Engine:
@@ -108,7 +102,7 @@ class Engine:
 
     def _fold_fact(self, event: FactRecorded) -> None:
         if event.kind == SIGNAL_PUBLISHED:
-            self._remember(msgspec.json.decode(event.body, type=Published).decision)
+            self._remember(decision_from_json(event.body))
         elif event.kind == SIGNAL_MEMORY:
             self.memory = memory_from_bytes(event.body.encode())
             self._memory_text = event.body
@@ -213,9 +207,9 @@ class Engine:
     # ---- parts ------------------------------------------------------------------------------
     def _publish(self, decision: Decision) -> list[Action]:
         self._remember(decision)
-        body = msgspec.json.encode(Published(decision)).decode()
+        fact = FactRecorded(SIGNAL_PUBLISHED, decision.signal_id, decision_to_json(decision))
         return [
-            Record(FactRecorded(SIGNAL_PUBLISHED, decision.signal_id, body)),
+            Record(fact),
             PublishDecision(decision),
         ]
 

@@ -6,14 +6,17 @@ Bars of every interval are joined as-of: at a decision time only bars whose clos
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cryptosignal.domain.params import ParamSet
+from cryptosignal.domain.params import ChainParams, ParamSet
 from cryptosignal.factors import context, flow, positioning, price, window
-from cryptosignal.factors.panel import ATR_BARS, Panel, as_of, log_of, panel_of
-from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS
+from cryptosignal.factors.frame import Frame, closes_of, ends_of, thin
+from cryptosignal.factors.panel import ATR_BARS, Panel, as_of
+from cryptosignal.factors.standardise import robust_z
+from cryptosignal.ground.units import DAY_MS
 from cryptosignal.market.views import BarsView, MarketView, SeriesView
 
 Floats = NDArray[np.float64]
@@ -22,35 +25,11 @@ Columns = dict[str, Floats]
 
 _COHERENT = ("15m", "1h", "4h", "1d")
 _OI_Z_BARS = 96
-_FUNDING_POINTS = 90
+_FUNDING_CHAIN = ChainParams(eta=0.03, scale_taps=90, scale_min=5)
+"""Centre and spread of the funding rate: 90 points of its grid, 30 days at 8 h."""
 _FUNDING_AGE_MS = 2 * DAY_MS
 _FUNDING_FLOOR = 0.00005
 _DAY_BARS = 24
-
-
-def ends_of(bars: BarsView, times_ms: Ints) -> Ints:
-    """How many bars of the axis had closed at each time."""
-    closes = bars.open_ms + INTERVAL_MS[bars.interval]
-    return np.searchsorted(closes, times_ms, side="right").astype(np.int64)
-
-
-def thin(bars: BarsView, times_ms: Ints, lookback: int, extra: int = 0) -> tuple[Panel, Ints]:
-    """A panel with outputs at each decision time, and which output belongs to which time.
-
-    `extra` asks for that many earlier outputs in front.
-    """
-    ends = ends_of(bars, times_ms)
-    count = int(ends[-1] - ends[0]) + 1 + extra
-    return panel_of(bars, count, lookback, int(ends[-1])), ends - ends[0] + extra
-
-
-def open_interest(view: MarketView, hours: BarsView, bars: int, end: int) -> Floats:
-    """Log open interest (contracts) as it was known at each bar's close, [row, bars]."""
-    series = view.open_interest
-    assert series is not None
-    closes = _closes(hours, bars, end)
-    step = int(np.median(np.diff(series.time_ms))) if len(series.time_ms) > 1 else HOUR_MS
-    return log_of(as_of(series, closes, 2 * max(step, HOUR_MS)))
 
 
 def columns(
@@ -59,10 +38,11 @@ def columns(
     times: Ints,
     facts: Mapping[str, Floats],
     params: ParamSet,
+    frame: Frame,
     out: Columns,
 ) -> None:
     """Add `mod.*` and the bar-based `ctx.*` columns at each time."""
-    panel, pick = thin(hours, times, context.ADX_LOOKBACK)
+    panel, pick = thin(hours, times, context.ADX_LOOKBACK, logs=frame.logs)
     atr = panel.atr()[:, pick]
     out["ctx.close"] = np.exp(panel.at(panel.close)[:, pick])
     out["ctx.atr_1h"] = atr
@@ -71,9 +51,9 @@ def columns(
     _extremes(panel, pick, params, out)
     _coverage(view, hours, times, facts, out)
     _market(view, panel, pick, out)
-    _coherence(view, times, out)
+    _coherence(view, times, frame, out)
     _micro(view, times, atr, out)
-    _modulators(view, hours, times, facts, params, out)
+    _modulators(view, hours, times, facts, params, frame, out)
 
 
 def _extremes(panel: Panel, pick: Ints, params: ParamSet, out: Columns) -> None:
@@ -145,19 +125,26 @@ def _market(view: MarketView, panel: Panel, pick: Ints, out: Columns) -> None:
     out["ctx.breadth_down"] = np.broadcast_to(down, shape).copy()
 
 
-def _coherence(view: MarketView, times: Ints, out: Columns) -> None:
+def _coherence(view: MarketView, times: Ints, frame: Frame, out: Columns) -> None:
     signs: list[Floats] = []
     shape = out["ctx.close"].shape
     for interval in _COHERENT:
         bars = view.bars.get(interval)
         if bars is None or not len(bars.open_ms):
             continue
-        panel, pick = thin(bars, times, max(price.TREND_LOOKBACK, ATR_BARS + 1))
-        reads = (price.trend, price.momentum, flow.cvd)
-        signs.extend(np.sign(read(panel))[:, pick] for read in reads)
+        logs = frame.logs if interval == "1h" else None
+        panel, pick = thin(bars, times, max(price.TREND_LOOKBACK, ATR_BARS + 1), logs=logs)
+        inputs = (panel.bars_read(), pick.astype(np.float64))
+        signs.extend(frame.keep(f"mtf.{interval}", inputs, partial(_signs, panel, pick)))
     if not signs:
         signs = [np.full(shape, np.nan)]
     out["ctx.mtf_up"], out["ctx.mtf_down"] = context.coherence(signs)
+
+
+def _signs(panel: Panel, pick: Ints) -> tuple[Floats, ...]:
+    """Signs of T, M and C at each time."""
+    reads = (price.trend, price.momentum, flow.cvd)
+    return tuple(np.sign(read(panel))[:, pick] for read in reads)
 
 
 def _micro(view: MarketView, times: Ints, atr_1h: Floats, out: Columns) -> None:
@@ -180,29 +167,34 @@ def _modulators(
     times: Ints,
     facts: Mapping[str, Floats],
     params: ParamSet,
+    frame: Frame,
     out: Columns,
 ) -> None:
     taps = window.decay_taps(params.probability.g_smooth, params.probability.g_taps)
     extra = len(taps) - 1
-    panel, pick = thin(hours, times, context.RETURN_BARS + 1, extra)
-    score, beta, rho = context.independence(panel, view.btc, view.eth)
+    panel, pick = thin(hours, times, context.RETURN_BARS + 1, extra, frame.logs)
+    score, beta, rho = frame.keep(
+        "independence",
+        (panel.close, np.array([view.btc, view.eth], dtype=np.float64)),
+        lambda: context.independence(panel, view.btc, view.eth),
+    )
     out["mod.I"], out["ctx.beta"], out["ctx.rho_btc"] = score[:, pick], beta[:, pick], rho[:, pick]
     out["mod.gI"] = _smooth_g(score / 100.0, taps)[:, pick - extra]
-    closes = _closes(hours, panel.count, int(ends_of(hours, times)[-1]))
-    funding_z = _funding_z(view, closes)
-    oi_24h, oi_z = _oi_change(view, hours, closes, times)
+    end = int(ends_of(hours, times)[-1])
+    closes = closes_of(hours, panel.count, end)
+    funding_z = _funding_z(view, closes, frame)
+    oi_24h, oi_z = _oi_change(view, panel.count, end, frame)
     basis_now = facts.get("basis_bps")
     for side, name in ((1.0, "long"), (-1.0, "short")):
         past = positioning.crowding(np.full_like(funding_z, np.nan), funding_z, oi_z, side)
-        smooth = _smooth_g(past, taps)[:, pick - extra]
-        basis = np.full_like(smooth, np.nan) if basis_now is None else basis_now
+        basis = np.full_like(past[:, pick], np.nan) if basis_now is None else basis_now
         live = positioning.crowding(basis, funding_z[:, pick], oi_z[:, pick], side)
         out[f"mod.crowding_{name}"] = live
-        out[f"mod.gF_{name}"] = smooth
-    deep, at = thin(hours, times, 67)
-    oi_now = oi_24h[:, -deep.count :]
+        out[f"mod.gF_{name}"] = _smooth_g(past, taps)[:, pick - extra]
+    deep, at = thin(hours, times, 67, logs=frame.logs)
+    oi_now, flow_now = oi_24h[:, -deep.count :], flow.cvd(deep)
     for side, name in ((1.0, "long"), (-1.0, "short")):
-        out[f"mod.lead_{name}"] = positioning.lead(deep, oi_now, flow.cvd(deep), side)[:, at]
+        out[f"mod.lead_{name}"] = positioning.lead(deep, oi_now, flow_now, side)[:, at]
     out["ctx.oi_24h"] = oi_24h[:, pick]
 
 
@@ -211,44 +203,31 @@ def _smooth_g(x: Floats, taps: Floats) -> Floats:
     return window.fir(np.nan_to_num(np.tanh(3.0 * (x - 0.5))), taps)
 
 
-def _closes(hours: BarsView, bars: int, end: int) -> Ints:
-    first = int(hours.open_ms[0]) if len(hours.open_ms) else 0
-    return first + HOUR_MS * (np.arange(end - bars, end, dtype=np.int64) + 1)
-
-
-def _oi_change(
-    view: MarketView, hours: BarsView, closes: Ints, times: Ints
-) -> tuple[Floats, Floats]:
+def _oi_change(view: MarketView, count: int, end: int, frame: Frame) -> tuple[Floats, Floats]:
     """24h log change of open interest at each close, and its z over 96 hours."""
-    count = len(closes)
     if view.open_interest is None:
         nothing = np.full((len(view.symbols), count), np.nan)
         return nothing, nothing.copy()
-    end = int(ends_of(hours, times)[-1])
-    log_oi = open_interest(view, hours, count + _DAY_BARS + _OI_Z_BARS - 1, end)
+    log_oi = frame.open_interest(count + _DAY_BARS + _OI_Z_BARS - 1, end)
     change = log_oi[:, _DAY_BARS:] - log_oi[:, :-_DAY_BARS]
     spread = 1.2533 * window.fir(np.abs(change), window.mean_taps(_OI_Z_BARS))
     now = change[:, -count:]
     return now, now / np.maximum(spread, 0.005)
 
 
-def _funding_z(view: MarketView, closes: Ints) -> Floats:
+def _funding_z(view: MarketView, closes: Ints, frame: Frame) -> Floats:
     """Robust z of the funding rate known at each close against its last settlements."""
-    out = np.full((len(view.symbols), len(closes)), np.nan)
     series = view.funding_history
     if series is None or not len(series.time_ms):
-        return out
-    position = np.searchsorted(series.time_ms, closes, side="right")
-    for stop in np.unique(position):
-        if stop == 0:
-            continue
-        history = series.value[:, max(stop - _FUNDING_POINTS, 0) : stop]
-        here = position == stop
-        newest = as_of(
-            SeriesView(series.time_ms[:stop], series.value[:, :stop]),
-            closes[here][-1:],
-            _FUNDING_AGE_MS,
-        )[:, 0]
-        z = positioning.median_z(history, newest, _FUNDING_FLOOR)
-        out[:, here] = z[:, None]
-    return out
+        return np.full((len(view.symbols), len(closes)), np.nan)
+    first = int(np.searchsorted(series.time_ms, closes[0] - _FUNDING_AGE_MS))
+    start = max(first - _FUNDING_CHAIN.scale_taps + 1, 0)
+    value = np.ascontiguousarray(series.value[:, start:])
+
+    def compute() -> tuple[Floats, ...]:
+        front = np.full((len(value), _FUNDING_CHAIN.scale_taps - 1), np.nan)
+        padded = np.concatenate([front, value], axis=1)
+        return (robust_z(padded, _FUNDING_FLOOR, _FUNDING_CHAIN),)
+
+    (z,) = frame.keep("funding", (value,), compute)
+    return as_of(SeriesView(series.time_ms[start:], z), closes, _FUNDING_AGE_MS)

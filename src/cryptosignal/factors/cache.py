@@ -2,7 +2,7 @@
 
 Every raw value and every stage of the chain is a function of a fixed window (D4), so a new bar adds
 one column and a repaired bar spoils only the columns after it. What is kept is checked against the
-bars themselves at each scan, value by value: a late, repaired or confirmed bar is never missed, and
+bars themselves at each scan, bit by bit: a late, repaired or confirmed bar is never missed, and
 dropping the cache changes no number.
 """
 
@@ -17,40 +17,79 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import standardise as chain
-from cryptosignal.factors.panel import Panel, panel_of
+from cryptosignal.factors.kernels import compiled_kernels
+from cryptosignal.factors.panel import Logs, panel_of
 from cryptosignal.factors.table import Factor
+from cryptosignal.ground.units import HOUR_MS
 from cryptosignal.market.views import BarsView
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Beside = Callable[[Factor, int], dict[str, Floats] | None]
+Scored = dict[str, tuple[Floats, Floats]]
 
 SPAN: Final = 300
 """Bars of the 1h axis that a score can depend on (D4)."""
 _TAIL: Final = 4
+_SLACK: Final = 48
+_FIELDS: Final = 8
+"""Fields that are compared: prices, volumes, trades, taker volume."""
+
+
+@dataclass(slots=True)
+class Strip:
+    """The newest `SPAN` columns of an array [field, row, bar], kept to compare the next one with.
+
+    Grows to the right in a wider buffer, so that a new bar costs one column and not a copy.
+    """
+
+    buffer: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
+    stop: int = 0
+
+    def replace(self, now: Floats) -> None:
+        """Forget everything and keep `now`."""
+        self.buffer = np.empty((*now.shape[:2], now.shape[2] + _SLACK))
+        self.stop = now.shape[2]
+        self.buffer[:, :, : self.stop] = now
+
+    def differing(self, now: Floats, shift: int) -> Ints:
+        """Per row: newest columns from the first that differs on, the `shift` new ones included.
+        Takes over what differs. NaN equals NaN."""
+        width = now.shape[2]
+        if shift and self.stop + shift > self.buffer.shape[2]:
+            self.replace(self.buffer[:, :, self.stop - width : self.stop].copy())
+        start = self.stop - width + shift
+        kept = self.buffer[:, :, start : self.stop]
+        same, first = _compare(kept.view(np.int64), now[:, :, : width - shift].view(np.int64))
+        self.stop += shift
+        self.buffer[:, :, self.stop - shift : self.stop] = now[:, :, width - shift :]
+        if not same:
+            kept[...] = now[:, :, : width - shift]
+        return width - first
 
 
 @dataclass(slots=True)
 class _Stages:
-    """The newest columns of each stage of one factor: as many as the next column will need."""
+    """The newest columns of each stage, [factor · row, column]: what the next column will need."""
 
     raw: Floats
     smooth: Floats
     instant: Floats
     score: Floats
-    beside: dict[str, Floats]
 
 
-@dataclass(slots=True)
 class ScoreCache:
     """Scores of the newest `lags` bars by factor. `columns_computed` counts work for the tests."""
 
-    params: ParamSet
-    symbols: tuple[str, ...] = ()
-    open_ms: int = -1
-    bars: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
-    stages: dict[str, _Stages] = field(default_factory=dict)
-    columns_computed: int = 0
+    def __init__(self, params: ParamSet) -> None:
+        self.params = params
+        self.columns_computed = 0
+        self._symbols: tuple[str, ...] = ()
+        self._table: tuple[str, ...] = ()
+        self._open_ms = -1
+        self._bars = Strip()
+        self._beside: dict[tuple[str, str], Strip] = {}
+        self._stages: _Stages | None = None
 
     def scores(
         self,
@@ -59,144 +98,208 @@ class ScoreCache:
         end: int,
         factors: tuple[Factor, ...],
         beside: Beside,
-    ) -> dict[str, tuple[Floats, Floats]]:
+        logs: Logs | None = None,
+    ) -> Scored:
         """(raw of the newest bar, scores of the newest `lags` bars) of each factor.
 
         `end` is the number of closed bars; `beside(factor, bars)` gives the series next to them, or
-        None where an input is missing altogether.
+        None where an input is missing altogether. `logs` are the newest bars, shared by factors.
         """
         newest = int(hours.open_ms[end - 1])
+        shift = (newest - self._open_ms) // HOUR_MS
+        series = {factor.name: beside(factor, SPAN) for factor in factors}
+        table = _signature(series)
+        is_known = symbols == self._symbols and table == self._table and 0 <= shift <= _TAIL
         now = _window(hours, end)
-        spoiled = self._spoiled(symbols, newest, now)
-        out = {}
-        for factor in factors:
-            series = beside(factor, SPAN)
-            if series is None:
-                self.stages.pop(factor.name, None)
-                nothing = np.full((len(symbols), self.params.tiers.n), np.nan)
-                out[factor.name] = nothing[:, :1], nothing
-                continue
-            stages = self._advance(hours, end, factor, series, spoiled)
-            self.stages[factor.name] = stages
-            out[factor.name] = stages.raw[:, -1:], stages.score
-        self.symbols, self.open_ms, self.bars = symbols, newest, now
+        if self._stages is None or not is_known:
+            self._bars.replace(now)
+            self._beside = {}
+            for name, value in _items(series):
+                self._beside[name] = Strip()
+                self._beside[name].replace(value[None])
+            self._stages = self._whole(hours, end, factors, series)
+        else:
+            spoiled = self._spoiled(now, series, factors, shift)
+            self._advance(hours, end, factors, series, spoiled, shift, logs)
+        self._symbols, self._table, self._open_ms = symbols, table, newest
+        return self._split(factors, len(symbols))
+
+    def _spoiled(
+        self,
+        now: Floats,
+        series: dict[str, dict[str, Floats] | None],
+        factors: tuple[Factor, ...],
+        shift: int,
+    ) -> Ints:
+        """[factor, row]: how many of the newest columns must be computed."""
+        bars = self._bars.differing(now, shift)
+        out = np.repeat(bars[None], len(factors), axis=0)
+        names = [factor.name for factor in factors]
+        for name, value in _items(series):
+            own = self._beside[name].differing(value[None], shift)
+            row = names.index(name[0])
+            out[row] = np.maximum(out[row], own)
         return out
 
-    def _spoiled(self, symbols: tuple[str, ...], newest: int, now: Floats) -> Ints:
-        """Of each row, how many of its newest columns differ from what is kept; SPAN: all."""
-        everything = np.full(len(symbols), SPAN)
-        shift = (newest - self.open_ms) // 3_600_000
-        if symbols != self.symbols or self.open_ms < 0 or not 0 <= shift <= _TAIL:
-            return everything
-        return _differing(self.bars, now, shift)
-
     def _advance(
-        self, hours: BarsView, end: int, factor: Factor, series: dict[str, Floats], spoiled: Ints
-    ) -> _Stages:
-        kept = self.stages.get(factor.name)
-        rows = len(spoiled)
-        if kept is None or kept.beside.keys() != series.keys() or (spoiled == SPAN).all():
-            return self._whole(hours, end, factor, series, None)
-        shift = int((int(hours.open_ms[end - 1]) - self.open_ms) // 3_600_000)
-        for name, values in series.items():
-            spoiled = np.maximum(spoiled, _differing(kept.beside[name][None], values[None], shift))
-        fresh = int(spoiled[spoiled <= _TAIL].max(initial=shift))
-        stages = kept
-        if fresh:
-            stages = self._tail(hours, end, factor, series, kept, fresh, shift)
-        deep = np.flatnonzero(spoiled > _TAIL)
-        if len(deep) > rows // 4:
-            return self._whole(hours, end, factor, series, None)
-        if len(deep):
-            redone = self._whole(hours, end, factor, series, deep)
-            for name in ("raw", "smooth", "instant", "score"):
-                getattr(stages, name)[deep] = getattr(redone, name)
-        stages.beside = series
-        return stages
-
-    def _whole(
         self,
         hours: BarsView,
         end: int,
-        factor: Factor,
-        series: dict[str, Floats],
-        rows: Ints | None,
-    ) -> _Stages:
-        own, lags = self.params.chain, self.params.tiers.n
-        count = chain.reach(own, lags)
-        raw = self._raw(hours, end, factor, series, count, rows)
-        smooth = chain.smooth(raw, own)
-        instant = chain.squash(chain.robust_z(smooth, factor.floor, own), own)
-        return _Stages(raw, smooth, instant, chain.publish(instant, own, lags), series)
+        factors: tuple[Factor, ...],
+        series: dict[str, dict[str, Floats] | None],
+        spoiled: Ints,
+        shift: int,
+        logs: Logs | None,
+    ) -> None:
+        """Recompute the newest columns for everyone, and whole rows where older bars changed."""
+        fresh = int(spoiled[spoiled <= _TAIL].max(initial=shift))
+        if fresh:
+            self._tail(hours, end, factors, series, fresh, shift, logs)
+        for k, factor in enumerate(factors):
+            rows = np.flatnonzero(spoiled[k] > _TAIL)
+            if len(rows):
+                self._redo(hours, end, k, factor, series[factor.name], rows, spoiled.shape[1])
 
     def _tail(
         self,
         hours: BarsView,
         end: int,
-        factor: Factor,
-        series: dict[str, Floats],
-        kept: _Stages,
+        factors: tuple[Factor, ...],
+        series: dict[str, dict[str, Floats] | None],
         fresh: int,
         shift: int,
-    ) -> _Stages:
-        """Recompute the newest `fresh` columns of every stage; the rest moves left by `shift`."""
-        own = self.params.chain
-        raw = _joined(kept.raw, self._raw(hours, end, factor, series, fresh, None), shift)
+        logs: Logs | None,
+    ) -> None:
+        own, kept = self.params.chain, self._stages
+        assert kept is not None
+        new = np.concatenate(
+            [self._raw(hours, end, f, series[f.name], fresh, None, logs) for f in factors]
+        )
+        raw = _joined(kept.raw, new, shift)
         need = fresh + own.smooth_taps - 1
         smooth = _joined(kept.smooth, chain.smooth(raw[:, -need:], own), shift)
         need = fresh + own.scale_taps - 1
-        z = chain.robust_z(smooth[:, -need:], factor.floor, own)
+        z = chain.robust_z(smooth[:, -need:], _floors(factors, len(raw)), own)
         instant = _joined(kept.instant, chain.squash(z, own), shift)
-        score = chain.publish(instant, own, self.params.tiers.n)
-        return _Stages(raw, smooth, instant, score, series)
+        lags = min(fresh, self.params.tiers.n)
+        score = _joined(kept.score, chain.publish(instant, own, lags), shift)
+        self._stages = _Stages(raw, smooth, instant, score)
+
+    def _redo(
+        self,
+        hours: BarsView,
+        end: int,
+        place: int,
+        factor: Factor,
+        series: dict[str, Floats] | None,
+        rows: Ints,
+        width: int,
+    ) -> None:
+        kept = self._stages
+        assert kept is not None
+        redone = self._chain(
+            self._raw(hours, end, factor, series, self._reach(), rows, None), factor.floor
+        )
+        at = place * width + rows
+        kept.raw[at], kept.smooth[at] = redone.raw, redone.smooth
+        kept.instant[at], kept.score[at] = redone.instant, redone.score
+
+    def _whole(
+        self,
+        hours: BarsView,
+        end: int,
+        factors: tuple[Factor, ...],
+        series: dict[str, dict[str, Floats] | None],
+    ) -> _Stages:
+        count = self._reach()
+        raw = np.concatenate(
+            [self._raw(hours, end, f, series[f.name], count, None, None) for f in factors]
+        )
+        return self._chain(raw, _floors(factors, len(raw)))
+
+    def _chain(self, raw: Floats, floor: Floats | float) -> _Stages:
+        own = self.params.chain
+        smooth = chain.smooth(raw, own)
+        instant = chain.squash(chain.robust_z(smooth, floor, own), own)
+        return _Stages(raw, smooth, instant, chain.publish(instant, own, self.params.tiers.n))
+
+    def _reach(self) -> int:
+        return chain.reach(self.params.chain, self.params.tiers.n)
 
     def _raw(
         self,
         hours: BarsView,
         end: int,
         factor: Factor,
-        series: dict[str, Floats],
+        series: dict[str, Floats] | None,
         count: int,
         rows: Ints | None,
+        logs: Logs | None,
     ) -> Floats:
-        panel: Panel = panel_of(hours, count, factor.lookback, end, rows)
+        number = hours.data.shape[1] if rows is None else len(rows)
+        if series is None:
+            return np.full((number, count), np.nan)
+        panel = panel_of(hours, count, factor.lookback, end, rows, logs)
         panel.beside = {
             name: (values if rows is None else values[rows])[:, -panel.bars :]
             for name, values in series.items()
         }
-        self.columns_computed += count * len(panel.volume)
+        self.columns_computed += count * number
         return factor.compute(panel, self.params)
+
+    def _split(self, factors: tuple[Factor, ...], rows: int) -> Scored:
+        kept = self._stages
+        assert kept is not None
+        out = {}
+        for k, factor in enumerate(factors):
+            part = slice(k * rows, (k + 1) * rows)
+            out[factor.name] = kept.raw[part, -1:], kept.score[part]
+        return out
+
+
+def _compare(one: Ints, two: Ints) -> tuple[bool, Ints]:
+    """Whether two arrays [field, row, bar] are the same, and each row's first differing bar."""
+    width = one.shape[2]
+    fast = compiled_kernels()
+    if fast is not None:
+        first = np.empty(one.shape[1], dtype=np.int64)
+        return bool(fast.first_difference(one, two, first)), first
+    same = one == two
+    if same.all():
+        return True, np.full(one.shape[1], width)
+    changed = ~same.all(axis=0)
+    return False, np.where(changed.any(axis=1), changed.argmax(axis=1), width)
+
+
+def _items(series: dict[str, dict[str, Floats] | None]) -> list[tuple[tuple[str, str], Floats]]:
+    return [((f, n), v) for f, own in series.items() if own is not None for n, v in own.items()]
+
+
+def _signature(series: dict[str, dict[str, Floats] | None]) -> tuple[str, ...]:
+    return tuple(
+        f"{name}:{'-' if own is None else ','.join(sorted(own))}" for name, own in series.items()
+    )
+
+
+def _floors(factors: tuple[Factor, ...], total: int) -> Floats:
+    return np.repeat([factor.floor for factor in factors], total // len(factors))[:, None]
 
 
 def _window(hours: BarsView, end: int) -> Floats:
-    """The newest SPAN bars, a copy; NaN in front where there are fewer."""
-    part = hours.data[:, :, max(end - SPAN, 0) : end]
+    """The compared fields of the newest SPAN bars; NaN in front where there are fewer."""
+    part = hours.data[:_FIELDS, :, max(end - SPAN, 0) : end]
     if part.shape[2] == SPAN:
-        return part.copy()
-    out = np.full((*part.shape[:2], SPAN), np.nan)
+        return part
+    out = np.full((_FIELDS, part.shape[1], SPAN), np.nan)
     out[:, :, SPAN - part.shape[2] :] = part
     return out
-
-
-def _differing(before: Floats, now: Floats, shift: int) -> Ints:
-    """Per row: newest columns from the first that differs on, the `shift` new ones included.
-
-    Compared bit by bit, so that NaN equals NaN. [field, row, bar]
-    """
-    width = now.shape[2]
-    old = before[:, :, shift:].view(np.int64)
-    new = now[:, :, : width - shift].view(np.int64)
-    same = old == new
-    if same.all():
-        return np.full(now.shape[1], shift)
-    changed = ~same.all(axis=0)
-    first = np.where(changed.any(axis=1), changed.argmax(axis=1), width - shift)
-    return width - first
 
 
 def _joined(kept: Floats, fresh: Floats, shift: int) -> Floats:
     """`kept` moved left by `shift` with its newest columns replaced by `fresh`; same width."""
     width, count = kept.shape[1], fresh.shape[1]
+    if count >= width:
+        return fresh[:, count - width :]
     out = np.empty_like(kept)
     out[:, : width - count] = kept[:, shift : shift + width - count]
     out[:, width - count :] = fresh

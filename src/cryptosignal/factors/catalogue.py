@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
-from cryptosignal.factors import around, now
+from cryptosignal.factors import around, newcoin, now
 from cryptosignal.factors.cache import ScoreCache
+from cryptosignal.factors.frame import Frame, ends_of
 from cryptosignal.factors.panel import panel_of
 from cryptosignal.factors.standardise import reach, standardise
 from cryptosignal.factors.table import BAR_FACTORS, Factor, register_factor
@@ -40,6 +41,7 @@ class FactorEngine:
         self.params = params.validate()
         self.factors = factors
         self.cache = ScoreCache(self.params)
+        self.frame = Frame()
 
     def compute(self, view: MarketView, scan_id: int, trigger: str) -> ScanRows:
         """The rows of every active symbol at `view.time_ms`. Never touches the network."""
@@ -64,14 +66,16 @@ class FactorEngine:
         hours = view.bars.get("1h")
         if hours is None:
             hours = _empty(len(view.symbols))
+        self.frame.begin(view, hours, times_ms)
         self._bar_scores(view, hours, times_ms, out)
-        around.columns(view, hours, times_ms, facts, self.params, out)
+        around.columns(view, hours, times_ms, facts, self.params, self.frame, out)
         now.columns(view, facts, self.params, shape, out)
+        newcoin.columns(view, times_ms, facts, self.params, out)
         self._drop_synthetic(view, out)
         return out
 
     def _bar_scores(self, view: MarketView, hours: BarsView, times: Ints, out: Columns) -> None:
-        ends = around.ends_of(hours, times)
+        ends = ends_of(hours, times)
         lags = self.params.tiers.n
         if len(times) == 1 and ends[0] > 0:
             found = self._scores_now(view, hours, int(ends[0]))
@@ -90,7 +94,7 @@ class FactorEngine:
         def beside(factor: Factor, bars: int) -> dict[str, Floats] | None:
             return self._beside(view, hours, factor, bars, end)
 
-        return self.cache.scores(view.symbols, hours, end, self.factors, beside)
+        return self.cache.scores(view.symbols, hours, end, self.factors, beside, self.frame.logs)
 
     def _scores_then(
         self, view: MarketView, hours: BarsView, ends: Ints
@@ -119,7 +123,7 @@ class FactorEngine:
         if "oi" in factor.inputs:
             if view.open_interest is None:
                 return None
-            series["oi"] = around.open_interest(view, hours, bars, end)
+            series["oi"] = self.frame.open_interest(bars, end)
         if "spot" in factor.inputs and view.spot_1h is not None:
             series.update(_spot(view.spot_1h, hours, bars, end))
         return series

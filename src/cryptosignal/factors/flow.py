@@ -18,19 +18,20 @@ _SLOPE_BARS = 7
 CVD_LOOKBACK = _NORM_BARS + _SLOPE_BARS
 
 
-def net_share(panel: Panel) -> tuple[Floats, Floats]:
-    """Net taker flow and turnover of each bar of the panel, USDT, futures and spot together.
+def net_share(panel: Panel, bars: int) -> tuple[Floats, Floats]:
+    """Net taker flow and turnover of the newest `bars` bars, USDT, futures and spot together.
 
     (2·taker_buy − volume)/volume is exact in base units; it is weighed by quote volume, which mixes
     spot in by its share of turnover (§1.3 C). Spot that is missing counts as nothing.
     """
+    volume, taker = window.tail(panel.volume, bars), window.tail(panel.taker, bars)
+    turnover = window.tail(panel.quote, bars)
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(panel.volume > 0.0, (2.0 * panel.taker - panel.volume) / panel.volume, 0.0)
-    share = np.where(np.isnan(panel.taker), np.nan, share)
-    net = share * panel.quote
-    turnover = panel.quote
-    spot_net, spot_quote = panel.beside.get("spot_net"), panel.beside.get("spot_quote")
-    if spot_net is not None and spot_quote is not None:
+        share = np.where(volume > 0.0, (2.0 * taker - volume) / volume, 0.0)
+    net = np.where(np.isnan(taker), np.nan, share) * turnover
+    spot = panel.beside.get("spot_net"), panel.beside.get("spot_quote")
+    if spot[0] is not None and spot[1] is not None:
+        spot_net, spot_quote = window.tail(spot[0], bars), window.tail(spot[1], bars)
         net = net + np.nan_to_num(spot_net)
         turnover = turnover + np.where(np.isnan(spot_net), 0.0, np.nan_to_num(spot_quote))
     return net, turnover
@@ -39,10 +40,9 @@ def net_share(panel: Panel) -> tuple[Floats, Floats]:
 def relative_flow(panel: Panel, count: int) -> Floats:
     """Net flow of the newest `count` bars over mean turnover of 24 bars, what is beyond 3 mean
     sizes halved (the outlier rule of §1.3 C)."""
-    net, turnover = net_share(panel)
-    need = count + _NORM_BARS - 1
-    mean = window.fir(turnover[:, -need:], window.mean_taps(_NORM_BARS))
-    size = window.fir(np.abs(net[:, -need:]), window.mean_taps(_NORM_BARS))
+    net, turnover = net_share(panel, count + _NORM_BARS - 1)
+    mean = window.fir(turnover, window.mean_taps(_NORM_BARS))
+    size = window.fir(np.abs(net), window.mean_taps(_NORM_BARS))
     flow = window.tail(net, count)
     bound = 3.0 * size
     excess = flow - np.clip(flow, -bound, bound)

@@ -40,32 +40,38 @@ class Panel:
     taken when first asked for.
     """
 
-    def __init__(self, raw: Floats, interval: str, count: int) -> None:
+    def __init__(
+        self, raw: Floats, interval: str, count: int, logs: tuple[Floats, ...] | None = None
+    ) -> None:
         self.interval = interval
         self.count = count
         self.beside: Mapping[str, Floats] = {}
         self._raw = raw
+        self._logs = logs
         self._atr: Floats | None = None
+
+    def _log(self, which: int) -> Floats:
+        return log_of(self._raw[which]) if self._logs is None else self._logs[which]
 
     @cached_property
     def open(self) -> Floats:
         """Log opens."""
-        return log_of(self._raw[OPEN])
+        return self._log(OPEN)
 
     @cached_property
     def high(self) -> Floats:
         """Log highs."""
-        return log_of(self._raw[HIGH])
+        return self._log(HIGH)
 
     @cached_property
     def low(self) -> Floats:
         """Log lows."""
-        return log_of(self._raw[LOW])
+        return self._log(LOW)
 
     @cached_property
     def close(self) -> Floats:
         """Log closes."""
-        return log_of(self._raw[CLOSE])
+        return self._log(CLOSE)
 
     @property
     def volume(self) -> Floats:
@@ -87,6 +93,10 @@ class Panel:
     def bars(self) -> int:
         """How many bars the panel holds."""
         return self._raw.shape[2]
+
+    def bars_read(self) -> Floats:
+        """The bars themselves, as they came: what a kept result is checked against."""
+        return self._raw[1:]
 
     def cut(self, x: Floats, width: int) -> Floats:
         """The newest bars of `x` that a window of `width` needs for `count` outputs."""
@@ -122,8 +132,26 @@ def log_of(values: Floats) -> Floats:
         return np.log(np.where(values > 0.0, values, np.nan))
 
 
+class Logs:
+    """Logs of the newest bars of an interval, taken once and shared by the panels of a scan."""
+
+    def __init__(self, bars: BarsView, end: int, width: int) -> None:
+        self.end = end
+        self.width = min(width, end)
+        self.prices = tuple(log_of(bars.data[k, :, end - self.width : end]) for k in range(4))
+
+    def newest(self, count: int) -> tuple[Floats, ...]:
+        """Logs of the newest `count` bars: open, high, low, close."""
+        return tuple(x[:, self.width - count :] for x in self.prices)
+
+
 def panel_of(
-    bars: BarsView, count: int, lookback: int, end: int | None = None, rows: Ints | None = None
+    bars: BarsView,
+    count: int,
+    lookback: int,
+    end: int | None = None,
+    rows: Ints | None = None,
+    logs: Logs | None = None,
 ) -> Panel:
     """The panel of the bars before column `end` that `count` outputs of `lookback` bars need.
 
@@ -133,6 +161,8 @@ def panel_of(
     need = count + lookback - 1
     start = stop - need
     raw = bars.data[:, :, max(start, 0) : max(stop, 0)]
+    if rows is None and logs is not None and logs.end == stop and start >= 0 and need <= logs.width:
+        return Panel(raw, bars.interval, count, logs.newest(need))
     if rows is not None:
         raw = raw[:, rows]
     if start < 0:

@@ -93,22 +93,6 @@ def lead(panel: Panel, oi_24h: Floats, cvd_share: Floats, side: float) -> Floats
     return 100.0 * np.tanh((money - side * price) / 60.0)
 
 
-def median_z(history: Floats, value: Floats, floor: float) -> Floats:
-    """Robust z of `value` against its own history: (x − median)/(1.4826·MAD), at least `floor`.
-
-    NaN with fewer than 5 known points.
-    """
-    enough = (~np.isnan(history)).sum(axis=1) >= 5
-    out = np.full(len(value), np.nan)
-    if not enough.any():
-        return out
-    some = history[enough]
-    centre = np.nanmedian(some, axis=1)
-    spread = 1.4826 * np.nanmedian(np.abs(some - centre[:, None]), axis=1)
-    out[enough] = (value[enough] - centre) / np.maximum(spread, floor)
-    return out
-
-
 def _piecewise(x: Floats, neutral: float) -> Floats:
     size = np.abs(x) / neutral
     points = np.where(size <= 1.0, 33.0 * size, 33.0 + 67.0 * (size - 1.0))

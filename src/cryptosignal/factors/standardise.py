@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ChainParams
+from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.window import decay_taps
 
 Floats = NDArray[np.float64]
@@ -56,7 +57,7 @@ def smooth(raw: Floats, params: ChainParams) -> Floats:
     return _over(total, weight, known[:, -count:])
 
 
-def robust_z(x: Floats, floor: float, params: ChainParams) -> Floats:
+def robust_z(x: Floats, floor: Floats | float, params: ChainParams) -> Floats:
     """(2) z = (x − centre)/spread over `scale_taps` bars, the bar itself included."""
     taps = decay_taps(params.eta, params.scale_taps)
     count = x.shape[1] - len(taps) + 1
@@ -66,9 +67,17 @@ def robust_z(x: Floats, floor: float, params: ChainParams) -> Floats:
     return _z_of_lanes(x, taps, floor, params)
 
 
-def _z_of_window(x: Floats, taps: Floats, floor: float, params: ChainParams) -> Floats:
+def _z_of_window(x: Floats, taps: Floats, floor: Floats | float, params: ChainParams) -> Floats:
     """z of the newest bar of one window [row, tap]: few new bars, all taps at once."""
+    least = np.ravel(np.broadcast_to(floor, (len(x), 1)))
+    fast = compiled_kernels()
+    if fast is not None:
+        out = np.empty(len(x))
+        fast.z_of_window(x, taps, np.ascontiguousarray(least), params.scale_min, out)
+        return out
     known = ~np.isnan(x)
+    if known.all():
+        return _z_of_full(x, taps, least)
     filled = np.where(known, x, 0.0)
     share = taps * known
     weight = share.sum(axis=1)
@@ -77,14 +86,27 @@ def _z_of_window(x: Floats, taps: Floats, floor: float, params: ChainParams) -> 
         first = (share * filled).sum(axis=1) / weight
         off = filled - first[:, None]
         size = _MEAN_ABS_TO_SIGMA * (share * np.abs(off)).sum(axis=1) / weight
-        bound = (_HUBER * np.maximum(size, floor))[:, None]
+        bound = (_HUBER * np.maximum(size, least))[:, None]
         centre = first + (share * np.clip(off, -bound, bound)).sum(axis=1) / weight
         rest = np.minimum(np.abs(filled - centre[:, None]), bound)
-        spread = np.maximum(_CLIPPED_TO_SIGMA * (share * rest).sum(axis=1) / weight, floor)
+        spread = np.maximum(_CLIPPED_TO_SIGMA * (share * rest).sum(axis=1) / weight, least)
         return np.where(now, (x[:, -1] - centre) / spread, np.nan)
 
 
-def _z_of_lanes(x: Floats, taps: Floats, floor: float, params: ChainParams) -> Floats:
+def _z_of_full(x: Floats, taps: Floats, least: Floats) -> Floats:
+    """The same where nothing is missing."""
+    first = x @ taps
+    off = x - first[:, None]
+    size = _MEAN_ABS_TO_SIGMA * (np.abs(off) @ taps)
+    bound = _HUBER * np.maximum(size, least)
+    wide = bound[:, None]
+    centre = first + np.minimum(np.maximum(off, -wide), wide) @ taps
+    off = x - centre[:, None]
+    spread = _CLIPPED_TO_SIGMA * (np.minimum(np.abs(off, out=off), wide) @ taps)
+    return (x[:, -1] - centre) / np.maximum(spread, least)
+
+
+def _z_of_lanes(x: Floats, taps: Floats, floor: Floats | float, params: ChainParams) -> Floats:
     """The same for many bars at once, tap by tap."""
     count = x.shape[1] - len(taps) + 1
     known = ~np.isnan(x)
@@ -136,6 +158,12 @@ def publish(instant: Floats, params: ChainParams, lags: int) -> Floats:
     instant score is at least `flip_min` strong. Bars without a score leave it where it was.
     """
     width = params.publish_taps
+    instant = instant[:, instant.shape[1] - (width + lags - 1) :]
+    fast = compiled_kernels()
+    if fast is not None:
+        out = np.empty((len(instant), lags))
+        fast.publish(instant, width, lags, params.publish, params.max_step, params.flip_min, out)
+        return out
     state = np.zeros((instant.shape[0], lags))
     sign = np.zeros_like(state)
     for j in range(width):

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.factors import window
+from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -43,6 +44,10 @@ def swings(close: Floats, atr: Floats, width: int, theta: float) -> Swings:
     bottom = np.full((rows, count), np.inf)
     pivots = np.full((4, rows, count), np.nan)
     age = np.zeros((rows, count))
+    fast = compiled_kernels()
+    if fast is not None:
+        fast.swings(close, turn, width, leg, pivots, age)
+        return Swings(leg, pivots, age)
     for j in range(width):
         price = close[:, j : j + count]
         known = ~np.isnan(price)

@@ -15,21 +15,44 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 
+_MATRIX_COLUMNS = 64
+
+
 def fir(x: Floats, taps: Floats) -> Floats:
     """Σ taps[j]·x[t − W + 1 + j] for each window: the one linear filter that all others use."""
     width = len(taps)
     count = x.shape[1] - width + 1
     if count == 1:
-        return _dot(x, taps)
+        alone: Floats = (x @ taps)[:, None]
+        return alone
+    if 1 < count <= _MATRIX_COLUMNS and width > 4:
+        return _by_matrix(x, taps, count)
+    return _by_lanes(x, taps, count)
+
+
+def _by_lanes(x: Floats, taps: Floats, count: int) -> Floats:
     out = x[:, :count] * taps[0]
-    for j in range(1, width):
+    for j in range(1, len(taps)):
         out += x[:, j : j + count] * taps[j]
     return out
 
 
-def _dot(x: Floats, taps: Floats) -> Floats:
-    out: Floats = (x @ taps)[:, None]
+def _by_matrix(x: Floats, taps: Floats, count: int) -> Floats:
+    """Few windows: one matrix product; rows with a gap go lane by lane, so that a gap stays one."""
+    out: Floats = x @ _band(taps.tobytes(), len(taps), count)
+    if np.isnan(out).any():
+        gaps = np.isnan(x).any(axis=1)
+        out[gaps] = _by_lanes(x[gaps], taps, count)
     return out
+
+
+@lru_cache(maxsize=128)
+def _band(taps: bytes, width: int, count: int) -> Floats:
+    weights = np.frombuffer(taps)
+    out = np.zeros((width + count - 1, count))
+    for k in range(count):
+        out[k : k + width, k] = weights
+    return _frozen(out)
 
 
 @lru_cache(maxsize=64)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import heapq
 import selectors
 import time
 from collections.abc import Callable, Coroutine, Mapping
@@ -82,7 +83,27 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def kill(self, pid: int) -> None:
         """SIGKILL: nothing of `pid` ever runs again, not even a `finally`."""
         self._dead.add(pid)
+        scheduled: Any = self._scheduled  # type: ignore[attr-defined]
+        self._grave.extend(h for h in scheduled if self._is_dead(h._context))
+        scheduled[:] = [h for h in scheduled if not self._is_dead(h._context)]
+        heapq.heapify(scheduled)
         self._bury()
+
+    def call_at(  # type: ignore[override]  # typeshed ties the arguments' types together
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As the standard loop's; a timer of a dead process is never set."""
+        handle = super().call_at(when, callback, *args, context=context)
+        if self._dead and self._is_dead(handle._context):  # type: ignore[attr-defined]
+            handle.cancel()
+        return handle
+
+    def _is_dead(self, context: contextvars.Context) -> bool:
+        return context.get(PROCESS, 0) in self._dead
 
     def discard_dead(self) -> None:
         """Forget what killed processes left behind, silently: for the end of a simulation.
@@ -99,9 +120,9 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def _bury(self) -> None:
         ready: Any = self._ready  # type: ignore[attr-defined]
-        keep = [h for h in ready if h._context.get(PROCESS, 0) not in self._dead]
+        keep = [h for h in ready if not self._is_dead(h._context)]
         if len(keep) != len(ready):
-            self._grave.extend(h for h in ready if h._context.get(PROCESS, 0) in self._dead)
+            self._grave.extend(h for h in ready if self._is_dead(h._context))
             ready.clear()
             ready.extend(keep)
 

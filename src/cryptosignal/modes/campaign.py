@@ -39,6 +39,7 @@ from cryptosignal.modes.program import JOURNAL_ROOT, Program, Setup
 from cryptosignal.modes.replay import replay
 from cryptosignal.modes.virtual_net import STORM, MemoryTransport, NetFaults, VirtualNetwork
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings
+from cryptosignal.risk.settings import RiskSettings
 from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.venue import Venue
 from cryptosignal.store.memory_disk import SimDisk
@@ -48,9 +49,25 @@ START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z: every campaign starts on the 
 SYMBOLS = 4
 HEAL_S = 90.0
 KILL_MEAN_S = 1_800.0
-TRADE_MEAN_S = 240.0
+TRADE_MEAN_S = 90.0
 RESTART_S = (0.5, 8.0)
 CRASHES_IN_A_ROW_MAX = 50
+
+
+_BUSY = RiskSettings(
+    cooldown_stop_ms=30_000,
+    cooldown_profit_ms=30_000,
+    cooldown_manual_ms=10_000,
+    cost_max_r=Decimal(1),
+    position_max=SYMBOLS,
+    same_direction_max=SYMBOLS,
+    losses_cautious=50,
+    losses_averse=100,
+    losses_shutdown=10_000,
+    entries_per_minute_max=30,
+    errors_per_minute_max=60,
+)
+"""A desk that trades all day: what is under test is the trading, not the restraint."""
 
 
 class DayResult(msgspec.Struct):
@@ -171,7 +188,7 @@ class Day:
         """Faults off, no more kills or trades: within `HEAL_S` both sides must agree."""
         self.is_healing = True
         self.network.faults = NetFaults()
-        self.venue.calm_down()
+        self.venue.mischief.calm()
         differences = ["the program never came up"]
         for _ in range(int(HEAL_S)):
             await asyncio.sleep(1.0)
@@ -273,11 +290,12 @@ class Day:
             bot="s",
             scan_interval_s=3_600.0,
             intervals=("1m", "1h"),
+            symbols_max=SYMBOLS,
             rest_intervals=(),
             trigger_intervals=("1h",),
         )
         return Setup(
-            config=Config(run=run),
+            config=Config(run=run, risk=_BUSY),
             clock=LoopClock(self.loop, START_MS),
             transport=MemoryTransport(self.network),
             disk=self.disk,
@@ -302,10 +320,7 @@ class Day:
             )
 
     def _result(self) -> DayResult:
-        trace = hashlib.blake2b(digest_size=16)
-        for fill in self.venue.executions(0):
-            line = f"{fill.time_ms} {fill.symbol} {fill.client_id} {fill.side} {fill.quantity} {fill.price}"
-            trace.update(line.encode())
+        trace = self.monitors.trace
         replayed = 0
         for run_dir in run_dirs(self.disk, JOURNAL_ROOT)[-1:]:
             report = replay(self.disk, run_dir)
@@ -320,7 +335,7 @@ class Day:
         return DayResult(
             seed=self.seed,
             kills=self.counts["kill"],
-            faults={**self.network.counts, **self.venue.fault_counts()},
+            faults={**self.network.counts, **self.venue.faults_injected},
             fills=monitors.fills,
             entries=monitors.entries,
             stops_filled=monitors.stops_filled,

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -122,6 +123,29 @@ def evaluate_factors(
         if progress is not None:
             progress(f"measured to {utc_day(last)}")
     return _conclude(sums, Evidence(str(data), chosen.version, start, stop, len(names)))
+
+
+def supported(out: Evidence, params: ParamSet, version: str) -> ParamSet:
+    """The same parameters without the weights that the evidence speaks against.
+
+    A factor whose IC at the main horizon is negative with q < 0.05 gets weight 0; the others,
+    tested or not, share what it had in proportion. Nothing is added on the strength of a sample.
+    """
+    against = {
+        c.factor for c in out.cells if c.horizon == MAIN_HORIZON and c.ic < 0.0 and c.q < 0.05
+    }
+
+    def cut(weights: dict[str, float]) -> dict[str, float]:
+        kept = {name: 0.0 if name in against else value for name, value in weights.items()}
+        total = sum(kept.values())
+        return {name: 100.0 * value / total for name, value in kept.items()}
+
+    return msgspec.structs.replace(
+        params,
+        version=version,
+        weights=cut(params.weights),
+        regime_weights={name: cut(row) for name, row in params.regime_weights.items()},
+    ).validate()
 
 
 def _gather(
@@ -368,7 +392,7 @@ def markdown(out: Evidence) -> str:
         f"{utc_day(out.stop_ms)}, parameters {out.params}.",
         f"No data for: {', '.join(out.absent) or 'none'}.",
         "",
-        "| factor | horizon h | IC | 95 % | q | signed return bps, |s| ≥ 30 | 95 % |",
+        "| factor | horizon h | IC | 95 % | q | signed return bps, score ≥ 30 either way | 95 % |",
         "|---|--:|--:|---|--:|--:|---|",
     ]
     for c in out.cells:

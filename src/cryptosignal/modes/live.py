@@ -26,6 +26,7 @@ from cryptosignal.net.client import MovableClock
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.net.warmup import WarmUpSettings
 from cryptosignal.store.disk import FileDisk
+from cryptosignal.store.lease import Lease
 
 EMBEDDED = "embedded"
 _VENUES = {"binance": MAINNET, "testnet": TESTNET}
@@ -66,8 +67,10 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             routes, signer = _routes(run), None
             loop, clock = _real_loop(), SystemClock()
         run.on_venue(routes.name, ready)
+        data_dir = Path(run.config.run.data_dir)
+        stack.callback(Lease(data_dir).release)
         stack.callback(loop.close)
-        disk = FileDisk(Path(run.config.run.data_dir), run.config.store)
+        disk = FileDisk(data_dir, run.config.store)
         stack.callback(disk.close)
         recorder = Recorder(disk, face)
         setup = Setup(
@@ -106,6 +109,7 @@ async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None) -> st
     finally:
         if helper is not None:
             helper.cancel()
+        await recorder.close()
         await setup.transport.close()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

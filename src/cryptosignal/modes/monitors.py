@@ -5,11 +5,17 @@ Every check reads the venue's truth, never the program's opinion (DESIGN §5, RE
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field
 from decimal import Decimal
 
 from cryptosignal.domain.order import Leg, parse_client_id
+from cryptosignal.sim.account import Fill
 from cryptosignal.sim.venue import Venue
+
+ZERO = Decimal(0)
+_PROTECTING = ("NEW", "TRIGGERING", "TRIGGERED")
+"""Statuses of a stop that rests, or that is closing the position just now."""
 
 NAKED_LIMIT_MS = 20_000
 """Never longer than this without a stop, venue outages excluded (DESIGN §5.1)."""
@@ -39,7 +45,8 @@ class Monitors:
         self._naked_since: dict[str, int] = {}
         self._reported: set[str] = set()
         self._entry_ids: dict[str, set[str]] = {}
-        self._seen_trades = 0
+        self._last_fill = (-1, -1)
+        self.trace = hashlib.blake2b(digest_size=16)
 
     # ---- after every move of the venue ------------------------------------------------------
     def check(self, now_ms: int) -> None:
@@ -47,12 +54,21 @@ class Monitors:
         self._check_protection(now_ms)
         self._check_executions(now_ms)
 
+    def _symbol(self, index: int) -> str:
+        return self.venue.exchange.listed[index].symbol
+
+    def _held(self) -> dict[str, Decimal]:
+        return {self._symbol(p.index): p.qty for p in self.venue.positions() if p.qty}
+
     def _check_protection(self, now_ms: int) -> None:
-        held = {p.symbol: p.quantity for p in self.venue.positions() if p.quantity}
+        account = self.venue.account()
+        held = self._held()
+        if not held and not self._naked_since:
+            return
         protected = {
-            algo.symbol
-            for algo in self.venue.open_algos()
-            if algo.kind == "STOP_MARKET" and held.get(algo.symbol, 0) != 0
+            self._symbol(algo.index)
+            for algo in account.algos.values()
+            if algo.kind == "STOP_MARKET" and algo.status in _PROTECTING
         }
         for symbol in [s for s in self._naked_since if s not in held or s in protected]:
             self.naked_spans_ms.append(now_ms - self._naked_since.pop(symbol))
@@ -66,10 +82,11 @@ class Monitors:
                 self._violate("naked", now_ms, f"{symbol} {held[symbol]} since {since_ms}")
 
     def _check_executions(self, now_ms: int) -> None:
-        executions = self.venue.executions(self._seen_trades)
-        self._seen_trades += len(executions)
-        for fill in executions:
+        for fill in self._new_fills():
             self.fills += 1
+            self.trace.update(
+                f"{fill.time_ms} {fill.index} {fill.client_id} {fill.side} {fill.qty} {fill.price}\n".encode()
+            )
             own = parse_client_id(fill.client_id)
             if own is None:
                 continue
@@ -80,24 +97,39 @@ class Monitors:
             self.entries += not known
             known.add(fill.client_id)
             if len(known) > 1:
-                self._violate("double_entry", now_ms, f"{fill.symbol} {sorted(known)}")
+                self._violate("double_entry", now_ms, f"{own.signal_key}: {sorted(known)}")
+
+    def _new_fills(self) -> list[Fill]:
+        """Executions since the last look, oldest first."""
+        fills = self.venue.account().fills
+        fresh: list[Fill] = []
+        for fill in reversed(fills):
+            if (fill.index, fill.trade_id) == self._last_fill:
+                break
+            fresh.append(fill)
+        if fresh:
+            self._last_fill = (fresh[0].index, fresh[0].trade_id)
+        return fresh[::-1]
 
     # ---- at the end --------------------------------------------------------------------------
     def converged(self, local: dict[str, Decimal]) -> list[str]:
         """What still differs between the program and the venue; nothing after a heal."""
-        found = []
-        held = {p.symbol: p.quantity for p in self.venue.positions() if p.quantity}
-        for symbol in sorted({*held, *local}):
-            ours, theirs = local.get(symbol, Decimal(0)), held.get(symbol, Decimal(0))
-            if ours != theirs:
-                found.append(f"position {symbol}: here {ours}, venue {theirs}")
-        for algo in self.venue.open_algos():
-            if parse_client_id(algo.client_id) is not None and algo.symbol not in held:
-                found.append(f"orphan algo order {algo.client_id} on flat {algo.symbol}")
-        for order in self.venue.open_orders():
-            own = parse_client_id(order.client_id)
-            if own is not None and order.symbol not in held:
-                found.append(f"orphan order {order.client_id} on flat {order.symbol}")
+        held = self._held()
+        found = [
+            f"position {symbol}: here {local.get(symbol, ZERO)}, venue {held.get(symbol, ZERO)}"
+            for symbol in sorted({*held, *local})
+            if local.get(symbol, ZERO) != held.get(symbol, ZERO)
+        ]
+        for book, orders in (
+            ("algo order", self.venue.open_algos()),
+            ("order", self.venue.open_orders()),
+        ):
+            found += [
+                f"orphan {book} {order.client_id} on flat {self._symbol(order.index)}"
+                for order in orders
+                if parse_client_id(order.client_id) is not None
+                and self._symbol(order.index) not in held
+            ]
         found += [f"still naked: {symbol}" for symbol in self._naked_since]
         return found
 

@@ -101,8 +101,8 @@ class Program:
         self.setup = setup
         config = self.config = setup.config
         self.clock = setup.clock
-        self.board = Board(config.market)
-        self.quality = QualityBook(config.quality)
+        self.board = Board(config.market, capacity=config.run.symbols_max)
+        self.quality = QualityBook(config.quality, capacity=config.run.symbols_max)
         self.factors = FactorEngine(config.params)
         self.desk = Desk(config.trading, config.risk, config.run.bot)
         self.engine = Engine(config.params, self.desk, OutcomeTracker(OutcomeSettings()))
@@ -133,7 +133,7 @@ class Program:
             tap=setup.tap,
         )
         self.scans = ScanLoop(self.board, self.factors, setup.clock, config.run, self._take_scan)
-        self.scans.before_scan = self.feed.flush
+        self.scans.before_scan = self.feed.settle
         self.symbols: tuple[str, ...] = ()
         self.instruments: dict[str, Instrument] = {}
         self.warm_report = WarmUpReport()
@@ -297,17 +297,26 @@ class Program:
         setup = self.setup
         run = self.config.run
         self.feed.set_streams(self._streams())
-        self.warm_report = await warm_up(
+        candles_first = msgspec.structs.replace(
+            setup.warm_up, with_open_interest=False, with_funding=False, with_spot=False
+        )
+        intervals = (*run.intervals, *run.rest_intervals)
+        self.warm_report = await self._warm(intervals, candles_first)
+        setup.face.on_ready(self, self.warm_report)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.scans.run())
+            tasks.create_task(self._warm((), setup.warm_up))  # the rest fills in between scans
+
+    async def _warm(self, intervals: tuple[str, ...], settings: WarmUpSettings) -> WarmUpReport:
+        return await warm_up(
             self.client,
             self.board,
             self.symbols,
-            (*run.intervals, *run.rest_intervals),
+            intervals,
             self.clock,
-            setup.face.on_progress,
-            settings=setup.warm_up,
+            self.setup.face.on_progress,
+            settings=settings,
         )
-        setup.face.on_ready(self, self.warm_report)
-        await self.scans.run()
 
     def _streams(self) -> list[str]:
         extra = self.setup.streams_extra

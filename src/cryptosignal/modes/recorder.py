@@ -102,6 +102,11 @@ class Recorder:
         for listener in self._listeners:
             listener.on_note(now_ms, action)
 
+    async def close(self) -> None:
+        """Return once every row that was queued is durable, or its refusal noted."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
     # ---- reports ---------------------------------------------------------------------------
     def write_report(self, day: str) -> DailyReport:
         """The report of a UTC day from its outcome rows, written under `reports/`."""

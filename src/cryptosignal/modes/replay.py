@@ -62,7 +62,7 @@ def replay_path(path: str, progress: Callable[[int], None] = lambda _: None) -> 
     parts = folder.resolve().parts
     if len(parts) < 3 or parts[-2] != "journal":
         raise UserFault(f"{path}: not a run's journal folder (allowed: …/journal/<number>-<run>)")
-    disk = FileDisk(folder.resolve().parents[1])
+    disk = FileDisk(folder.resolve().parents[1], read_only=True)
     try:
         return replay(disk, f"journal/{parts[-1]}", progress)
     finally:
@@ -110,7 +110,7 @@ def decision_at(data_dir: str, run: str, symbol: str, at_ms: int | None) -> Deci
     root = Path(run).resolve().parents[1] if run else Path(data_dir)
     if not root.is_dir():
         raise UserFault(f"{root}: no such folder (allowed: a data folder with journal/)")
-    disk = FileDisk(root)
+    disk = FileDisk(root, read_only=True)
     try:
         run_dir = f"journal/{Path(run).name}" if run else _newest_run(disk, data_dir, at_ms)
         decision = _decision_in(disk, run_dir, symbol.upper(), at_ms)
@@ -148,7 +148,7 @@ def _decision_in(disk: Disk, run_dir: str, symbol: str, at_ms: int | None) -> De
             break
         engine.step(record.now_ms, record.event)
         if isinstance(record.event, ScanTaken) and engine.latest is not None:
-            found = engine.latest if symbol in engine.latest.places else found
+            found = engine.latest if symbol in engine.latest.rows.symbols else found
     return found.find(symbol) if found is not None else None
 
 

@@ -6,9 +6,10 @@ the hub holds is bounded by the number of kinds and readers, and nobody outside 
 
 Lines from the hub: `{"kind", "seq", "mono_ns", "body"}` with a kind of `KINDS`; `{"kind": "beat",
 "mono_ns"}` each second as long as the engine's loop turns; and one answer per line received.
-`mono_ns` is the host's monotonic clock, which both ends of a Unix socket share: age needs no clock
-set right. Lines to the hub: `{"ask": "symbol", "symbol", "interval"}` and `{"command",
-"arguments"}`, each with an `id` that its answer repeats. NaN becomes null.
+What bodies hold is written in `modes/bodies.py`. `mono_ns` is the host's monotonic clock, which
+both ends of a Unix socket share: age needs no clock set right. Lines to the hub: `{"ask":
+"symbol", "symbol", "interval"}` and `{"command", "arguments"}`, each with an `id` that its answer
+repeats. NaN becomes null.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ import asyncio
 import contextlib
 import os
 import socket
-from collections.abc import Callable
-from typing import Any, Final, TypedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 import msgspec
 
@@ -47,24 +48,6 @@ class SnapshotSettings(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fie
         for name in self.__struct_fields__:
             if getattr(self, name) <= 0:
                 raise ValueError(f"snapshots.{name}: found {getattr(self, name)}, allowed: above 0")
-
-
-class MarketRow(TypedDict, total=False):
-    """One symbol of `market`'s `rows`; a missing or null field is shown as no data."""
-
-    symbol: str
-    price: float
-    change_24h_frac: float
-    quote_volume_24h: float
-    score: float
-    side: str
-    tier: str
-    prime_strength: float
-    p: float
-    ev: float
-    quality: float
-    reason: str
-    age_s: float
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -122,7 +105,7 @@ class SnapshotHub:
         self,
         path: str,
         on_command: Callable[[str, dict[str, str]], None],
-        on_symbol: Callable[[str, str], dict[str, Any]],
+        on_symbol: Callable[[str, str], Mapping[str, Any]],
         settings: SnapshotSettings | None = None,
     ) -> None:
         self.path = path
@@ -165,14 +148,14 @@ class SnapshotHub:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.path)
 
-    def publish(self, kind: str, body: dict[str, Any]) -> None:
+    def publish(self, kind: str, body: Mapping[str, Any]) -> None:
         """Make `body` the newest value of `kind`. The hub owns `body` from here on; it is encoded
         only when somebody reads it, so an engine without faces pays nothing."""
         if kind not in KINDS:
             raise ValueError(f"snapshot kind: found {kind!r}, allowed: {', '.join(KINDS)}")
         last = self._latest.get(kind)
         seq = last.seq + 1 if last else 1
-        self._latest[kind] = Snapshot(kind, seq, host_mono_ns(), body)
+        self._latest[kind] = Snapshot(kind, seq, host_mono_ns(), dict(body))
         self._lines.pop(kind, None)
         for viewer in self._viewers:
             viewer.mark(kind)
@@ -224,7 +207,7 @@ class SnapshotHub:
                 self._on_command(question.command, question.arguments)
                 return _Line("accepted", id=question.id)
             if question.ask == "symbol":
-                body = self._on_symbol(question.symbol, question.interval)
+                body = dict(self._on_symbol(question.symbol, question.interval))
                 return _Line("symbol", mono_ns=host_mono_ns(), body=body, id=question.id)
         except UserFault as fault:
             return _Line("refused", id=question.id, ok=False, reason=str(fault))

@@ -632,6 +632,11 @@ class MarketFeed:
                 self.board.mark_lost(mine)
                 line.step(session.Distrusted(mine))
 
+    def settle(self) -> None:
+        """Take in what waits and judge every symbol's quality: the board as a scan should see it."""
+        self.flush()
+        self._refresh_quality(self.clock.now_ms())
+
     def _refresh_quality(self, now_ms: int) -> None:
         for change in self.quality.refresh(self.board, now_ms):
             self.on_event(change)

@@ -329,14 +329,16 @@ async def warm_up(
 ) -> WarmUpReport:
     """Fill the board for `symbols` × `intervals`; answers what it took.
 
+    Without intervals only what stands beside the candles is read (open interest, funding, spot).
     `on_ready(symbol)` fires as soon as all of a symbol's candles are there. Nothing raises for a
     symbol's sake: what failed is in the report, and the repair lane brings it later.
     """
     run = _WarmUp(client, board, clock, progress, settings or WarmUpSettings(), on_ready)
     for symbol in symbols:
         board.slot(symbol)
-    await run.marks()
-    await run.candles(symbols, intervals)
+    if intervals:
+        await run.marks()
+        await run.candles(symbols, intervals)
     chosen = run.settings
     if chosen.with_open_interest:
         await run.each("open interest", symbols, run.open_interest)

@@ -47,6 +47,7 @@ _GATE_WORDS = {
     "conflict": "trend against cause",
     "breadth": "market on this side",
     "listing_age": "minutes since listing",
+    "ignition": "new-coin ignition without exhaustion",
     "correlation": "place among signals that move together",
     "cooldown": "cooldown over",
 }

@@ -346,6 +346,16 @@ def _phase(s: Sight) -> GateRow:
                 unit="minutes")  # fmt: skip
 
 
+def _ignition(s: Sight) -> GateRow:
+    """A new coin needs ignition on its side and no exhaustion (§1.8); a mature one does not."""
+    votes = s.sided("ctx.ignition_up", "ctx.ignition_down")
+    spent = s.sided("ctx.exhausted_up", "ctx.exhausted_down")
+    is_new = newness(s.rows, s.params) >= 0.5
+    least = float(s.params.new_coin.ignition_min)
+    value = np.where(spent > 0.0, 0.0, votes)
+    return _row("ignition", ">=", np.where(is_new, value, least), s.full(least), unit="signs of 6")
+
+
 def _mean(s: Sight, names: tuple[str, ...]) -> Floats:
     values = np.stack([s.col(f"score.{name}") for name in names])
     known = ~np.isnan(values)
@@ -358,5 +368,5 @@ _GATES: Final[tuple[Callable[[Sight], GateRow], ...]] = (
     _quality, _bar, _coverage, _ev, _probability, _delta_p, _strength, _dims, _persistence,
     _spread, _impact, _obi, _book_age, _room_structure, _room_book, _funding_time,
     _coherent, _micro, _micro_atr, _micro_volume, _opposition, _independence, _lead, _conflict,
-    _breadth, _phase,
+    _breadth, _phase, _ignition,
 )  # fmt: skip

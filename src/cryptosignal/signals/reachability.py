@@ -35,7 +35,7 @@ def reachable(params: ParamSet) -> Reach:
     p_worst = min(own.opposed_strong_p, own.opposed_mild_p, own.mtf_p)
     prime_worst = min(own.opposed_strong_prime, own.opposed_mild_prime, own.mtf_prime)
     worst = _check("worst case", params, score, 1.0, -1.0, p_worst, prime_worst, lines)
-    dims = sum(1 for value in top.values() if value >= params.gates.dims_level)
+    dims = sum(1 for n, v in top.items() if n != "L" and v >= params.gates.dims_level)
     if dims < params.gates.dims_min:
         lines.append(
             f"gates.dims_min {params.gates.dims_min} forbids Prime: only {dims} factors can reach "

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
+from cryptosignal.factors import newcoin
 
 Floats = NDArray[np.float64]
 
@@ -41,17 +42,13 @@ def column(rows: ScanRows, name: str) -> Floats:
 
 
 def newness(rows: ScanRows, params: ParamSet) -> Floats:
-    """1 in the new-coin channel, 0 out of it, linear over `blend_hours` between (§1.8).
+    """How much of a new coin each symbol is, 1 to 0 (§1.8).
 
     Age is since listing; bars in the cache count only where the listing time is unknown (§3.22).
-    Derived from the listing time, it needs no memory of when a coin left the channel.
     """
-    own = params.new_coin
     hours = column(rows, "ctx.age_days") * 24.0
     hours = np.where(np.isnan(hours), column(rows, "ctx.bars_1h"), hours)
-    edge = max(own.age_days * 24.0, float(own.bars_1h))
-    faded = 1.0 - (hours - edge) / max(own.blend_hours, 1e-9)
-    return np.clip(np.nan_to_num(faded), 0.0, 1.0)
+    return newcoin.newness(hours, params.new_coin)
 
 
 def combine(rows: ScanRows, params: ParamSet) -> Scores:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import os
 import signal
 import socket
 import sys
@@ -336,6 +337,7 @@ def run_server(
     seed: int = 7,
     data_path: str = "",
     announce: Announce,
+    until_stdin_closes: bool = False,
 ) -> None:
     """The whole process: loads candles, makes the scaled loop, serves until SIGTERM or SIGINT.
 
@@ -361,6 +363,8 @@ def run_server(
     )
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, main.cancel)
+    if until_stdin_closes:
+        loop.add_reader(sys.stdin.fileno(), _on_stdin, loop, main)
     loop.set_exception_handler(_quiet_protocol_errors)
     try:
         loop.run_until_complete(main)
@@ -369,6 +373,13 @@ def run_server(
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _on_stdin(loop: asyncio.AbstractEventLoop, main: asyncio.Task[None]) -> None:
+    """The owner's end of our standard input: its end is ours."""
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        main.cancel()
 
 
 def _quiet_protocol_errors(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

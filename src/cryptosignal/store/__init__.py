@@ -1,1 +1,1 @@
-"""Bytes that survive: money journal, decision blocks, tape, candles, archive, projections."""
+"""Bytes that survive: journal, decision blocks, tape, candles, outcome rows, projections, and their disks."""

@@ -74,7 +74,7 @@ def flatten(round_: Round, trade: Trade, instrument: Instrument, leg: Leg, reaso
 
 def place_targets(round_: Round, trade: Trade, instrument: Instrument) -> None:
     """TP1 for the first share, TP2 for the rest; once the entry is over and what is held is known."""
-    if trade.is_entry_open:
+    if trade.is_entry_open or trade.adopted:
         return
     held = round_.state.held(trade)
     share = round_.settings.tp1_share_frac

@@ -29,7 +29,8 @@ def settle(round_: Round, trade: Trade) -> None:
     if not is_complete and not round_.is_due(since + settings.fees_wait_ms):
         return
     errands.flat_ms.pop(trade.key, None)
-    outcome = outcome_of(round_, trade, own) if trade.entered > ZERO else None
+    is_signal = trade.entered > ZERO and not trade.adopted
+    outcome = outcome_of(round_, trade, own) if is_signal else None
     reason = outcome.exit_reason if outcome is not None else trade.close_reason or "not entered"
     closed = facts.Closed(
         symbol=trade.symbol,

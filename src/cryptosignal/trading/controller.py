@@ -14,7 +14,7 @@ from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Leg, OrderKind, OrderState
 from cryptosignal.ground.calendar import utc_day
 from cryptosignal.risk.breaker import KillLevel
-from cryptosignal.trading import bracket, closing, entries, exits, facts, proofs
+from cryptosignal.trading import bracket, closing, entries, exits, facts, foreign, proofs
 from cryptosignal.trading.errands import Asked, Round
 from cryptosignal.trading.state import StrayOrder
 from cryptosignal.trading.trade import Trade
@@ -29,6 +29,7 @@ def run(round_: Round) -> None:
     """The whole pass."""
     _trip_breakers(round_)
     _expire_approvals(round_)
+    foreign.take_in(round_)
     for trade in list(round_.state.trades.values()):
         _steer(round_, trade)
     for stray in list(round_.state.strays.values()):
@@ -51,8 +52,11 @@ def _steer_held(round_: Round, trade: Trade, instrument: Instrument) -> None:
     state = round_.state
     round_.errands.flat_ms.pop(trade.key, None)
     _mark_extremes(round_, trade)
-    reason = trade.close_reason or exits.due_exit(round_, trade)
-    if not reason:
+    is_only_guarded = bool(trade.adopted) and round_.settings.foreign != "adopt"
+    reason = trade.close_reason
+    if not reason and not is_only_guarded:
+        reason = exits.due_exit(round_, trade)
+    if not reason and not is_only_guarded:
         deadline_ms = bracket.naked_deadline_ms(round_, trade)
         if deadline_ms and round_.is_due(deadline_ms):
             reason = "naked"

@@ -23,7 +23,10 @@ BREAKER_TRIPPED: Final = "breaker.tripped"
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
-    """A trade was decided on; from here on its signal id is used up for ever."""
+    """A trade was decided on; from here on its signal id is used up for ever.
+
+    `adopted` (signed) is a foreign position that is taken under protection instead of an entry.
+    """
 
     ticket: Ticket
     opened_ms: int
@@ -31,6 +34,8 @@ class Opened(msgspec.Struct, frozen=True, gc=False):
     quantity: Decimal
     risk_usdt: Decimal
     instrument: Instrument
+    adopted: Decimal = Decimal(0)
+    adopted_price: Decimal = Decimal(0)
 
 
 class Closed(msgspec.Struct, frozen=True, gc=False):

@@ -303,7 +303,15 @@ def _signal_opened(state: TradingState, event: FactRecorded) -> None:
         quantity=opened.quantity,
         risk_usdt=opened.risk_usdt,
         stop_price=ticket.stop_price,
+        adopted=opened.adopted,
+        adopted_price=opened.adopted_price,
     )
+    if opened.adopted:
+        trade = state.trades[ticket.symbol]
+        trade.filled_ms = opened.opened_ms
+        trade.best_price = trade.worst_price = opened.adopted_price
+        state.book(ticket.symbol).foreign -= opened.adopted
+        state.touch_naked(trade, opened.opened_ms)
 
 
 def _signal_closed(state: TradingState, event: FactRecorded) -> None:

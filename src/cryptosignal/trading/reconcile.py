@@ -80,8 +80,8 @@ def note_absence(state: TradingState, order: Order, server_ms: int) -> None:
             state.touch_naked(trade, server_ms)
     if order.absent_ms and server_ms - order.absent_ms[-1] < settings.lookup_spacing_ms:
         return
-    if len(order.absent_ms) < ABSENT_LOOKUPS_MIN:
-        order.absent_ms.append(server_ms)
+    order.absent_ms.append(server_ms)
+    del order.absent_ms[:-ABSENT_LOOKUPS_MIN]
     conclude_absence(state, order, server_ms)
 
 
@@ -218,8 +218,19 @@ def _note_absences(state: TradingState, event: AccountSnapshotTaken, scope: Scop
 
 
 def _has_claimant(state: TradingState, order: Order, since_ms: int) -> bool:
-    """An unclaimed execution that could be this order's."""
+    """An unclaimed execution that could be this order's.
+
+    An order that has traded can be queried by its id; one that is still not found long after the
+    execution is not its owner (a person trading on the same account).
+    """
+    known_ms = order.absent_ms[0] if len(order.absent_ms) >= ABSENT_LOOKUPS_MIN else 0
+    lag_ms = state.settings.claim_lag_ms
     return any(
-        f.side is order.intent.side and f.quantity <= order.intent.quantity and not f.foreign_id
+        f.time_ms + lag_ms > known_ms and _could_own(order, f)
         for f in state.fills.foreign(order.intent.symbol, since_ms)
     )
+
+
+def _could_own(order: Order, fill: Fill) -> bool:
+    is_match = fill.side is order.intent.side and fill.quantity <= order.intent.quantity
+    return is_match and not fill.foreign_id

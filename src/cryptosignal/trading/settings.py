@@ -63,8 +63,9 @@ class TradingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lookup_retry_max_ms: int = 4_000
     confirm_after_ms: int = 500
     verify_after_ms: int = 3_000
-    stop_verify_ms: int = 10_000
+    stop_verify_ms: int = 4_000
     algo_lag_ms: int = 5_000
+    claim_lag_ms: int = 10_000
     snapshot_spacing_ms: int = 1_000
     snapshot_timeout_ms: int = 20_000
     snapshot_retry_max_ms: int = 30_000

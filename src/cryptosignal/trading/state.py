@@ -115,8 +115,9 @@ class TradingState:
 
     def held(self, trade: Trade) -> Decimal:
         """What is left of a trade: others may have closed a part of it (liquidation, a person)."""
-        sign = trade.direction.sign
-        return max(ZERO, min(trade.own_signed * sign, self.net(trade.symbol) * sign))
+        own = trade.own_signed
+        net = own + self.book(trade.symbol).foreign
+        return max(ZERO, min(own, net) if trade.direction is Direction.LONG else -max(own, net))
 
     def exposed(self, trade: Trade) -> Decimal:
         """What must be protected: what is held, or what the venue says beyond our count of fills.
@@ -129,7 +130,8 @@ class TradingState:
         last_fill_ms = self.fills.last_ms.get(trade.symbol, 0)
         if book.venue_ms <= max(last_fill_ms, trade.opened_ms):
             return held
-        reported = (book.venue_quantity - book.foreign) * trade.direction.sign
+        sign = trade.direction.sign
+        reported = book.venue_quantity * sign - max(ZERO, book.foreign * sign)
         return max(held, min(reported, trade.quantity))
 
     def is_flat_at_venue(self, trade: Trade) -> bool:

@@ -43,6 +43,8 @@ class Trade:
     orders: dict[str, Order] = field(default_factory=dict)
     stop_price: Decimal = ZERO
     close_reason: str = ""
+    adopted: Decimal = ZERO
+    adopted_price: Decimal = ZERO
     filled_ms: int = 0
     naked_since_ms: int = 0
     covered_ms: int = 0
@@ -75,12 +77,16 @@ class Trade:
     @property
     def own_signed(self) -> Decimal:
         """What its orders have moved the position by (base, signed)."""
-        return sum((o.signed for o in self.orders.values()), ZERO)
+        total = self.adopted
+        for order in self.orders.values():  # read at every pass: orders without fills are skipped
+            if order.reported or order.booked:
+                total += order.signed
+        return total
 
     @property
     def entered(self) -> Decimal:
-        """Base quantity that the entries have filled."""
-        return sum((o.executed for o in self.of_leg(Leg.ENTRY)), ZERO)
+        """Base quantity that the entries have filled, or that was adopted."""
+        return sum((o.executed for o in self.of_leg(Leg.ENTRY)), abs(self.adopted))
 
     @property
     def is_entry_open(self) -> bool:
@@ -95,7 +101,9 @@ class Trade:
     @property
     def entry_price(self) -> Decimal:
         """Average price of the entries' fills as the venue reported it; 0 before the first fill."""
-        weight = sum((o.executed for o in self.of_leg(Leg.ENTRY)), ZERO)
+        if self.adopted:
+            return self.adopted_price
+        weight = self.entered
         if weight == ZERO:
             return ZERO
         value = sum((o.executed * o.average_price for o in self.of_leg(Leg.ENTRY)), ZERO)

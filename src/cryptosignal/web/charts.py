@@ -13,6 +13,7 @@ Dict = Mapping[str, Any]
 UP, DOWN = "#26a69a", "#ef5350"
 ENTRY, STOP, TAKE = "#4c9aff", "#ff6b6b", "#3ddc97"
 INK, FAINT, LINE = "#aab4c0", "#6b7682", "#1e2630"
+_GRID: Final = {"left": 8, "right": 64, "outerBoundsMode": "none"}
 PAD_BARS: Final = 14
 """Empty bars to the right of the newest, where the plan's lines carry their names."""
 
@@ -26,8 +27,8 @@ def candle_options(body: Dict, signals: Sequence[Dict], shown: int) -> dict[str,
         "backgroundColor": "transparent",
         "textStyle": {"color": INK, "fontSize": 11},
         "grid": [
-            {"left": 8, "right": 64, "top": 10, "height": "72%"},
-            {"left": 8, "right": 64, "top": "79%", "bottom": 22},
+            {**_GRID, "top": 10, "height": "72%"},
+            {**_GRID, "top": "79%", "bottom": 22},
         ],
         "tooltip": {
             "trigger": "axis",
@@ -191,7 +192,14 @@ def _x_axis(names: list[str], grid: int) -> dict[str, Any]:
         "boundaryGap": True,
         "axisLine": {"lineStyle": {"color": LINE}},
         "axisTick": {"show": False},
-        "axisLabel": {"show": grid == 1, "color": FAINT, "fontSize": 10, "hideOverlap": True},
+        "axisLabel": {
+            "show": grid == 1,
+            "color": FAINT,
+            "fontSize": 10,
+            "hideOverlap": True,
+            "alignMinLabel": "left",
+            ":formatter": "(name) => name.slice(5)",
+        },
         "splitLine": {"show": False},
     }
 

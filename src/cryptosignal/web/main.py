@@ -129,8 +129,9 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _stop_at_end_of_stdin(server: uvicorn.Server) -> None:
     """Runs in a thread of its own: whoever started the page holds the other end of its stdin."""
-    while os.read(0, 4_096):
-        pass
+    with contextlib.suppress(OSError):  # no stdin at all is the end of it, too
+        while os.read(0, 4_096):
+            pass
     server.should_exit = True
 
 

@@ -1,11 +1,12 @@
 """What the page's process knows: the newest snapshots, which rows changed when, and how old it all is.
 
-Browsers ask for changes since the version they have, so one snapshot serves any number of tabs and
-a tab is sent a row only when that row has changed.
+A tab asks for what it has missed since the version it has, so one snapshot serves any number of
+tabs and a tab is sent a row only when that row has changed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,6 +24,7 @@ class Freshness(StrEnum):
     FRESH = "fresh"
     LATE = "late"
     SILENT = "silent"
+    WARMING = "warming"
     WAITING = "waiting"
 
 
@@ -49,8 +51,6 @@ class Mirror:
         self.times_ns: dict[str, int] = {}
         self.rows: dict[str, Row] = {}
         self._changed: dict[str, int] = {}
-        self._born: dict[str, int] = {}
-        self._gone: dict[str, int] = {}
 
     def take(self, snapshot: Snapshot) -> None:
         """Fold one snapshot in."""
@@ -62,26 +62,21 @@ class Mirror:
     def _take_rows(self, rows: list[Row]) -> None:
         self.version += 1
         fresh = {row["symbol"]: row for row in rows if row.get("symbol")}
+        changed = (symbol for symbol, row in fresh.items() if row != self.rows.get(symbol))
+        self._changed |= dict.fromkeys(changed, self.version)
         for symbol in self.rows.keys() - fresh.keys():
-            self._gone[symbol] = self.version
-            del self._changed[symbol], self._born[symbol]
-        for symbol, row in fresh.items():
-            if symbol not in self.rows:
-                self._born[symbol] = self._changed[symbol] = self.version
-                self._gone.pop(symbol, None)
-            elif row != self.rows[symbol]:
-                self._changed[symbol] = self.version
+            del self._changed[symbol]
         self.rows = fresh
 
-    def changes(self, since: int) -> Changes:
-        """What a viewer at version `since` has missed (0: it has nothing)."""
-        add = [row for symbol, row in self.rows.items() if self._born[symbol] > since]
+    def changes(self, since: int, known: Set[str]) -> Changes:
+        """What a viewer at version `since` with rows of the symbols `known` has missed."""
+        add = [row for symbol, row in self.rows.items() if symbol not in known]
         update = [
             row
             for symbol, row in self.rows.items()
-            if self._changed[symbol] > since and self._born[symbol] <= since
+            if self._changed[symbol] > since and symbol in known
         ]
-        remove = [{"symbol": symbol} for symbol, at in self._gone.items() if at > since > 0]
+        remove = [{"symbol": symbol} for symbol in sorted(known - self.rows.keys())]
         return Changes(self.version, add, update, remove)
 
     def strongest(self) -> str:
@@ -111,7 +106,8 @@ class Mirror:
             )
         market_s = self.age_s("market")
         if market_s is None:
-            return Freshness.WAITING, "The engine answers; it has not scanned the market yet."
+            line = "The engine answers; it has not scanned the market yet."
+            return Freshness.WARMING, f"{line} {self.body('run').get('progress') or ''}".rstrip()
         if market_s > self.settings.late_s:
             return (
                 Freshness.LATE,

@@ -26,6 +26,7 @@ STATE_WORDS: Final = {
     Freshness.FRESH: "live",
     Freshness.LATE: "late",
     Freshness.SILENT: "not answering",
+    Freshness.WARMING: "warming up",
     Freshness.WAITING: "waiting",
 }
 _CHOICES: Final = ("all", "prime", "watch", "long", "short")
@@ -113,6 +114,7 @@ class _Shown:
     """What one tab has on screen already."""
 
     version: int = 0
+    symbols: set[str] = field(default_factory=set)
     is_grid_ready: bool = False
     chart_of: tuple[str, str] | None = None
     buttons: dict[str, list[tuple[str, ui.element]]] = field(default_factory=dict)
@@ -285,7 +287,7 @@ class Tab:
                 element.classes(add=look if is_it else "", remove="" if is_it else look)
 
     def _start_grid(self) -> None:
-        self._shown.is_grid_ready, self._shown.version = True, 0
+        self._shown.is_grid_ready, self._shown.version, self._shown.symbols = True, 0, set()
         self._choice.symbol = self._choice.symbol or self._house.mirror.strongest()
         self._refresh_rows()
         self._choose_tier(self._choice.tier)
@@ -293,13 +295,14 @@ class Tab:
     def _refresh_rows(self) -> None:
         if not self._shown.is_grid_ready:
             return
-        changes = self._house.mirror.changes(self._shown.version)
-        self._shown.version = changes.version
+        mirror, shown = self._house.mirror, self._shown
+        changes = mirror.changes(shown.version, shown.symbols)
+        shown.version, shown.symbols = changes.version, set(mirror.rows)
         if changes:
             transaction = {"add": changes.add, "update": changes.update, "remove": changes.remove}
             self._grid.run_grid_method("applyTransaction", transaction)
-            if self._choice.symbol in {row["symbol"] for row in changes.add}:
-                self._mark_row(self._choice.symbol)
+        if self._choice.symbol in {row["symbol"] for row in changes.add}:
+            self._mark_row(self._choice.symbol)
 
     def _refresh_health(self) -> None:
         mirror = self._house.mirror
@@ -312,8 +315,11 @@ class Tab:
         self._signals.show(words.signal_list(signals, mirror.settings.signals_shown))
 
     async def _refresh_symbol(self) -> None:
-        choice = self._choice
-        if not choice.symbol:
+        choice, rows = self._choice, self._house.mirror.rows
+        if not choice.symbol or not rows:
+            return
+        if choice.symbol not in rows:
+            self._show_symbol(View({}, 0, f"{choice.symbol} is not in the market table"))
             return
         asked = (choice.symbol, choice.interval)
         view = await self._house.views.get(*asked)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from html import escape
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from cryptosignal.ground.calendar import utc_text
 
@@ -26,9 +26,14 @@ _RELATIONS: Final = {">=": "≥", "<=": "≤"}
 _FACTOR_FULL: Final = 100.0
 
 
+def is_figure(value: Any) -> TypeGuard[float]:
+    """Whether there is a figure at all: NaN and null are no data."""
+    return isinstance(value, int | float) and value == value
+
+
 def number(value: Any, digits: int = 4) -> str:
     """A figure for reading: significant digits, no exponent in the common range, "–" for none."""
-    if not isinstance(value, int | float) or value != value:
+    if not is_figure(value):
         return "–"
     if value == 0 or 1e-9 <= abs(value) < 1e9:
         text = f"{value:.{_decimals(value, digits)}f}"
@@ -44,19 +49,21 @@ def _decimals(value: float, digits: int) -> int:
     return max(0, digits - whole) + leading
 
 
+def count(value: Any) -> str:
+    """A whole number with thousands set apart; counts by name are added up."""
+    if isinstance(value, Mapping):
+        return count(sum(value.values()))
+    return f"{value:,.0f}" if is_figure(value) else "–"
+
+
 def price(value: Any) -> str:
     """A price with six significant digits and thousands kept together."""
     return number(value, 6)
 
 
-def percent(value: Any, digits: int = 1) -> str:
-    """A share as signed percent."""
-    return f"{100 * value:+.{digits}f} %" if isinstance(value, int | float) else "–"
-
-
 def span(seconds: Any) -> str:
     """Seconds as the two largest units that fit: `3 d 4 h`, `12 min 5 s`, `9 s`."""
-    if not isinstance(seconds, int | float) or seconds != seconds:
+    if not is_figure(seconds):
         return "–"
     rest = max(0, int(seconds))
     parts: list[str] = []
@@ -93,7 +100,7 @@ def headline(symbol: str, decision: Dict | None) -> str:
 
 def bps(value: Any) -> str:
     """A fraction of notional in basis points."""
-    return f"{1e4 * value:+.1f} bps" if isinstance(value, int | float) else "–"
+    return f"{1e4 * value:+.1f} bps" if is_figure(value) else "–"
 
 
 def plan_line(decision: Dict | None) -> str:
@@ -131,26 +138,27 @@ def factor_bars(decision: Dict | None, names: Mapping[str, str]) -> str:
     )
     return (
         '<table class="cs-factors"><thead><tr><th>factor</th><th></th><th class="cs-r">value</th>'
-        '<th class="cs-r">weight</th><th class="cs-r">gives</th></tr></thead>'
+        '<th class="cs-r">gives</th></tr></thead>'
         f'<tbody>{rows}</tbody></table><div class="cs-modulators">{modulators}</div>'
     )
 
 
 def _factor(key: str, name: str, value: Any, given: Any, weight: Any) -> str:
-    label = f"<td><b>{escape(key)}</b> {escape(name)}</td>"
-    if not isinstance(value, int | float):
-        empty = '<td><div class="cs-bar"></div></td><td class="cs-r cs-muted">no data</td>'
-        return f'<tr class="cs-none">{label}{empty}<td class="cs-r cs-muted">0</td><td></td></tr>'
+    hint = f"{name}, weight {number(weight)}"
+    label = f'<td title="{escape(hint)}"><b>{escape(key)}</b> {escape(name)}</td>'
+    if not is_figure(value):
+        empty = '<td><div class="cs-bar"></div></td><td class="cs-r">no data</td>'
+        return f'<tr class="cs-none">{label}{empty}<td class="cs-r">0</td></tr>'
     width = min(abs(value), _FACTOR_FULL) / _FACTOR_FULL * 50
     side, left = ("up", 50.0) if value >= 0 else ("down", 50 - width)
     bar = (
         f'<div class="cs-bar"><div class="cs-{side}" style="left:{left:.1f}%;width:{width:.1f}%">'
         "</div></div>"
     )
-    gives = f"{given:+.2f}" if isinstance(given, int | float) else ""
+    gives = f"{given:+.1f}" if is_figure(given) else "–"
     return (
         f'<tr>{label}<td>{bar}</td><td class="cs-r">{value:+.0f}</td>'
-        f'<td class="cs-r cs-muted">{number(weight, 3)}</td><td class="cs-r">{gives}</td></tr>'
+        f'<td class="cs-r">{gives}</td></tr>'
     )
 
 
@@ -161,25 +169,26 @@ def gate_table(decision: Dict | None, names: Mapping[str, str]) -> str:
     gates = list(decision.get("gates") or [])
     stopped = [gate for gate in gates if gate.get("verdict") != "pass"]
     passed = [gate for gate in gates if gate.get("verdict") == "pass"]
-    count = f"{len(passed)} of {len(gates)} passed"
     rows = "".join(_gate(gate, names) for gate in [*stopped, *passed])
     return (
-        f'<table class="cs-gates"><thead><tr><th>{count}</th><th>gate</th>'
-        '<th class="cs-r">value</th><th></th><th>limit</th><th>why</th></tr></thead>'
+        '<table class="cs-gates"><thead><tr><th>verdict</th>'
+        f"<th>gate ({len(passed)} of {len(gates)} passed)</th>"
+        '<th class="cs-r">value</th><th colspan="2">limit</th></tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 
 
 def _gate(gate: Dict, names: Mapping[str, str]) -> str:
     verdict, name = str(gate.get("verdict", "")), str(gate.get("name", ""))
-    relation = str(gate.get("relation", ""))
+    relation, reason = str(gate.get("relation", "")), str(gate.get("reason") or "")
+    is_told = is_figure(gate.get("value")) or not reason  # the figures say the same already
+    why = "" if is_told else f'<span class="cs-why">{escape(reason)}</span>'
     return (
-        f"<tr><td>{_tag(verdict, VERDICT_WORDS.get(verdict, verdict))}</td>"
-        f"<td>{escape(names.get(name, name.replace('_', ' ')))}</td>"
+        f'<tr title="{escape(reason)}"><td>{_tag(verdict, VERDICT_WORDS.get(verdict, verdict))}</td>'
+        f"<td>{escape(names.get(name, name.replace('_', ' ')))}{why}</td>"
         f'<td class="cs-r">{number(gate.get("value"))}</td>'
-        f'<td class="cs-muted">{escape(_RELATIONS.get(relation, relation))}</td>'
-        f"<td>{number(gate.get('limit'))}</td>"
-        f'<td class="cs-muted">{escape(str(gate.get("reason") or ""))}</td></tr>'
+        f'<td class="cs-relation">{escape(_RELATIONS.get(relation, relation))}</td>'
+        f'<td class="cs-limit">{number(gate.get("limit"))}</td></tr>'
     )
 
 
@@ -207,23 +216,23 @@ def _connection(link: Dict) -> str:
     return (
         f"<tr><td>{escape(str(link.get('id', '')))}</td>"
         f"<td>{escape(str(link.get('route', '')))}</td><td>{_tag(state, state.lower())}</td>"
-        f'<td class="cs-r">{number(age, 2)} s</td><td class="cs-r">{link.get("frames", 0):,}</td>'
-        f'<td class="cs-r">{link.get("streams", 0):,}</td><td class="cs-r">{number(lag, 3)} ms</td></tr>'
+        f'<td class="cs-r">{number(age, 2)} s</td><td class="cs-r">{count(link.get("frames"))}</td>'
+        f'<td class="cs-r">{count(link.get("streams"))}</td><td class="cs-r">{number(lag, 3)} ms</td></tr>'
     )
 
 
 def weight(health: Dict) -> str:
     """The request weight of this minute against its limit, by lane, and what REST work was done."""
     spent = health.get("weight") or {}
-    used, limit = spent.get("used") or 0, spent.get("limit") or 0
-    share = min(100.0, 100 * used / limit) if limit else 0.0
+    used, limit = spent.get("used"), spent.get("limit")
+    share = min(100.0, 100 * used / limit) if used and limit else 0.0
     lanes = "".join(
         f'<span class="cs-fact"><i>{escape(str(lane))}</i>{number(value)}</span>'
         for lane, value in (spent.get("by_lane") or {}).items()
     )
     level = "fail" if share > 96 else "marginal" if share > 80 else "pass"
     return (
-        f'<div class="cs-line"><i>weight this minute</i><b>{used:,} of {limit:,}</b></div>'
+        f'<div class="cs-line"><i>request weight</i><b>{count(used)} of {count(limit)}</b></div>'
         f'<div class="cs-gauge"><div class="cs-{level}" style="width:{share:.1f}%"></div></div>'
         f'<div class="cs-lanes">{lanes}</div>'
     )
@@ -232,12 +241,16 @@ def weight(health: Dict) -> str:
 def quality(health: Dict, floor: float) -> str:
     """The spread of DataQual over the symbols, REST calls and the engine's lag."""
     spread = health.get("quality") or {}
-    low = spread.get("below_90") or 0
+    low = spread.get("below_90")
     figures = [
         ("lowest quality", number(spread.get("min"), 3), _level(spread.get("min"), floor)),
         ("median quality", number(spread.get("median"), 3), _level(spread.get("median"), floor)),
-        (f"symbols below {floor:.2f}", f"{low:,}", "marginal" if low else "pass"),
-        ("REST calls", f"{health.get('api_calls') or 0:,}", ""),
+        (
+            f"symbols below {floor:.2f}",
+            count(low),
+            "marginal" if low else "pass" if low == 0 else "no_data",
+        ),
+        ("REST calls", count(health.get("api_calls")), ""),
         ("engine lag", f"{number(health.get('engine_lag_ms'), 3)} ms", ""),
     ]
     return "".join(
@@ -247,7 +260,7 @@ def quality(health: Dict, floor: float) -> str:
 
 
 def _level(value: Any, floor: float) -> str:
-    if not isinstance(value, int | float):
+    if not is_figure(value):
         return "no_data"
     return "pass" if value >= floor else "marginal" if value >= floor - 0.02 else "fail"
 
@@ -260,7 +273,7 @@ def run_facts(run: Dict, health: Dict) -> str:
         ("venue", run.get("venue", "–")),
         ("account", run.get("account", "–")),
         ("up", span(run.get("uptime_s"))),
-        ("scans", f"{run.get('scans') or 0:,}"),
+        ("scans", count(run.get("scans"))),
         ("engine lag", f"{number(health.get('engine_lag_ms'), 3)} ms"),
     ]
     shown = "".join(

@@ -1,0 +1,93 @@
+"""Pools: each criterion decides, order and merging are as documented."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tests.markets import mirrored, random_market
+
+from cryptosignal.market.pools import PoolSettings, anomaly_score, base, elite, merged, overlay
+
+HOT = 4
+
+
+@pytest.fixture(scope="module")
+def market():
+    """A calm market in which one coin runs up on six-fold volume, 8 % off its high."""
+    view = random_market(2, symbols=24)
+    old = view.bars["1h"]
+    data = old.data.copy()
+    run = np.exp(np.concatenate([np.linspace(0.0, 0.25, 14), np.linspace(0.25, 0.16, 6)]))
+    data[:4, HOT, -20:] *= run
+    data[4:9, HOT, -5:] *= 6.0
+    return dataclasses.replace(view, bars={**view.bars, "1h": dataclasses.replace(old, data=data)})
+
+
+def test_an_unusual_coin_is_elite(market):
+    """The planted coin passes every Elite criterion, and the criteria say so."""
+    pool = elite(market, PoolSettings(elite_quality_min=40.0))
+    assert market.symbols[HOT] in pool.symbols
+    assert pool.criteria["anomaly"][HOT] >= 40.0
+    assert len(pool.symbols) < 12
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"elite_quote_usdt": 1e12},
+        {"elite_trades": 1e12},
+        {"elite_anomaly_min": 101.0},
+        {"elite_quality_min": 101.0},
+        {"elite_move_max": 0.0},
+        {"elite_volume_hold": 50.0},
+        {"elite_chase": 0.5},
+    ],
+)
+def test_each_limit_of_elite_decides(market, change):
+    """Tightening any one limit beyond the coin's value puts it out."""
+    assert market.symbols[HOT] not in elite(market, PoolSettings(**change)).symbols
+
+
+def test_anomaly_is_the_mean_of_the_top_three(market):
+    """The score is the mean of the three largest of six parts, each within 0–100."""
+    score, parts = anomaly_score(market)
+    stack = np.sort(np.stack(list(parts.values())), axis=0)
+    np.testing.assert_allclose(score, stack[-3:].mean(axis=0))
+    assert len(parts) == 6
+    assert (stack >= 0.0).all()
+    assert (stack <= 100.0).all()
+
+
+def test_overlay_takes_new_coins_and_leaves_elite_out(market):
+    """A coin listed two days ago with volume is Overlay; what is Elite already is not."""
+    onboard = market.onboard_ms.copy()
+    onboard[9] = market.time_ms - 48 * 3_600_000
+    view = dataclasses.replace(market, onboard_ms=onboard)
+    best = elite(view, PoolSettings(elite_quality_min=40.0))
+    pool = overlay(view, best)
+    assert view.symbols[9] in pool.symbols
+    assert not set(pool.symbols) & set(best.symbols)
+    both = merged(pool, best)
+    assert both[: len(pool.symbols)] == pool.symbols
+    assert len(both) == len(set(both))
+
+
+def test_base_has_at_least_twenty(market):
+    """A quiet market still gives twenty symbols, by liquidity."""
+    assert len(base(market, PoolSettings(base_z=1e9)).symbols) == 20
+
+
+def test_inactive_symbols_are_in_no_pool(market):
+    """What is not traded now is in no pool."""
+    active = market.active.copy()
+    active[[HOT, 9]] = False
+    view = dataclasses.replace(market, active=active)
+    for pool in (elite(view), overlay(view, elite(view)), base(view)):
+        assert view.symbols[HOT] not in pool.symbols
+
+
+def test_long_and_short_quality_swap_under_the_mirror(market):
+    """Elite does not prefer a side."""
+    here, there = elite(market).criteria, elite(mirrored(market)).criteria
+    np.testing.assert_allclose(here["quality_long"], there["quality_short"], atol=1e-9)
+    np.testing.assert_allclose(here["anomaly"], there["anomaly"], atol=1e-6)

@@ -1,0 +1,70 @@
+"""Markets without any edge hardly ever give a Prime: at most one per 100 symbol-days (§0.19)."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from tests.markets import START_MS, fold, random_market, walk_bars
+
+from cryptosignal.domain.params import ParamSet
+from cryptosignal.factors.catalogue import FactorEngine
+from cryptosignal.market.views import SeriesView
+from cryptosignal.modes.research import flatten
+from cryptosignal.signals.decide import SignalMemory, assess, settle
+from cryptosignal.signals.decisions import PRIME
+
+HOUR = 3_600_000
+PARAMS = ParamSet()
+
+
+def noise(seed, symbols, days):
+    """Rows of every hour of a market of random walks, flows, funding and good books."""
+    rng = np.random.default_rng(seed)
+    hours = 320 + 24 * days
+    quarter = walk_bars(rng, symbols, hours * 4, "15m", START_MS, 0.004)
+    bars = {"15m": quarter, "1h": fold(quarter, 4, "1h")}
+    bars |= {"4h": fold(quarter, 16, "4h"), "1d": fold(quarter, 96, "1d")}
+    times = START_MS - HOUR * np.arange(24 * days - 1, -1, -1)
+    oi = np.exp(np.cumsum(rng.normal(0, 0.008, (symbols, hours)), axis=1)) * 1e6
+    rates = rng.normal(0, 1e-4, (symbols, 60 + days * 3))
+    view = dataclasses.replace(
+        random_market(seed, symbols, hours=100),
+        bars=bars,
+        open_interest=SeriesView(START_MS - HOUR * np.arange(hours - 1, -1, -1), oi),
+        funding_history=SeriesView(
+            START_MS - 8 * HOUR * np.arange(rates.shape[1] - 1, -1, -1), rates
+        ),
+    )
+    shape = (symbols, len(times))
+    facts = {
+        "basis_bps": rng.normal(0, 3, shape),
+        "funding_rate": rng.normal(0, 1e-4, shape),
+        "obi": rng.normal(0, 0.1, shape),
+        "L": rng.uniform(60, 95, shape),
+        "Q": np.clip(rng.normal(0, 45, shape), -100, 100),
+    }
+    steady = {"quality": 0.99, "spread_bps": 3.0, "impact_buy_bps": 3.0, "impact_sell_bps": 3.0,
+              "bid_depth_usdt": 4e5, "ask_depth_usdt": 4e5, "book_age_ms": 100.0}  # fmt: skip
+    facts |= {name: np.full(shape, value) for name, value in steady.items()}
+    return flatten(view, times, FactorEngine(PARAMS).columns(view, times, facts))
+
+
+def primes(seed, symbols=40, days=10):
+    rows, moments = noise(seed, symbols, days)
+    found, memory = assess(rows, PARAMS), SignalMemory()
+    for places, time_ms in moments:
+        settle(found, memory, time_ms, places)
+    return int((found.tiers == PRIME).sum()), len(rows.symbols) / 24.0
+
+
+def test_noise_hardly_ever_gives_a_prime():
+    """Three seeds: decisions that say Prime stay under one per 100 symbol-days."""
+    counts = [primes(seed) for seed in range(3)]
+    assert sum(n for n, _ in counts) <= sum(days for _, days in counts) / 100.0
+
+
+@pytest.mark.slow
+def test_noise_over_twenty_seeds():
+    """Twenty seeds of 400 symbol-days each."""
+    counts = [primes(seed) for seed in range(20)]
+    assert sum(n for n, _ in counts) <= sum(days for _, days in counts) / 100.0
