@@ -102,12 +102,12 @@ def test_recovery_takes_three_good_bars_of_the_shortest_interval():
     scene.pass_(events=100)
     changes = scene.pass_(events=100, bars_due=2, bars_missed=2)
     assert [change.level for change in changes] == ["stop"]
-    scene.pass_(20, events=100)
+    scene.pass_(60, events=100)
     assert scene.score == 0.89
     assert "good bars to go" in scene.book.reasons["BTCUSDT"]
     for count in range(3):
-        scene.book.on_bar(scene.slot, "5m", scene.now)
         scene.book.on_bar(scene.slot, "1m", scene.now)
+        scene.book.on_bar(scene.slot, "5m", scene.now)
         scene.pass_(5, events=100)
         assert (scene.score > 0.9) == (count == 2)
 
