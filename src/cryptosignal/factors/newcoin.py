@@ -105,7 +105,7 @@ def columns(
         anchor = _anchor(view, minutes, times, rows)
         votes = ignite(_at(minutes, times, rows), anchor, tilt[rows], params.new_coin)
         for name, value in zip(_VOTES, votes, strict=True):
-            out[f"ctx.{name}"][rows] = value
+            out[f"ctx.{name}"][rows, -1:] = value  # of the newest moment; earlier ones stay unknown
 
 
 def _blend(
@@ -132,7 +132,7 @@ def _blend(
 
 
 def _at(minutes: BarsView, times: Ints, rows: Ints) -> Panel:
-    """One output per decision time needs one moment: the newest of `times`."""
+    """The minutes before the newest of `times`."""
     end = int(ends_of(minutes, times)[-1])
     return panel_of(minutes, 1, ATR_BARS + 20, end, rows)
 

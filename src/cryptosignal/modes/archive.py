@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LOOKBACK_BARS: Final = {"15m": 160, "1h": 320, "4h": 160, "1d": 130}
+LOOKBACK_BARS: Final = {"15m": 260, "1h": 320, "4h": 160, "1d": 130}
 """Bars that a view holds before its first decision, per interval; more than any window needs."""
 
 _SOURCES: Final = {"15m": ("5m", "1m"), "1h": ("15m", "5m", "1m"), "4h": ("1h",), "1d": ("1h",)}
