@@ -9,10 +9,11 @@ from tests.shared import SHARED, needs_shared
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors.catalogue import FactorEngine
+from cryptosignal.factors.history import flatten
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.modes.archive import load_archive, view_from_candles
 from cryptosignal.modes.evidence import evaluate_factors, markdown, supported
-from cryptosignal.modes.research import decide_archive, decisions, flatten
+from cryptosignal.modes.research import decide_archive, decisions
 from cryptosignal.signals.decide import SignalMemory, assess, settle
 from cryptosignal.signals.decisions import TIERS
 
