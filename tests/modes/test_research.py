@@ -169,6 +169,21 @@ def test_a_late_listing_is_a_new_coin(folder):
     assert np.isnan(view.onboard_ms[0])
 
 
+def test_a_file_of_another_year_makes_nobody_new(folder, tmp_path):
+    """Coins that are there when their own file begins are of unknown age, whatever else lies beside."""
+    for file in folder.glob("*.parquet"):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    old = walk_bars(np.random.default_rng(9), 1, 48, "1h", START_MS - 900 * 24 * HOUR)
+    long(old, ["BTCUSDT"]).write_parquet(tmp_path / "klines_1h_long.parquet")
+    archive = load_archive(tmp_path)
+    assert {archive.symbols[i] for i in archive.listed_ms} == {NAMES[7]}
+    view = view_from_candles(archive, START_MS)
+    columns = FactorEngine(PARAMS).columns(view, np.array([START_MS]), {})
+    fresh = dict(zip(view.symbols, columns["ctx.is_new"][:, 0], strict=True))
+    assert fresh[NAMES[7]] == 1.0
+    assert fresh[NAMES[3]] == 0.0
+
+
 @pytest.mark.parametrize(
     ("make", "text"),
     [

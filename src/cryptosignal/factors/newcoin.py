@@ -34,7 +34,9 @@ _LONG = ATR_BARS + 1
 def newness(hours: Floats, own: NewCoinParams) -> Floats:
     """1 in the channel, 0 out of it, linear over `blend_hours` between.
 
-    `hours` since listing. Derived from the listing time, it needs no memory of when a coin left.
+    `hours` since listing; a coin of unknown age is not new, however few bars a cache holds of it
+    (§3.22), its short history shrinks p instead. Derived from the listing time, it needs no memory
+    of when a coin left.
     """
     edge = max(own.age_days * 24.0, float(own.bars_1h))
     faded = 1.0 - (hours - edge) / max(own.blend_hours, 1e-9)
