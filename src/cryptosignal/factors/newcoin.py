@@ -88,8 +88,7 @@ def columns(
     view: MarketView, times: Ints, facts: Mapping[str, Floats], params: ParamSet, out: Columns
 ) -> None:
     """Blend `score.*` of new coins, add `ctx.is_new` and the ignition columns."""
-    hours = np.where(np.isnan(out["ctx.age_days"]), out["ctx.bars_1h"], out["ctx.age_days"] * 24.0)
-    fresh = newness(hours, params.new_coin)
+    fresh = newness(out["ctx.age_days"] * 24.0, params.new_coin)
     out["ctx.is_new"] = fresh
     for name in _VOTES:
         out[f"ctx.{name}"] = np.full(fresh.shape, np.nan)
