@@ -19,6 +19,7 @@ def run(
     *,
     venue: str = "embedded",
     data: str = "",
+    start: str = "",
     speed: float = 1.0,
     scans: int = 0,
     symbols: str = "60",
@@ -48,6 +49,9 @@ def run(
         embedded, binance or testnet.
     data
         A candle file (parquet or csv) that the embedded venue walks instead of generated prices.
+    start
+        Where the embedded venue's time starts (2025-06-01, or epoch ms); default: now, or bar 500
+        of the candle file.
     speed
         Venue time against wall time (embedded venue only).
     scans
@@ -103,6 +107,7 @@ def run(
         config=settings,
         venue=venue,
         data=data,
+        start=start,
         speed=speed,
         scans=scans,
         symbols=names,

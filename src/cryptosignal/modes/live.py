@@ -20,6 +20,7 @@ from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
+from cryptosignal.modes.pace import at_speed
 from cryptosignal.modes.page import engine_socket, page_process
 from cryptosignal.modes.program import Face, Program, Setup
 from cryptosignal.modes.publisher import Publisher
@@ -44,6 +45,7 @@ class Run:
     config: Config
     venue: str = EMBEDDED
     data: str = ""
+    start: str = ""
     speed: float = 1.0
     scans: int = 0
     symbols: tuple[str, ...] = ()
@@ -66,8 +68,10 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             loop: asyncio.AbstractEventLoop = ScaledLoop(ready.speed, ready.epoch_mono_ns)
             clock: MovableClock = LoopClock(loop, ready.start_time_ms)
         else:
-            if run.data or run.speed != 1.0:
-                raise UserFault("--data and --speed drive the embedded venue: drop --venue")
+            if run.data or run.start or run.speed != 1.0:
+                raise UserFault(
+                    "--data, --start and --speed drive the embedded venue: drop --venue"
+                )
             routes, signer = _routes(run), None
             loop, clock = _real_loop(), SystemClock()
         run.on_venue(routes.name, ready)
@@ -82,7 +86,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         if run.page_port is not None:
             run.on_page(stack.enter_context(page_process(socket_path, run.page_port)))
         setup = Setup(
-            config=run.config,
+            config=at_speed(run.config, ready.speed if ready is not None else 1.0),
             clock=clock,
             transport=SocketTransport(run.config.transport),
             disk=disk,
@@ -181,6 +185,8 @@ def _venue_arguments(run: Run) -> Sequence[str]:
     arguments += ["--symbols", str(run.symbol_count), "--faults", run.faults]
     if run.data:
         arguments += ["--data", run.data]
+    if run.start:
+        arguments += ["--start", run.start]
     return [*arguments, *run.venue_arguments]
 
 
