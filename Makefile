@@ -12,7 +12,7 @@ READY_DEV := $(VENV)/.ready-dev
 UV := $(shell command -v uv 2>/dev/null)
 
 flag = $(if $($(1)),--$(2) "$($(1))")
-RUN_FLAGS = $(if $(VENUE),$(call flag,VENUE,venue),--embedded) $(call flag,DATA,data) \
+RUN_FLAGS = --page $(call flag,VENUE,venue) $(call flag,DATA,data) \
   $(call flag,SPEED,speed) $(call flag,SCANS,scans) $(call flag,SYMBOLS,symbols) $(call flag,SEED,seed)
 SIM_FLAGS = $(call flag,DAYS,days) $(call flag,SEED,seed)
 

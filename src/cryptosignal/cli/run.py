@@ -29,6 +29,8 @@ def run(
     top: int | None = None,
     data_dir: str = "",
     mode: str = "",
+    page: bool = False,
+    page_port: int = 8787,
     config: Annotated[str, Parameter(name=["--config", "-c"])] = "",
     every_table: bool = False,
     verbose: bool = False,
@@ -66,6 +68,10 @@ def run(
         Where journal, outcomes and reports go.
     mode
         signal, approve or auto (run.mode).
+    page
+        Start the page too, in a process of its own on 127.0.0.1, and print its address.
+    page_port
+        Its port; 8787 gives way to a free one if it is taken.
     config
         A TOML file with settings.
     every_table
@@ -103,6 +109,8 @@ def run(
         symbol_count=count,
         seed=seed,
         faults=faults,
+        page_port=page_port if page else None,
+        on_page=lambda address: face.say(f"page: {address}"),
         on_venue=lambda name, ready: face.say(
             f"venue: {name}" + (f" at {ready.rest}, speed {ready.speed:g}" if ready else "")
         ),

@@ -24,23 +24,30 @@ OPEN_ROOM_ATR = 10.0
 
 
 def adx(panel: Panel) -> Floats:
-    """ADX14, 0–100: Wilder averages over `ATR_BARS` values at each stage (Wilder 1978)."""
-    span = ADX_LOOKBACK
+    """ADX14, 0–100: Wilder's recursion over the last `ADX_LOOKBACK` bars from neutral (Wilder 1978),
+    seeded as TA-Lib seeds it on the same bars."""
+    span, count, period = ADX_LOOKBACK, panel.count, 14
     high, low, close = (panel.cut(x, span) for x in (panel.high, panel.low, panel.close))
     up, down = high[:, 1:] - high[:, :-1], low[:, :-1] - low[:, 1:]
-    rise = np.where((up > down) & (up > 0.0), up, 0.0)
-    fall = np.where((down > up) & (down > 0.0), down, 0.0)
-    known = ~np.isnan(up)
-    taps = window.wilder_taps(14, ATR_BARS)
+    rise = up * ((up > down) & (up > 0.0))
+    fall = down * ((down > up) & (down > 0.0))
     width = window.true_range(high, low, close)
-    scale = window.fir(width, taps)
-    plus = window.fir(np.where(known, rise, np.nan), taps)
-    minus = window.fir(np.where(known, fall, np.nan), taps)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    plus, minus, scale, total = (np.zeros((len(high), count)) for _ in range(4))
+    out = np.zeros((len(high), count))
+    seen, keep = 0, (period - 1.0) / period
+    for j in range(span - 1):
+        lane = slice(j, j + count)
+        decay = 1.0 if j < period - 1 else keep
+        plus = decay * plus + rise[:, lane]
+        minus = decay * minus + fall[:, lane]
+        scale = scale + width[:, lane]  # spreads a gap over the window that holds it
+        if j < period - 1:
+            continue
         total = plus + minus
-        dx = np.where(total > 0.0, np.abs(plus - minus) / total, 0.0)
-    dx = np.where(np.isnan(scale), np.nan, dx)
-    return 100.0 * window.fir(dx[:, -(panel.count + ATR_BARS - 1) :], taps)
+        dx = np.abs(plus - minus) / np.where(total > 0.0, total, 1.0)
+        seen += 1
+        out = out + dx / period if seen <= period else keep * out + dx / period
+    return np.where(np.isnan(scale), np.nan, 100.0 * out)
 
 
 def market_trend(panel: Panel, row: int) -> Floats:

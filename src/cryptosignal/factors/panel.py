@@ -129,7 +129,10 @@ class Panel:
 def log_of(values: Floats) -> Floats:
     """Natural logs, NaN for what is missing or not positive."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.log(np.where(values > 0.0, values, np.nan))
+        out: Floats = np.log(values)
+    if np.isneginf(out).any():
+        out[np.isneginf(out)] = np.nan
+    return out
 
 
 class Logs:
@@ -179,9 +182,14 @@ def as_of(series: SeriesView, times_ms: Ints, max_age_ms: int) -> Floats:
     grid, value = series.time_ms, series.value
     if len(grid) == 0 or len(times_ms) == 0:
         return np.full((value.shape[0], len(times_ms)), np.nan)
-    known = np.where(np.isnan(value), -1, np.arange(len(grid)))
-    newest = np.maximum.accumulate(known, axis=1)
     position = np.searchsorted(grid, times_ms, side="right") - 1
+    missing = np.isnan(value)
+    if not missing.any():
+        place = np.maximum(position, 0)
+        fresh = (position >= 0) & (times_ms - grid[place] <= max_age_ms)
+        return np.where(fresh, value[:, place], np.nan)
+    known = np.where(missing, -1, np.arange(len(grid)))
+    newest = np.maximum.accumulate(known, axis=1)
     at = newest[:, np.maximum(position, 0)]
     safe = np.maximum(at, 0)
     fresh = (position >= 0) & (at >= 0) & (times_ms - grid[safe] <= max_age_ms)

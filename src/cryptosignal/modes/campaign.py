@@ -162,6 +162,7 @@ class Day:
         self.is_healing = False
         self._chance = self.seeds.stream("world")
         self._crashes_in_a_row = 0
+        self._appointment = 0
 
     # ---- the day ------------------------------------------------------------------------
     def run(self) -> DayResult:
@@ -178,7 +179,7 @@ class Day:
 
     async def _live(self) -> None:
         self.network.start()
-        self._boot()
+        self._boot_in(0.0)
         self._later(self.settings.kill_mean_s, self._kill)
         self._later(self.settings.trade_mean_s, self._trade)
         await asyncio.sleep(self.settings.days * DAY_MS / 1000)
@@ -215,8 +216,14 @@ class Day:
         wait_s = self._chance.expovariate(1.0 / mean_s) + 1.0
         self.loop.call_later(wait_s, action, context=self.network.world)
 
-    def _boot(self) -> None:
-        if self.is_healing and self.pid and self.program is not None:
+    def _boot_in(self, wait_s: float) -> None:
+        """Start the program after a pause; of several appointments only the newest counts."""
+        self._appointment += 1
+        number = self._appointment
+        self.loop.call_later(wait_s, self._boot, number, context=self.network.world)
+
+    def _boot(self, appointment: int) -> None:
+        if appointment != self._appointment:
             return
         self.pid += 1
         self.loop.start_process(self.pid, self._process)
@@ -242,13 +249,9 @@ class Day:
                 Violation("crash", self.clock.now_ms(), repr(_innermost(error)))
             )
             raise error
-        self._later(2.0, self._boot_again)
-
-    def _boot_again(self) -> None:
-        self.network.forget(self.pid)
+        self.network.forget(pid)
         self.program = None
-        self.pid += 1
-        self.loop.start_process(self.pid, self._process)
+        self._boot_in(2.0)
 
     def _kill(self) -> None:
         """SIGKILL at whatever await the program is, then a restart some seconds later."""
@@ -260,8 +263,7 @@ class Day:
         self.network.forget(self.pid)
         self.disk.crash()
         self.program = None
-        wait_s = self._chance.uniform(*RESTART_S)
-        self.loop.call_later(wait_s, self._boot, context=self.network.world)
+        self._boot_in(self._chance.uniform(*RESTART_S))
         self._later(self.settings.kill_mean_s, self._kill)
 
     def _trade(self) -> None:

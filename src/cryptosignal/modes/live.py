@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,11 @@ from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
+from cryptosignal.modes.page import engine_socket, page_process
 from cryptosignal.modes.program import Face, Program, Setup
+from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
+from cryptosignal.modes.snapshots import SnapshotHub
 from cryptosignal.net.client import MovableClock
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.net.warmup import WarmUpSettings
@@ -48,8 +51,9 @@ class Run:
     seed: int = 7
     faults: str = "calm"
     venue_arguments: tuple[str, ...] = ()
+    page_port: int | None = None
+    on_page: Callable[[str], None] = lambda _address: None
     on_venue: Callable[[str, VenueReady | None], None] = lambda _name, _ready: None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
@@ -72,7 +76,11 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         stack.callback(loop.close)
         disk = FileDisk(data_dir, run.config.store)
         stack.callback(disk.close)
-        recorder = Recorder(disk, face)
+        publisher = Publisher(routes.name)
+        recorder = Recorder(disk, face, publisher)
+        socket_path = stack.enter_context(engine_socket()) if run.page_port is not None else ""
+        if run.page_port is not None:
+            run.on_page(stack.enter_context(page_process(socket_path, run.page_port)))
         setup = Setup(
             config=run.config,
             clock=clock,
@@ -88,10 +96,35 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
             info={"venue": routes.name, "seed": str(run.seed)},
         )
-        return loop.run_until_complete(_main(setup, recorder, conduct))
+        watch = _Watch(publisher, socket_path)
+        return loop.run_until_complete(_main(setup, recorder, conduct, watch))
 
 
-async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None) -> str:
+@dataclass
+class _Watch:
+    """Who publishes the run, and where (nowhere if the path is empty)."""
+
+    publisher: Publisher
+    socket_path: str
+
+    async def run(self, program: Program) -> None:
+        """Serve snapshots until cancelled."""
+        if not self.socket_path:
+            return
+        hub = SnapshotHub(
+            self.socket_path,
+            on_command=lambda name, arguments: program.command(name, arguments, "socket"),
+            on_symbol=self.publisher.on_symbol,
+        )
+        self.publisher.bind(program, hub)
+        await hub.start()
+        try:
+            await self.publisher.run()
+        finally:
+            await hub.stop()
+
+
+async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None, watch: _Watch) -> str:
     program = Program(setup)
     recorder.program = program
     loop = asyncio.get_running_loop()
@@ -99,20 +132,33 @@ async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None) -> st
     assert main is not None
     for number, name in ((signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")):
         loop.add_signal_handler(number, _on_signal, program, main, name)
+    watcher = loop.create_task(watch.run(program))
     helper = loop.create_task(conduct(program, recorder)) if conduct is not None else None
     try:
-        return await program.run()
+        reason = await program.run()
+        if helper is not None and helper.done():
+            helper.result()
+        return reason
     except BaseExceptionGroup as group:
         raise _first(group) from group
     except asyncio.CancelledError:
         return "interrupted"
     finally:
         if helper is not None:
-            helper.cancel()
+            await _ended(helper)
+        await _ended(watcher)  # what ails the page is not the run's concern
         await recorder.close()
         await setup.transport.close()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
+
+
+async def _ended(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait until it is over, however it ends."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # seen; a helper's own fault is raised where its result is wanted
 
 
 def _on_signal(program: Program, main: asyncio.Task[Any], name: str) -> None:
