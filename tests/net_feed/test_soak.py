@@ -81,7 +81,10 @@ class Soak:
         self.network.faults = NetFaults()
         await asyncio.sleep(rest_minutes * 60)
         found = await self.differences(min(minutes, 60))
-        self.was_healthy = self.feed.is_healthy
+        self.was_healthy = False
+        for _ in range(120):  # the venue's own storm goes on
+            self.was_healthy = self.was_healthy or self.feed.is_healthy
+            await asyncio.sleep(1)
         self.feed.stop()
         await feed
         repair.cancel()

@@ -198,7 +198,7 @@ class Repairer:
     def _repair_suspects(self) -> None:
         """Bars that closed without proof that every trade was seen: REST has the last word."""
         suspects = self._board.turns.suspects
-        for slot, interval, open_ms in list(suspects):
+        for slot, interval, open_ms in sorted(suspects):
             symbol = self._board.symbols[slot]
             if not self._may_start((symbol, interval)):
                 continue
