@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -95,6 +97,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             face=recorder,
             run_id=f"{host_epoch_ms():x}",
             signer=_account_signer(run.config, signer),
+            ledger_dir=None if run.venue == EMBEDDED else _ledger_dir(),
             symbols=run.symbols,
             scans_max=run.scans,
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
@@ -205,6 +208,13 @@ def _routes(run: Run) -> Routes:
 
 def _account_signer(config: Config, signer: Signer | None) -> Signer | None:
     return signer if config.run.account == "sim" else None
+
+
+def _ledger_dir() -> Path:
+    """Where all processes of this user on this host share their weight ledgers (D8)."""
+    folder = Path(tempfile.gettempdir()) / f"cryptosignal-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _real_loop() -> asyncio.AbstractEventLoop:
