@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.factors import window
+from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.panel import ATR_BARS, Panel
 
 Floats = NDArray[np.float64]
@@ -28,6 +29,11 @@ def adx(panel: Panel) -> Floats:
     seeded as TA-Lib seeds it on the same bars."""
     span, count, period = ADX_LOOKBACK, panel.count, 14
     high, low, close = (panel.cut(x, span) for x in (panel.high, panel.low, panel.close))
+    fast = compiled_kernels()
+    if fast is not None:
+        found = np.empty((len(high), count))
+        fast.adx(high, low, close, span, period, found)
+        return found
     up, down = high[:, 1:] - high[:, :-1], low[:, :-1] - low[:, 1:]
     rise = up * ((up > down) & (up > 0.0))
     fall = down * ((down > up) & (down > 0.0))
@@ -109,25 +115,38 @@ def independence(panel: Panel, btc: int, eth: int) -> tuple[Floats, Floats, Floa
     if btc < 0:
         nothing = np.full(shape, np.nan)
         return nothing, nothing.copy(), nothing.copy()
-    lanes = [returns[:, j : j + panel.count] for j in range(RETURN_BARS)]
-    own = np.stack(lanes)
-    own = own - own.mean(axis=0)
-    first = own[:, btc]
-    second = own[:, eth] if eth >= 0 else np.zeros_like(first)
-    b1, b2, r2 = _regress(own, first, second)
+    b1, b2, r2, rho = _fit_market(returns, btc, eth, panel.count)
     beta = 0.6 * np.abs(b1) + 0.4 * np.abs(b2) if eth >= 0 else np.abs(b1)
     if eth >= 0:
-        alone, _, fitted = _regress(own[:, eth : eth + 1], first, np.zeros_like(first))
-        beta[eth], r2[eth] = np.abs(alone[0]), fitted[0]
-    rho = _correlation(own, first)
+        beta[eth] = np.abs(b1[eth])
     score = np.interp(beta, _BETA, _INDEPENDENCE)
     score = np.where(np.isnan(beta), np.nan, np.where(r2 < 0.1, 50.0, score))
-    score[btc] = np.where(np.isnan(first[-1]), np.nan, 100.0)
+    score[btc] = np.where(np.isnan(rho[btc]), np.nan, 100.0)
     return score, beta, rho
 
 
 _BETA = np.array([0.0, 0.6, 0.9, 1.2, 1.5, 2.0])
 _INDEPENDENCE = np.array([100.0, 85.0, 70.0, 30.0, 15.0, 0.0])
+
+
+def _fit_market(
+    returns: Floats, btc: int, eth: int, count: int
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """β on BTC and ETH, R² and ρ to BTC of each row and window; ETH's are on BTC alone."""
+    fast = compiled_kernels()
+    if fast is not None:
+        b1, b2, r2, rho = (np.empty((len(returns), count)) for _ in range(4))
+        fast.regress(returns, btc, eth, RETURN_BARS, b1, b2, r2, rho)
+        return b1, b2, r2, rho
+    own = np.stack([returns[:, j : j + count] for j in range(RETURN_BARS)])
+    own = own - own.mean(axis=0)
+    first = own[:, btc]
+    second = own[:, eth] if eth >= 0 else np.zeros_like(first)
+    b1, b2, r2 = _regress(own, first, second)
+    if eth >= 0:
+        alone, _, fitted = _regress(own[:, eth : eth + 1], first, np.zeros_like(first))
+        b1[eth], b2[eth], r2[eth] = alone[0], 0.0, fitted[0]
+    return b1, b2, r2, _correlation(own, first)
 
 
 def _regress(own: Floats, first: Floats, second: Floats) -> tuple[Floats, Floats, Floats]:

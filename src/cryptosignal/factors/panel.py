@@ -78,11 +78,15 @@ class Panel:
         """Base volume."""
         return self._raw[VOLUME]
 
-    @cached_property
-    def quote(self) -> Floats:
-        """Turnover, USDT; base volume at the close where the source has none."""
-        quote, base = self._raw[QUOTE], self._raw[VOLUME]
-        return np.where(np.isnan(quote), base * self._raw[CLOSE], quote)
+    def quote(self, bars: int) -> Floats:
+        """Turnover of the newest `bars` bars, USDT; base volume at the close where the source has
+        none."""
+        start = self.bars - bars
+        quote, base = self._raw[QUOTE, :, start:], self._raw[VOLUME, :, start:]
+        missing = np.isnan(quote)
+        if not missing.any():
+            return quote
+        return np.where(missing, base * self._raw[CLOSE, :, start:], quote)
 
     @property
     def taker(self) -> Floats:
