@@ -46,6 +46,7 @@ from cryptosignal.net.ledger import WeightLedger
 from cryptosignal.net.repair import Repairer
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
+from cryptosignal.signals.reachability import passed, reachable
 from cryptosignal.store.journal import Journal, numeric_path
 from cryptosignal.store.runs import RunHeader, money_history, new_run_dir, run_dirs
 from cryptosignal.streams import names
@@ -96,6 +97,7 @@ class Setup:
     tap: Callable[[int, int, bytes], None] | None = None
     tape_position: Callable[[], int] = lambda: 0
     info: dict[str, str] = field(default_factory=dict)
+    says_history: bool = True
 
 
 class Program:
@@ -334,10 +336,20 @@ class Program:
             if step.startswith("klines "):
                 self.repairer.want(symbol, step.removeprefix("klines "))
         setup.face.on_ready(self, self.warm_report)
+        self._say_reach()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.scans.run())
             tasks.create_task(self.repairer.run())
             tasks.create_task(self._warm((), setup.warm_up))  # the rest fills in between scans
+
+    def _say_reach(self) -> None:
+        """Whether Prime can be reached at all, and how often it would have been (DOMAIN §0.18)."""
+        reach = reachable(self.config.params)
+        for line in () if reach.ok else reach.lines:
+            self._note("prime.is_unreachable", {"reason": line})
+        if self.setup.says_history:
+            history = passed(self.board.view(self.clock.now_ms()), self.config.params)
+            self._note("min_score.was_checked", {"result": history.line})
 
     async def _warm(self, intervals: tuple[str, ...], settings: WarmUpSettings) -> WarmUpReport:
         return await warm_up(
