@@ -224,8 +224,21 @@ class Program:
             self._rim.stop(reason)
 
     def command(self, name: str, arguments: dict[str, str], actor: str = "cli") -> None:
-        """An operator's command, as an event like any other."""
+        """An operator's command, as an event like any other; a trade carries the mark it is asked at."""
+        if name == "trade":
+            mark = self._fresh_mark(arguments.get("symbol", ""))
+            arguments = arguments if mark is None else {**arguments, "price": repr(mark)}
         self.rim.post(OperatorCommanded(name, arguments, actor))
+
+    def _fresh_mark(self, symbol: str) -> float | None:
+        slot = self.board.find(symbol)
+        if slot < 0:
+            return None
+        marks = self.board.marks
+        age_ms = self.clock.now_ms() - marks.mark_ms[slot]
+        if not age_ms <= self.config.trading.price_stale_ms:
+            return None
+        return float(marks.mark[slot])
 
     def _jobs(self, journal: Journal) -> Iterable[Any]:
         yield journal.run()
