@@ -98,7 +98,7 @@ class Board:
         self.reads = 0
         self.read_hits = 0
         self._grace_done: dict[str, int] = {}
-        self.synthetic_flow = False
+        self.synthetic_flow: tuple[str, ...] = ()
 
     # ---- symbols ------------------------------------------------------------------------------
     def slot(self, symbol: str) -> int:

@@ -191,6 +191,9 @@ class Program:
         self._rim = self._make_rim(journal)
         self._recover()
         self.board.set_universe(chosen)
+        self.board.synthetic_flow = rules.synthetic_flow
+        if rules.synthetic_flow:
+            self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
         self.instruments = {item.symbol: item for item in chosen}
         self._first_events(chosen)
         self.started.set()
