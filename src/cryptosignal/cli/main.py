@@ -62,7 +62,7 @@ def build_app() -> App:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a command and turns faults into one line and an exit code."""
     # spinning BLAS threads slow a scan sevenfold on a busy machine; set before numpy is imported
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # ambient-ok: before numpy is imported
     try:
         code = build_app()(
             list(arguments) if arguments is not None else None,

@@ -133,12 +133,11 @@ class FactorEngine:
         """Made-up flow weighs nothing: a score is no better than the data behind it (DOMAIN §0.28)."""
         if self.params.accept_synthetic_flow:
             return
-        for kind in view.synthetic_flow:
-            for factor in _FED_BY.get(kind, ()):
-                for part in ("raw", "score"):
-                    name = f"{part}.{factor}"
-                    if name in out:
-                        out[name] = np.full_like(out[name], np.nan)
+        made_up = {factor for kind in view.synthetic_flow for factor in _FED_BY.get(kind, ())}
+        for name in out:
+            part, _, factor = name.partition(".")
+            if part in ("raw", "score") and factor in made_up:
+                out[name] = np.full_like(out[name], np.nan)
 
 
 _FED_BY: Final = {

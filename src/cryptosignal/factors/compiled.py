@@ -87,6 +87,7 @@ def z_of_window(x: Floats, taps: Floats, least: Floats, scale_min: int, out: Flo
         out[r] = (newest - centre) / spread
 
 
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 @njit(cache=True, error_model="numpy")
 def publish(
     instant: Floats, width: int, lags: int, alpha: float, max_step: float, flip: float, out: Floats
@@ -112,6 +113,7 @@ def publish(
             out[r, lag] = state if newest == newest else np.nan
 
 
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 @njit(cache=True, error_model="numpy")
 def swings(
     close: Floats, turn: Floats, width: int, leg: Floats, pivots: Floats, age: Floats
@@ -147,6 +149,7 @@ def swings(
             pivots[2, r, k], pivots[3, r, k] = p3, p4
 
 
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 @njit(cache=True, error_model="numpy")
 def first_difference(
     one: NDArray[np.int64], two: NDArray[np.int64], out: NDArray[np.int64]
@@ -171,6 +174,7 @@ def first_difference(
     return is_same
 
 
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 @njit(cache=True, error_model="numpy")
 def adx(high: Floats, low: Floats, close: Floats, span: int, period: int, out: Floats) -> None:
     """`context.adx`, window by window."""
