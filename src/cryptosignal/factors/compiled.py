@@ -87,8 +87,8 @@ def z_of_window(x: Floats, taps: Floats, least: Floats, scale_min: int, out: Flo
         out[r] = (newest - centre) / spread
 
 
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 @njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def publish(
     instant: Floats, width: int, lags: int, alpha: float, max_step: float, flip: float, out: Floats
 ) -> None:
@@ -113,8 +113,8 @@ def publish(
             out[r, lag] = state if newest == newest else np.nan
 
 
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 @njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def swings(
     close: Floats, turn: Floats, width: int, leg: Floats, pivots: Floats, age: Floats
 ) -> None:
@@ -149,8 +149,8 @@ def swings(
             pivots[2, r, k], pivots[3, r, k] = p3, p4
 
 
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 @njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def first_difference(
     one: NDArray[np.int64], two: NDArray[np.int64], out: NDArray[np.int64]
 ) -> bool:
@@ -174,8 +174,8 @@ def first_difference(
     return is_same
 
 
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 @njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def adx(high: Floats, low: Floats, close: Floats, span: int, period: int, out: Floats) -> None:
     """`context.adx`, window by window."""
     rows, count = out.shape
