@@ -12,7 +12,7 @@ READY_DEV := $(VENV)/.ready-dev
 UV := $(shell command -v uv 2>/dev/null)
 
 flag = $(if $($(1)),--$(2) "$($(1))")
-RUN_FLAGS = $(if $(VENUE),$(call flag,VENUE,venue),--embedded) $(call flag,DATA,data) \
+RUN_FLAGS = --page $(call flag,VENUE,venue) $(call flag,DATA,data) $(call flag,START,start) \
   $(call flag,SPEED,speed) $(call flag,SCANS,scans) $(call flag,SYMBOLS,symbols) $(call flag,SEED,seed)
 SIM_FLAGS = $(call flag,DAYS,days) $(call flag,SEED,seed)
 
@@ -26,7 +26,7 @@ setup: $(READY) ## install the program into .venv (hashed versions only)
 
 setup-dev: $(READY_DEV) ## the same with what tests and checks need
 
-run: $(READY) ## watch, score and explain the market (DATA VENUE SPEED SCANS SYMBOLS SEED)
+run: $(READY) ## watch, score and explain the market (DATA START VENUE SPEED SCANS SYMBOLS SEED)
 	@exec $(BIN)/cryptosignal run $(strip $(RUN_FLAGS))
 
 test: $(READY_DEV) ## the short profiles of everything

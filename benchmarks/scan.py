@@ -100,10 +100,24 @@ def talib_ms(view):
                     talib.EMA(c, period)
                 talib.RSI(c, 14), talib.ADX(h, lo, c, 14), talib.PLUS_DI(h, lo, c, 14)
                 talib.MINUS_DI(h, lo, c, 14), talib.ATR(h, lo, c, 14), talib.MACD(c)
-                talib.BBANDS(c, 20, 2, 2), talib.LINEARREG_SLOPE(c, 30)
-                talib.SMA(v, 50), talib.STDDEV(v, 50)
+                upper, _, lower = talib.BBANDS(c, 20, 2, 2)
+                _ = (c[-1] - lower[-1]) / (upper[-1] - lower[-1])
+                talib.LINEARREG_SLOPE(c, 30), talib.SMA(v, 50), talib.STDDEV(v, 50)
+                _rest(bars, r, c)
 
     return median_ms(work, 3)
+
+
+def _rest(bars, row, close):
+    """The anchor's outputs that TA-Lib has none of: flow, volatility, rank correlation, beta."""
+    taker, volume = bars.data[7, row, -20:], bars.data[4, row, -20:]
+    _ = (2.0 * taker - volume).sum() / volume.sum()
+    own = np.diff(np.log(close[-61:]))
+    market = np.diff(np.log(bars.data[3, 0, -61:]))
+    own[-30:].std()
+    joint = np.cov(own, market)
+    _ = joint[0, 1] / joint[1, 1]
+    np.corrcoef(np.argsort(np.argsort(own)), np.argsort(np.argsort(market)))
 
 
 def measure(symbols):

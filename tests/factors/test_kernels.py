@@ -42,6 +42,7 @@ def gappy():
     data[:, 2, 100:110] = np.nan
     data[:, 3, -1] = np.nan
     data[:, 5, :-40] = np.nan
+    data[:4, 6, -60:] = data[0, 6, -60]  # a coin that does not move
     return dataclasses.replace(view, bars={**view.bars, "1h": dataclasses.replace(old, data=data)})
 
 
@@ -60,3 +61,18 @@ def test_numpy_answers_until_asked():
     """Nothing is compiled at import, and the path has a name for the journal."""
     assert kernels.path_name() == "numpy"
     assert kernels.compiled_kernels() is None
+
+
+@pytest.mark.parametrize("slot", [0, 1])
+def test_a_market_that_stands_still_breaks_neither_path(fast, slot):
+    """BTC or ETH without any movement gives the same columns on both paths, and no error."""
+    view = random_market(32, symbols=6, hours=330)
+    old = view.bars["1h"]
+    data = old.data.copy()
+    data[:4, slot, -80:] = data[0, slot, -80]
+    view = dataclasses.replace(view, bars={**view.bars, "1h": dataclasses.replace(old, data=data)})
+    compiled = FactorEngine(ParamSet()).compute(view, 1, "manual").columns
+    kernels.disable()
+    plain = FactorEngine(ParamSet()).compute(view, 1, "manual").columns
+    for name in plain:
+        np.testing.assert_allclose(compiled[name], plain[name], atol=1e-9, rtol=1e-9, err_msg=name)

@@ -245,3 +245,11 @@ def test_settings_are_validated(bad):
     """A limit that makes no sense stops the program with a line that names it."""
     with pytest.raises(ValueError, match=r"risk\."):
         RiskSettings(**bad)
+
+
+@pytest.mark.parametrize("is_market", [True, False])
+def test_a_stop_must_be_able_to_cover(is_market):
+    """No entry is larger than one market stop can close, whatever its own order type allows."""
+    rich = Exposure(D(10**7))
+    roomy = RiskSettings(risk_max_usdt=D(10**6), symbol_notional_max_usdt=D(10**6))
+    assert size(ask(is_market=is_market), rich, roomy).quantity == D(120)

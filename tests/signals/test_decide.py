@@ -262,3 +262,19 @@ def test_no_more_than_a_few_that_move_together(market):
     sides = [d.side for d in found.prime()]
     assert 0 < sides.count("long") <= 2
     assert 0 < sides.count("short") <= 2
+
+
+def test_imbalance_counts_against_the_side_only(market):
+    """A book leaning hard towards the bid stops shorts and not longs; the mirror stops longs."""
+    from tests.markets import book_of
+
+    mid = market.bars["1h"].close[:, -1]
+    tilt = np.full(len(mid), 0.6)
+    book = book_of(np.random.default_rng(1), mid, tilt=tilt)
+    leaning = dataclasses.replace(market, book=book)
+    for view, stopped in ((leaning, "short"), (mirrored(leaning), "long")):
+        found = assess(rows_of(view), PARAMS)
+        failed = found.table.verdicts[found.table.index("obi")] == 2
+        sides = {found.side(i) for i in range(len(found))}
+        assert sides == {"long", "short"}
+        assert all(failed[i] == (found.side(i) == stopped) for i in range(len(found)))

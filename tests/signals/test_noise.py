@@ -8,8 +8,8 @@ from tests.markets import START_MS, fold, random_market, walk_bars
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors.catalogue import FactorEngine
+from cryptosignal.factors.history import flatten
 from cryptosignal.market.views import SeriesView
-from cryptosignal.modes.research import flatten
 from cryptosignal.signals.decide import SignalMemory, assess, settle
 from cryptosignal.signals.decisions import PRIME
 

@@ -2,9 +2,10 @@
 
 import msgspec
 import pytest
+from tests.markets import random_market
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.signals.reachability import reachable
+from cryptosignal.signals.reachability import passed, reachable
 
 PARAMS = ParamSet()
 
@@ -43,3 +44,14 @@ def test_stacked_soft_filters_are_found_out():
     found = reachable(hard)
     assert found.ok
     assert not found.worst_ok
+
+
+def test_start_up_says_how_many_passed():
+    """A low `min_score` lets symbols through over the last bars, an impossible one warns."""
+    view = random_market(4, symbols=8)
+    easy = passed(view, with_gates(min_score=10.0), bars=60)
+    assert 0 < easy.symbols <= 8
+    assert easy.bars == 60
+    hard = passed(view, with_gates(min_score=100.0), bars=60)
+    assert hard.symbols == 0
+    assert hard.line.startswith("WARNING")

@@ -62,13 +62,13 @@ def test_time_stop():
 def test_breakeven_is_placed_before_the_old_stop_goes():
     """After TP1 there is never a moment without a stop at the venue."""
     rig = held()
-    before = rig.venue.naked_max_ms
+    before = rig.venue.naked_starts
     rig.price("BTCUSDT", "102")
     rig.run(3000)
     (stop,) = stops(rig)
     assert stop.intent.trigger_price > D("100")
     assert stop.intent.quantity == rig.venue.positions["BTCUSDT"]
-    assert rig.venue.naked_max_ms == before
+    assert rig.venue.naked_starts == before == 1
 
 
 def test_trailing_only_tightens():
@@ -407,3 +407,35 @@ def test_foreign_position_is_guarded_if_asked(policy):
     assert rig.venue.own_open() == []
     assert not rig.desk.state.trades
     assert rig.outcomes == []
+
+
+def test_entry_before_funding_is_judged_again_after_it():
+    """In the last minute before funding an entry waits, and is made once funding is over."""
+    rig = ready(settings=TradingSettings(funding_interval_ms=600_000))
+    rig.run(600_000 - rig.now % 600_000 - 30_000)
+    rig.open(decision(time_ms=rig.now))
+    assert refusal(rig) == "funding is due"
+    for _ in range(6):
+        rig.run(5_000)
+        rig.price("BTCUSDT", "100")
+    assert rig.venue.entries == {}
+    rig.run(5_000)
+    assert rig.venue.entries == {"s1": 1}
+
+
+@pytest.mark.parametrize(("price", "is_noted"), [("97.9", False), ("97.0", True)])
+def test_slippage_beyond_the_limit_is_said(price, is_noted):
+    """A stop that fills far beyond its trigger leaves a note with the figure."""
+    rig = held()
+    rig.price("BTCUSDT", price)
+    rig.run(5000)
+    assert bool(rig.noted("slippage.exceeded")) == is_noted
+
+
+def test_hedge_mode_takes_no_entry():
+    """An account in hedge mode is refused, and its positions are not mistaken for ours."""
+    rig = ready()
+    rig.venue.is_hedged = True
+    rig.run(310_000)
+    rig.open(decision(time_ms=rig.now))
+    assert "hedge" in refusal(rig)

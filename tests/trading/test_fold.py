@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.trading.test_machine import portrait
-from tests.trading.toy_venue import Faults, Rig, decision
+from tests.trading.toy_venue import Faults, Rig, decision, instrument
 
 from cryptosignal.domain.events import (
     MONEY_EVENTS,
@@ -19,11 +19,14 @@ from cryptosignal.domain.events import (
     FactRecorded,
     IntentRecorded,
     OperatorCommanded,
+    OrderReplied,
     OrderSent,
     OrderUpdated,
+    SendOutcome,
     TradeSeen,
 )
 from cryptosignal.trading.desk import Desk
+from cryptosignal.trading.facts import BREAKER_TRIPPED, KILL_SET, Kill, Tripped, fact
 from cryptosignal.trading.fold import HANDLERS
 
 D = Decimal
@@ -148,3 +151,36 @@ def test_kinds_of_facts_that_are_not_ours_are_left_alone():
     desk.apply(FactRecorded("signal.memory", "x", "not even json"))
     desk.apply(object())
     assert portrait(desk) == before
+
+
+def test_recorded_kill_and_trip_hold():
+    """Facts of kill switch and breaker alone refuse entries after a restart."""
+    desk = told([])
+    desk.apply(fact(KILL_SET, "level", Kill(2, "breaker")))
+    assert "breaker" in desk.state.breaker.refuse_entry(RIG.now, D(99))
+    desk.apply(fact(KILL_SET, "level", Kill(0, "")))
+    assert desk.state.breaker.refuse_entry(RIG.now, D(99)) is None
+    desk.apply(fact(BREAKER_TRIPPED, "day", Tripped(RIG.now + 1, "losses")))
+    assert "losses" in desk.state.breaker.refuse_entry(RIG.now, D(99))
+
+
+def test_fill_read_before_its_order_is_known_is_claimed():
+    """A fill that a snapshot brought first counts as foreign until its order's number is learned."""
+    rig = Rig()
+    rig.run(1000)
+    rig.perform(rig.desk.open_from(decision(time_ms=rig.now), rig.now, instrument(), price=D(100)))
+    (order,) = rig.desk.state.orders.values()
+    rig.venue.place(order.intent, rig.now, 3000)
+    rig.venue.outbox.clear()
+    rig.venue.now_ms += 1
+    rig.desk.apply(rig.venue.snapshot("mismatch BTCUSDT 1", ("BTCUSDT",), 0, rig.now - 10))
+    book = rig.desk.state.book("BTCUSDT")
+    assert book.foreign == order.intent.quantity
+    number = rig.venue.orders[order.client_id].order_id
+    rig.desk.apply(
+        OrderReplied(
+            order.client_id, "BTCUSDT", SendOutcome.ACKED, order_id=number, server_ms=rig.now
+        )
+    )
+    assert book.foreign == 0
+    assert order.booked == order.intent.quantity

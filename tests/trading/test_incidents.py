@@ -223,12 +223,12 @@ def test_incident_h_placed_stop_that_reads_as_missing():
 def test_incident_i_stop_cancelled_without_a_word():
     """I: a stop that the venue drops silently is missed within the verify time and replaced."""
     rig = held()
-    rig.run(53_000)
+    rig.run(20_000)
     stop = next(a for a in rig.venue.algos.values() if a.intent.leg is Leg.STOP)
     rig.venue.cancel_silently(stop.intent.client_id)
-    rig.run(15_000)
+    rig.run(6_000)
     assert rig.desk.positions()[0].is_protected
-    assert rig.venue.naked_max_ms <= 12_000
+    assert 0 < rig.venue.naked_max_ms <= 5_000
     assert abs(rig.desk.naked_ms().max_ms - rig.venue.naked_max_ms) <= 100
 
 
@@ -353,7 +353,7 @@ def test_crash_between_intent_and_send_is_never_sent():
     """An intent without OrderSent is dead after a restart; the entry is not repeated."""
     rig = ready()
     rig.perform = lambda actions: None
-    actions = rig.desk.open_from(decision(time_ms=rig.now), rig.now, instrument(), price=100.0)
+    actions = rig.desk.open_from(decision(time_ms=rig.now), rig.now, instrument(), price=D(100))
     for action in actions:
         if hasattr(action, "event"):
             rig.journal.append(action.event)
@@ -459,3 +459,18 @@ def test_part_closed_by_hand_then_stopped():
     assert not rig.desk.state.trades
     assert not [i for i in rig.venue.sent_requests if i.leg is Leg.FLATTEN]
     assert rig.venue.own_open() == []
+
+
+def test_incident_c_failed_queries_never_add_up():
+    """C: queries that failed, however late they are stamped, are no proof beside a good snapshot."""
+    rig = ready()
+    lose_all(rig, request_lost=1.0)
+    rig.open(decision(time_ms=rig.now))
+    lose_all(rig, lookup_fails=1.0)
+    rig.run(30_000)
+    order = entry_of(rig)
+    for n in range(5):
+        rig.live(OrderLookedUp(order.client_id, "BTCUSDT", None, rig.now + n * 2000))
+    rig.run(30_000)
+    assert order.state is OrderState.UNKNOWN
+    assert order.absent_ms == []

@@ -181,6 +181,8 @@ class ToyVenue:
     next_id: int = 1000
     naked_since: dict[str, int] = field(default_factory=dict)
     naked_max_ms: int = 0
+    naked_starts: int = 0
+    is_hedged: bool = False
     entries: Counter[str] = field(default_factory=Counter)
     executed_by: Counter[str] = field(default_factory=Counter)
     sent_requests: list[OrderIntent] = field(default_factory=list)
@@ -270,6 +272,7 @@ class ToyVenue:
             orders=tuple(self._order(o) for o in self.orders.values() if o.status in live),
             algos=tuple(self._algo(o) for o in self.algos.values() if o.status == "NEW"),
             trades=tuple(t for t in self.trades if t.symbol in symbols and t.time_ms >= since_ms),
+            hedge_mode=self.is_hedged,
         )
 
     # ---- the market
@@ -414,6 +417,7 @@ class ToyVenue:
             for a in self.algos.values()
         )
         if position and not covered:
+            self.naked_starts += symbol not in self.naked_since
             self.naked_since.setdefault(symbol, self.now_ms)
         elif symbol in self.naked_since:
             self.naked_max_ms = max(self.naked_max_ms, self.now_ms - self.naked_since.pop(symbol))
@@ -594,7 +598,8 @@ class Rig:
 
     def open(self, choice: Decision, **kwargs) -> None:
         inst = kwargs.pop("instrument", None) or instrument(choice.symbol)
-        kwargs.setdefault("price", float(self.venue.price(choice.symbol)))
+        price = kwargs.pop("price", self.venue.price(choice.symbol))
+        kwargs["price"] = None if price is None else D(str(price))
         self.perform(self.desk.open_from(choice, self.now, inst, **kwargs))
 
     def perform(self, actions) -> None:

@@ -14,6 +14,7 @@ def run(
     *,
     venue: str = "embedded",
     data: str = "",
+    start: str = "",
     speed: float = 1.0,
     scans: int = 0,
     symbols: str = "60",
@@ -24,6 +25,9 @@ def run(
     top: int | None = None,
     data_dir: str = "",
     mode: str = "",
+    synthetic_flow: bool = False,
+    page: bool = False,
+    page_port: int = 8787,
     config: Annotated[str, Parameter(name=["--config", "-c"])] = "",
     every_table: bool = False,
     verbose: bool = False,
@@ -41,6 +45,9 @@ def run(
         embedded, binance or testnet.
     data
         A candle file (parquet or csv) that the embedded venue walks instead of generated prices.
+    start
+        Where the embedded venue's time starts (2025-06-01, or epoch ms); default: now, or bar 500
+        of the candle file.
     speed
         Venue time against wall time (embedded venue only).
     scans
@@ -61,6 +68,12 @@ def run(
         Where journal, outcomes and reports go.
     mode
         signal, approve or auto (run.mode).
+    synthetic_flow
+        Let flow count that the candle file lacks and the venue made up (params.accept_synthetic_flow).
+    page
+        Start the page too, in a process of its own on 127.0.0.1, and print its address.
+    page_port
+        Its port; 8787 gives way to a free one if it is taken.
     config
         A TOML file with settings.
     every_table
@@ -87,18 +100,24 @@ def run(
     settings = msgspec.structs.replace(settings, run=own)
     if min_score is not None:
         settings = with_min_score(settings, min_score)
+    if synthetic_flow:
+        params = msgspec.structs.replace(settings.params, accept_synthetic_flow=True)
+        settings = msgspec.structs.replace(settings, params=params)
     count, names = parse_symbols(symbols)
     face = Terminal(top=own.top, scans_table=every_table, as_json=json, verbose=verbose)
     request = Run(
         config=settings,
         venue=venue,
         data=data,
+        start=start,
         speed=speed,
         scans=scans,
         symbols=names,
         symbol_count=count,
         seed=seed,
         faults=faults,
+        page_port=page_port if page else None,
+        on_page=lambda address: face.say(f"page: {address}"),
         on_venue=lambda name, ready: face.say(
             f"venue: {name}" + (f" at {ready.rest}, speed {ready.speed:g}" if ready else "")
         ),

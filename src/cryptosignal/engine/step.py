@@ -8,6 +8,7 @@ recovery decides nothing. Records returned by a step are already folded when it 
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -194,7 +195,10 @@ class Engine:
         decision = manual_decision(self.latest, symbol, Direction(direction), now_ms)
         if decision is None:
             return (Note("trade.refused", {"symbol": symbol, "reason": "no price plan: no data"}),)
-        return (*self._publish(decision), *self._open(now_ms, decision, is_approved=True))
+        price = event.arguments.get("price")
+        known = Decimal(price) if price else None
+        opened = self._open(now_ms, decision, is_approved=True, price=known)
+        return (*self._publish(decision), *opened)
 
     def _keep_memory(self) -> tuple[Action, ...]:
         """Journal the signal memory when a scan changed it: cooldowns survive a restart exactly."""
@@ -233,7 +237,9 @@ class Engine:
         self._watching = wanted
         return (*kept, WatchSymbols(wanted))
 
-    def _open(self, now_ms: int, decision: Decision, *, is_approved: bool) -> list[Action]:
+    def _open(
+        self, now_ms: int, decision: Decision, *, is_approved: bool, price: Decimal | None = None
+    ) -> list[Action]:
         instrument = self.instruments.get(decision.symbol)
         if instrument is None:
             return [
@@ -242,7 +248,9 @@ class Engine:
                     {"symbol": decision.symbol, "reason": "the contract is not listed"},
                 )
             ]
-        return list(self.desk.open_from(decision, now_ms, instrument, is_approved=is_approved))
+        return list(
+            self.desk.open_from(decision, now_ms, instrument, price=price, is_approved=is_approved)
+        )
 
 
 _HANDLERS: dict[type, Callable[[Engine, int, Any], tuple[Action, ...]]] = {

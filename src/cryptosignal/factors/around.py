@@ -134,7 +134,7 @@ def _coherence(view: MarketView, times: Ints, frame: Frame, out: Columns) -> Non
             continue
         logs = frame.logs if interval == "1h" else None
         panel, pick = thin(bars, times, max(price.TREND_LOOKBACK, ATR_BARS + 1), logs=logs)
-        inputs = (panel.bars_read(), pick.astype(np.float64))
+        inputs = (bars.open_ms[ends_of(bars, times) - 1].astype(np.float64), panel.bars_read())
         signs.extend(frame.keep(f"mtf.{interval}", inputs, partial(_signs, panel, pick)))
     if not signs:
         signs = [np.full(shape, np.nan)]

@@ -29,7 +29,7 @@ Beside = Callable[[Factor, int], dict[str, Floats] | None]
 Scored = dict[str, tuple[Floats, Floats]]
 
 SPAN: Final = 300
-"""Bars of the 1h axis that a score can depend on (D4)."""
+"""Bars of the 1h axis that a score may depend on at most (D4)."""
 _TAIL: Final = 4
 _SLACK: Final = 48
 _FIELDS: Final = 8
@@ -38,7 +38,7 @@ _FIELDS: Final = 8
 
 @dataclass(slots=True)
 class Strip:
-    """The newest `SPAN` columns of an array [field, row, bar], kept to compare the next one with.
+    """The newest columns of an array [field, row, bar], kept to compare the next one with.
 
     Grows to the right in a wider buffer, so that a new bar costs one column and not a copy.
     """
@@ -68,14 +68,45 @@ class Strip:
         return width - first
 
 
+class Stage:
+    """The newest columns of one stage of the chain, [factor · row, column].
+
+    Grows to the right in a wider buffer: a new bar writes its column and copies nothing.
+    """
+
+    def __init__(self, columns: Floats) -> None:
+        self.width = columns.shape[1]
+        self.buffer = np.empty((len(columns), self.width + _SLACK))
+        self.buffer[:, : self.width] = columns
+        self.stop = self.width
+
+    @property
+    def columns(self) -> Floats:
+        """All columns that are kept, the newest last."""
+        return self.buffer[:, self.stop - self.width : self.stop]
+
+    def newest(self, count: int) -> Floats:
+        """The newest `count` columns."""
+        return self.buffer[:, self.stop - count : self.stop]
+
+    def extend(self, fresh: Floats, shift: int) -> None:
+        """Move on by `shift` columns and replace the newest ones by `fresh`."""
+        if self.stop + shift > self.buffer.shape[1]:
+            self.buffer[:, : self.width] = self.columns.copy()
+            self.stop = self.width
+        self.stop += shift
+        count = min(fresh.shape[1], self.width)
+        self.buffer[:, self.stop - count : self.stop] = fresh[:, fresh.shape[1] - count :]
+
+
 @dataclass(slots=True)
 class _Stages:
-    """The newest columns of each stage, [factor · row, column]: what the next column will need."""
+    """What the next column will need of each stage."""
 
-    raw: Floats
-    smooth: Floats
-    instant: Floats
-    score: Floats
+    raw: Stage
+    smooth: Stage
+    instant: Stage
+    score: Stage
 
 
 class ScoreCache:
@@ -107,10 +138,11 @@ class ScoreCache:
         """
         newest = int(hours.open_ms[end - 1])
         shift = (newest - self._open_ms) // HOUR_MS
-        series = {factor.name: beside(factor, SPAN) for factor in factors}
+        span = min(SPAN, self._reach() + max(f.lookback for f in factors) - 1)
+        series = {factor.name: beside(factor, span) for factor in factors}
         table = _signature(series)
         is_known = symbols == self._symbols and table == self._table and 0 <= shift <= _TAIL
-        now = _window(hours, end)
+        now = _window(hours, end, span)
         if self._stages is None or not is_known:
             self._bars.replace(now)
             self._beside = {}
@@ -175,15 +207,14 @@ class ScoreCache:
         new = np.concatenate(
             [self._raw(hours, end, f, series[f.name], fresh, None, logs) for f in factors]
         )
-        raw = _joined(kept.raw, new, shift)
-        need = fresh + own.smooth_taps - 1
-        smooth = _joined(kept.smooth, chain.smooth(raw[:, -need:], own), shift)
-        need = fresh + own.scale_taps - 1
-        z = chain.robust_z(smooth[:, -need:], _floors(factors, len(raw)), own)
-        instant = _joined(kept.instant, chain.squash(z, own), shift)
+        kept.raw.extend(new, shift)
+        recent = kept.raw.newest(fresh + own.smooth_taps - 1)
+        kept.smooth.extend(chain.smooth(recent, own), shift)
+        recent = kept.smooth.newest(fresh + own.scale_taps - 1)
+        z = chain.robust_z(recent, _floors(factors, len(recent)), own)
+        kept.instant.extend(chain.squash(z, own), shift)
         lags = min(fresh, self.params.tiers.n)
-        score = _joined(kept.score, chain.publish(instant, own, lags), shift)
-        self._stages = _Stages(raw, smooth, instant, score)
+        kept.score.extend(chain.publish(kept.instant.columns, own, lags), shift)
 
     def _redo(
         self,
@@ -201,8 +232,8 @@ class ScoreCache:
             self._raw(hours, end, factor, series, self._reach(), rows, None), factor.floor
         )
         at = place * width + rows
-        kept.raw[at], kept.smooth[at] = redone.raw, redone.smooth
-        kept.instant[at], kept.score[at] = redone.instant, redone.score
+        for name in ("raw", "smooth", "instant", "score"):
+            getattr(kept, name).columns[at] = getattr(redone, name).columns
 
     def _whole(
         self,
@@ -221,7 +252,8 @@ class ScoreCache:
         own = self.params.chain
         smooth = chain.smooth(raw, own)
         instant = chain.squash(chain.robust_z(smooth, floor, own), own)
-        return _Stages(raw, smooth, instant, chain.publish(instant, own, self.params.tiers.n))
+        score = chain.publish(instant, own, self.params.tiers.n)
+        return _Stages(Stage(raw), Stage(smooth), Stage(instant), Stage(score))
 
     def _reach(self) -> int:
         return chain.reach(self.params.chain, self.params.tiers.n)
@@ -253,7 +285,7 @@ class ScoreCache:
         out = {}
         for k, factor in enumerate(factors):
             part = slice(k * rows, (k + 1) * rows)
-            out[factor.name] = kept.raw[part, -1:], kept.score[part]
+            out[factor.name] = kept.raw.newest(1)[part], kept.score.columns[part]
         return out
 
 
@@ -285,22 +317,11 @@ def _floors(factors: tuple[Factor, ...], total: int) -> Floats:
     return np.repeat([factor.floor for factor in factors], total // len(factors))[:, None]
 
 
-def _window(hours: BarsView, end: int) -> Floats:
-    """The compared fields of the newest SPAN bars; NaN in front where there are fewer."""
-    part = hours.data[:_FIELDS, :, max(end - SPAN, 0) : end]
-    if part.shape[2] == SPAN:
+def _window(hours: BarsView, end: int, span: int) -> Floats:
+    """The compared fields of the newest `span` bars; NaN in front where there are fewer."""
+    part = hours.data[:_FIELDS, :, max(end - span, 0) : end]
+    if part.shape[2] == span:
         return part
-    out = np.full((_FIELDS, part.shape[1], SPAN), np.nan)
-    out[:, :, SPAN - part.shape[2] :] = part
-    return out
-
-
-def _joined(kept: Floats, fresh: Floats, shift: int) -> Floats:
-    """`kept` moved left by `shift` with its newest columns replaced by `fresh`; same width."""
-    width, count = kept.shape[1], fresh.shape[1]
-    if count >= width:
-        return fresh[:, count - width :]
-    out = np.empty_like(kept)
-    out[:, : width - count] = kept[:, shift : shift + width - count]
-    out[:, width - count :] = fresh
+    out = np.full((_FIELDS, part.shape[1], span), np.nan)
+    out[:, :, span - part.shape[2] :] = part
     return out

@@ -1,7 +1,7 @@
 """The hot loops of a scan as compiled kernels (numba, the `fast` extra), equal to numpy to 1e-9.
 
 Imported by `kernels.enable` alone, after start-up: importing numba costs 0.75 s. Compiled code is
-cached on disk, so that only the first start ever compiles.
+cached on disk, so that only the first start ever compiles. Division by zero gives what numpy gives.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _HUBER = 2.5
 _CLIPPED_TO_SIGMA = 1.2684
 
 
-@njit(cache=True, fastmath={"reassoc", "contract"})
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _z_of_row(x: Floats, taps: Floats, least: float) -> float:
     """One row without gaps; sums may be reordered, which moves the last bits only."""
     width = x.shape[0]
@@ -41,7 +41,7 @@ def _z_of_row(x: Floats, taps: Floats, least: float) -> float:
     return float((x[width - 1] - centre) / max(_CLIPPED_TO_SIGMA * total, least))
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def z_of_window(x: Floats, taps: Floats, least: Floats, scale_min: int, out: Floats) -> None:
     """`standardise._z_of_window`, row by row."""
     rows, width = x.shape
@@ -87,7 +87,8 @@ def z_of_window(x: Floats, taps: Floats, least: Floats, scale_min: int, out: Flo
         out[r] = (newest - centre) / spread
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def publish(
     instant: Floats, width: int, lags: int, alpha: float, max_step: float, flip: float, out: Floats
 ) -> None:
@@ -112,7 +113,8 @@ def publish(
             out[r, lag] = state if newest == newest else np.nan
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def swings(
     close: Floats, turn: Floats, width: int, leg: Floats, pivots: Floats, age: Floats
 ) -> None:
@@ -147,7 +149,8 @@ def swings(
             pivots[2, r, k], pivots[3, r, k] = p3, p4
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def first_difference(
     one: NDArray[np.int64], two: NDArray[np.int64], out: NDArray[np.int64]
 ) -> bool:
@@ -169,3 +172,79 @@ def first_difference(
                     out[r] = j
                     break
     return is_same
+
+
+@njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
+def adx(high: Floats, low: Floats, close: Floats, span: int, period: int, out: Floats) -> None:
+    """`context.adx`, window by window."""
+    rows, count = out.shape
+    keep = (period - 1.0) / period
+    for r in range(rows):
+        for k in range(count):
+            plus = minus = scale = value = 0.0
+            seen = 0
+            for j in range(k + 1, k + span):
+                up, down = high[r, j] - high[r, j - 1], low[r, j - 1] - low[r, j]
+                decay = 1.0 if j - k - 1 < period - 1 else keep
+                plus = decay * plus + (up if up > down and up > 0.0 else 0.0)
+                minus = decay * minus + (down if down > up and down > 0.0 else 0.0)
+                top, bottom, before = high[r, j], low[r, j], close[r, j - 1]
+                # a missing value must stay missing, which max and min do not promise
+                scale += (top + bottom + before) * 0.0
+                if j - k - 1 < period - 1:
+                    continue
+                total = plus + minus
+                dx = abs(plus - minus) / (total if total > 0.0 else 1.0)
+                seen += 1
+                value = value + dx / period if seen <= period else keep * value + dx / period
+            out[r, k] = 100.0 * value if scale == scale else np.nan
+
+
+@njit(cache=True, error_model="numpy")
+def regress(
+    returns: Floats, btc: int, eth: int, bars: int, b1: Floats, b2: Floats, r2: Floats, rho: Floats
+) -> None:
+    """`context._regress` and `_correlation` of every row on BTC and ETH, window by window."""
+    rows, count = b1.shape
+    one, two = np.empty(bars), np.zeros(bars)
+    for k in range(count):
+        _centre(returns[btc, k : k + bars], one)
+        if eth >= 0:
+            _centre(returns[eth, k : k + bars], two)
+        xx = yy = xy = 0.0
+        for j in range(bars):
+            xx += one[j] * one[j]
+            yy += two[j] * two[j]
+            xy += one[j] * two[j]
+        wide, tall = xx * 1.05, yy * 1.05
+        own = np.empty(bars)
+        for r in range(rows):
+            _centre(returns[r, k : k + bars], own)
+            rx = ry = total = 0.0
+            for j in range(bars):
+                rx += own[j] * one[j]
+                ry += own[j] * two[j]
+                total += own[j] * own[j]
+            first, second = rx / wide if wide != 0.0 else np.nan, 0.0
+            if tall > 0.0 and r != eth:
+                det = wide * tall - xy * xy
+                first, second = (rx * tall - ry * xy) / det, (ry * wide - rx * xy) / det
+            rest = 0.0
+            for j in range(bars):
+                off = own[j] - first * one[j] - second * two[j]
+                rest += off * off
+            b1[r, k], b2[r, k] = first, second
+            r2[r, k] = 1.0 - rest / total if total > 0.0 else 0.0
+            scale = math.sqrt(total * xx)
+            rho[r, k] = rx / scale if scale != 0.0 else np.nan
+
+
+@njit(cache=True, error_model="numpy")
+def _centre(values: Floats, out: Floats) -> None:
+    mean = 0.0
+    for j in range(values.shape[0]):
+        mean += values[j]
+    mean /= values.shape[0]
+    for j in range(values.shape[0]):
+        out[j] = values[j] - mean

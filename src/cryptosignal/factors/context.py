@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.factors import window
+from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.panel import ATR_BARS, Panel
 
 Floats = NDArray[np.float64]
@@ -24,23 +25,35 @@ OPEN_ROOM_ATR = 10.0
 
 
 def adx(panel: Panel) -> Floats:
-    """ADX14, 0–100: Wilder averages over `ATR_BARS` values at each stage (Wilder 1978)."""
-    span = ADX_LOOKBACK
+    """ADX14, 0–100: Wilder's recursion over the last `ADX_LOOKBACK` bars from neutral (Wilder 1978),
+    seeded as TA-Lib seeds it on the same bars."""
+    span, count, period = ADX_LOOKBACK, panel.count, 14
     high, low, close = (panel.cut(x, span) for x in (panel.high, panel.low, panel.close))
+    fast = compiled_kernels()
+    if fast is not None:
+        found = np.empty((len(high), count))
+        fast.adx(high, low, close, span, period, found)
+        return found
     up, down = high[:, 1:] - high[:, :-1], low[:, :-1] - low[:, 1:]
-    rise = np.where((up > down) & (up > 0.0), up, 0.0)
-    fall = np.where((down > up) & (down > 0.0), down, 0.0)
-    known = ~np.isnan(up)
-    taps = window.wilder_taps(14, ATR_BARS)
+    rise = up * ((up > down) & (up > 0.0))
+    fall = down * ((down > up) & (down > 0.0))
     width = window.true_range(high, low, close)
-    scale = window.fir(width, taps)
-    plus = window.fir(np.where(known, rise, np.nan), taps)
-    minus = window.fir(np.where(known, fall, np.nan), taps)
-    with np.errstate(invalid="ignore", divide="ignore"):
+    plus, minus, scale, total = (np.zeros((len(high), count)) for _ in range(4))
+    out = np.zeros((len(high), count))
+    seen, keep = 0, (period - 1.0) / period
+    for j in range(span - 1):
+        lane = slice(j, j + count)
+        decay = 1.0 if j < period - 1 else keep
+        plus = decay * plus + rise[:, lane]
+        minus = decay * minus + fall[:, lane]
+        scale = scale + width[:, lane]  # spreads a gap over the window that holds it
+        if j < period - 1:
+            continue
         total = plus + minus
-        dx = np.where(total > 0.0, np.abs(plus - minus) / total, 0.0)
-    dx = np.where(np.isnan(scale), np.nan, dx)
-    return 100.0 * window.fir(dx[:, -(panel.count + ATR_BARS - 1) :], taps)
+        dx = np.abs(plus - minus) / np.where(total > 0.0, total, 1.0)
+        seen += 1
+        out = out + dx / period if seen <= period else keep * out + dx / period
+    return np.where(np.isnan(scale), np.nan, 100.0 * out)
 
 
 def market_trend(panel: Panel, row: int) -> Floats:
@@ -102,25 +115,38 @@ def independence(panel: Panel, btc: int, eth: int) -> tuple[Floats, Floats, Floa
     if btc < 0:
         nothing = np.full(shape, np.nan)
         return nothing, nothing.copy(), nothing.copy()
-    lanes = [returns[:, j : j + panel.count] for j in range(RETURN_BARS)]
-    own = np.stack(lanes)
-    own = own - own.mean(axis=0)
-    first = own[:, btc]
-    second = own[:, eth] if eth >= 0 else np.zeros_like(first)
-    b1, b2, r2 = _regress(own, first, second)
+    b1, b2, r2, rho = _fit_market(returns, btc, eth, panel.count)
     beta = 0.6 * np.abs(b1) + 0.4 * np.abs(b2) if eth >= 0 else np.abs(b1)
     if eth >= 0:
-        alone, _, fitted = _regress(own[:, eth : eth + 1], first, np.zeros_like(first))
-        beta[eth], r2[eth] = np.abs(alone[0]), fitted[0]
-    rho = _correlation(own, first)
+        beta[eth] = np.abs(b1[eth])
     score = np.interp(beta, _BETA, _INDEPENDENCE)
     score = np.where(np.isnan(beta), np.nan, np.where(r2 < 0.1, 50.0, score))
-    score[btc] = np.where(np.isnan(first[-1]), np.nan, 100.0)
+    score[btc] = np.where(np.isnan(rho[btc]), np.nan, 100.0)
     return score, beta, rho
 
 
 _BETA = np.array([0.0, 0.6, 0.9, 1.2, 1.5, 2.0])
 _INDEPENDENCE = np.array([100.0, 85.0, 70.0, 30.0, 15.0, 0.0])
+
+
+def _fit_market(
+    returns: Floats, btc: int, eth: int, count: int
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """β on BTC and ETH, R² and ρ to BTC of each row and window; ETH's are on BTC alone."""
+    fast = compiled_kernels()
+    if fast is not None:
+        b1, b2, r2, rho = (np.empty((len(returns), count)) for _ in range(4))
+        fast.regress(returns, btc, eth, RETURN_BARS, b1, b2, r2, rho)
+        return b1, b2, r2, rho
+    own = np.stack([returns[:, j : j + count] for j in range(RETURN_BARS)])
+    own = own - own.mean(axis=0)
+    first = own[:, btc]
+    second = own[:, eth] if eth >= 0 else np.zeros_like(first)
+    b1, b2, r2 = _regress(own, first, second)
+    if eth >= 0:
+        alone, _, fitted = _regress(own[:, eth : eth + 1], first, np.zeros_like(first))
+        b1[eth], b2[eth], r2[eth] = alone[0], 0.0, fitted[0]
+    return b1, b2, r2, _correlation(own, first)
 
 
 def _regress(own: Floats, first: Floats, second: Floats) -> tuple[Floats, Floats, Floats]:

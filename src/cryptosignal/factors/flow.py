@@ -25,7 +25,7 @@ def net_share(panel: Panel, bars: int) -> tuple[Floats, Floats]:
     spot in by its share of turnover (§1.3 C). Spot that is missing counts as nothing.
     """
     volume, taker = window.tail(panel.volume, bars), window.tail(panel.taker, bars)
-    turnover = window.tail(panel.quote, bars)
+    turnover = panel.quote(bars)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(volume > 0.0, (2.0 * taker - volume) / volume, 0.0)
     net = np.where(np.isnan(taker), np.nan, share) * turnover

@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 LOG_BARS = 160
-_OI_BARS = 300
+_OI_BARS = 240
 
 
 class Frame:

@@ -34,7 +34,9 @@ _LONG = ATR_BARS + 1
 def newness(hours: Floats, own: NewCoinParams) -> Floats:
     """1 in the channel, 0 out of it, linear over `blend_hours` between.
 
-    `hours` since listing. Derived from the listing time, it needs no memory of when a coin left.
+    `hours` since listing; a coin of unknown age is not new, however few bars a cache holds of it
+    (§3.22), its short history shrinks p instead. Derived from the listing time, it needs no memory
+    of when a coin left.
     """
     edge = max(own.age_days * 24.0, float(own.bars_1h))
     faded = 1.0 - (hours - edge) / max(own.blend_hours, 1e-9)
@@ -86,8 +88,7 @@ def columns(
     view: MarketView, times: Ints, facts: Mapping[str, Floats], params: ParamSet, out: Columns
 ) -> None:
     """Blend `score.*` of new coins, add `ctx.is_new` and the ignition columns."""
-    hours = np.where(np.isnan(out["ctx.age_days"]), out["ctx.bars_1h"], out["ctx.age_days"] * 24.0)
-    fresh = newness(hours, params.new_coin)
+    fresh = newness(out["ctx.age_days"] * 24.0, params.new_coin)
     out["ctx.is_new"] = fresh
     for name in _VOTES:
         out[f"ctx.{name}"] = np.full(fresh.shape, np.nan)
@@ -105,7 +106,7 @@ def columns(
         anchor = _anchor(view, minutes, times, rows)
         votes = ignite(_at(minutes, times, rows), anchor, tilt[rows], params.new_coin)
         for name, value in zip(_VOTES, votes, strict=True):
-            out[f"ctx.{name}"][rows] = value
+            out[f"ctx.{name}"][rows, -1:] = value  # of the newest moment; earlier ones stay unknown
 
 
 def _blend(
@@ -132,7 +133,7 @@ def _blend(
 
 
 def _at(minutes: BarsView, times: Ints, rows: Ints) -> Panel:
-    """One output per decision time needs one moment: the newest of `times`."""
+    """The minutes before the newest of `times`."""
     end = int(ends_of(minutes, times)[-1])
     return panel_of(minutes, 1, ATR_BARS + 20, end, rows)
 

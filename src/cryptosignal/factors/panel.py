@@ -78,11 +78,15 @@ class Panel:
         """Base volume."""
         return self._raw[VOLUME]
 
-    @cached_property
-    def quote(self) -> Floats:
-        """Turnover, USDT; base volume at the close where the source has none."""
-        quote, base = self._raw[QUOTE], self._raw[VOLUME]
-        return np.where(np.isnan(quote), base * self._raw[CLOSE], quote)
+    def quote(self, bars: int) -> Floats:
+        """Turnover of the newest `bars` bars, USDT; base volume at the close where the source has
+        none."""
+        start = self.bars - bars
+        quote, base = self._raw[QUOTE, :, start:], self._raw[VOLUME, :, start:]
+        missing = np.isnan(quote)
+        if not missing.any():
+            return quote
+        return np.where(missing, base * self._raw[CLOSE, :, start:], quote)
 
     @property
     def taker(self) -> Floats:
@@ -129,7 +133,10 @@ class Panel:
 def log_of(values: Floats) -> Floats:
     """Natural logs, NaN for what is missing or not positive."""
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.log(np.where(values > 0.0, values, np.nan))
+        out: Floats = np.log(values)
+    if np.isneginf(out).any():
+        out[np.isneginf(out)] = np.nan
+    return out
 
 
 class Logs:
@@ -179,9 +186,14 @@ def as_of(series: SeriesView, times_ms: Ints, max_age_ms: int) -> Floats:
     grid, value = series.time_ms, series.value
     if len(grid) == 0 or len(times_ms) == 0:
         return np.full((value.shape[0], len(times_ms)), np.nan)
-    known = np.where(np.isnan(value), -1, np.arange(len(grid)))
-    newest = np.maximum.accumulate(known, axis=1)
     position = np.searchsorted(grid, times_ms, side="right") - 1
+    missing = np.isnan(value)
+    if not missing.any():
+        place = np.maximum(position, 0)
+        fresh = (position >= 0) & (times_ms - grid[place] <= max_age_ms)
+        return np.where(fresh, value[:, place], np.nan)
+    known = np.where(missing, -1, np.arange(len(grid)))
+    newest = np.maximum.accumulate(known, axis=1)
     at = newest[:, np.maximum(position, 0)]
     safe = np.maximum(at, 0)
     fresh = (position >= 0) & (at >= 0) & (times_ms - grid[safe] <= max_age_ms)

@@ -415,6 +415,8 @@ _SUMMED: Final = (VOLUME, QUOTE, TRADES, TAKER_BASE, TAKER_QUOTE)
 def is_sound(row: Row) -> bool:
     """Prices are positive, finite and in order; volumes are not negative (NaN taker volume passes)."""
     opened, high, low, close = row[0], row[1], row[2], row[3]
+    if not math.isfinite(opened + high + low + close):
+        return False
     if not (0 < low <= min(opened, close) and max(opened, close) <= high < math.inf):
         return False
     return row[4] >= 0 and row[5] >= 0 and row[4] < math.inf and row[5] < math.inf

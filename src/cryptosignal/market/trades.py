@@ -18,6 +18,7 @@ _BUCKETS: Final = 128
 _BUY, _SELL, _LARGE_BUY, _LARGE_SELL, _COUNT = range(5)
 _RECENT: Final = 128
 _ID_GAP_MAX: Final = 100_000
+_ID_ROOM: Final = 1 << 44
 
 
 class Tapes:
@@ -79,7 +80,7 @@ class Tapes:
         A trade already in the ring is dropped by its id; out-of-order ones are kept. All numbers
         must be finite and positive, or the trade is dropped.
         """
-        rows_of = {slot: self._row(slot) for slot in set(slots)}
+        rows_of = {slot: self._row(slot) for slot in dict.fromkeys(slots)}
         count = len(trades)
         row = np.fromiter((rows_of[slot] for slot in slots), np.int64, count)
         ids = np.fromiter([t.data.a for t in trades], np.int64, count)
@@ -108,13 +109,12 @@ class Tapes:
         fresh = np.ones(len(row), np.bool_)
         if not len(row):
             return fresh
-        first = np.ones(len(row), np.bool_)
-        first[1:] = row[1:] != row[:-1]
-        before = np.empty(len(ids), np.int64)
-        before[1:] = ids[:-1]
-        before[first] = self.last_id[row[first]]
-        step = ids - before
-        jumped = (step > 1) & (before >= 0) & (step < _ID_GAP_MAX)
+        keys = row * _ID_ROOM + ids
+        highest = row * _ID_ROOM + self.last_id[row]
+        highest[1:] = np.maximum(highest[1:], np.maximum.accumulate(keys)[:-1])
+        step = keys - highest
+        has_before = highest >= row * _ID_ROOM
+        jumped = (step > 1) & has_before & (step < _ID_GAP_MAX)
         for index in np.flatnonzero(jumped).tolist():
             slot = self._slot_of[int(row[index])]
             self.missed_ids[slot] = self.missed_ids.get(slot, 0) + int(step[index]) - 1
@@ -126,7 +126,6 @@ class Tapes:
             offsets = (self.count[row[old], None] - 1 - np.arange(_RECENT)) % self._size
             known = self.ids[row[old, None], offsets] == ids[old, None]
             fresh[old[known.any(axis=1)]] = False
-        keys = row * (1 << 44) + ids
         _, firsts = np.unique(keys, return_index=True)
         once = np.zeros(len(row), np.bool_)
         once[firsts] = True

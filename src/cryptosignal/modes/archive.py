@@ -7,6 +7,7 @@ archive does not hold (books, tapes, index prices) stays missing, and the decisi
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LOOKBACK_BARS: Final = {"15m": 160, "1h": 320, "4h": 160, "1d": 130}
+LOOKBACK_BARS: Final = {"15m": 260, "1h": 320, "4h": 160, "1d": 130}
 """Bars that a view holds before its first decision, per interval; more than any window needs."""
 
 _SOURCES: Final = {"15m": ("5m", "1m"), "1h": ("15m", "5m", "1m"), "4h": ("1h",), "1d": ("1h",)}
@@ -62,6 +63,7 @@ class Archive:
     open_interest: _Rows | None = None
     mark: _Rows | None = None
     first_ms: dict[int, int] = field(default_factory=dict)
+    listed_ms: dict[int, int] = field(default_factory=dict)
 
     @property
     def span_ms(self) -> tuple[int, int]:
@@ -135,10 +137,8 @@ class Archive:
         return np.clip((times[None, :] - first[:, None]) / HOUR_MS, 0.0, None)
 
     def _listed(self, rows: Ints) -> Floats:
-        """Listing time of symbols that appear a day or more after the archive begins, else NaN."""
-        begin = self.span_ms[0]
-        first = np.array([float(self.first_ms.get(int(i), begin)) for i in rows])
-        return np.where(first > begin + DAY_MS, first, np.nan)
+        """Listing time where the archive shows it, else NaN (see `_note_first`)."""
+        return np.array([float(self.listed_ms.get(int(i), math.nan)) for i in rows])
 
     def _present(self, start_ms: int, stop_ms: int) -> Ints:
         found: set[int] = set()
@@ -261,10 +261,13 @@ def load_archive(path: str | Path) -> Archive:
             f"--data: found nothing at {root}, allowed: a .parquet or .csv file or a folder of them"
         )
     frames: dict[str, list[pl.DataFrame]] = {}
+    starts: dict[str, tuple[int, int]] = {}
     for file in files:
         kind, frame = _read(file)
         if kind:
             frames.setdefault(kind, []).append(frame)
+        if kind in INTERVAL_MS and frame.height:
+            _earliest(frame, starts)
     if not any(kind in INTERVAL_MS for kind in frames):
         raise UserFault(
             f"--data: found no candles at {root}, "
@@ -278,16 +281,34 @@ def load_archive(path: str | Path) -> Archive:
             archive.klines[kind] = rows
         else:
             setattr(archive, kind, rows)
-    _note_first(archive)
+    _note_first(archive, starts)
     return archive
 
 
-def _note_first(archive: Archive) -> None:
-    for rows in archive.klines.values():
-        symbols, at = np.unique(rows.symbol, return_index=True)
-        for symbol, place in zip(symbols.tolist(), at.tolist(), strict=True):
-            first = int(rows.time_ms[place])
-            archive.first_ms[symbol] = min(first, archive.first_ms.get(symbol, first))
+def _note_first(archive: Archive, starts: dict[str, tuple[int, int]]) -> None:
+    """When each symbol is first seen, and when it was listed where the files prove it.
+
+    `starts` are, by symbol, its earliest bar and the beginning of the file that holds it. A symbol
+    that is there when its file begins may be of any age; only one that appears a day or more later
+    was listed then (a file of another year says nothing about it).
+    """
+    for code, name in enumerate(archive.symbols):
+        if name not in starts:
+            continue
+        first, begin = starts[name]
+        archive.first_ms[code] = first
+        if first > begin + DAY_MS:
+            archive.listed_ms[code] = first
+
+
+def _earliest(frame: pl.DataFrame, starts: dict[str, tuple[int, int]]) -> None:
+    import polars as pl
+
+    begin = int(frame.select(pl.col("time").min()).item())
+    for name, first in frame.group_by("symbol").agg(pl.col("time").min()).iter_rows():
+        # of two files that begin with a symbol's first bar, the one that begins earlier knows more
+        mine = (int(first), begin)
+        starts[name] = min(starts.get(name, mine), mine)
 
 
 def _read(file: Path) -> tuple[str, pl.DataFrame]:

@@ -18,11 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import FACTOR_NAMES, ParamSet
+from cryptosignal.factors.history import flatten
 from cryptosignal.ground.calendar import utc_day
 from cryptosignal.ground.units import DAY_MS, HOUR_MS
 from cryptosignal.market.views import MarketView
 from cryptosignal.modes.archive import Archive, columns_between, load_archive
-from cryptosignal.modes.research import flatten
 from cryptosignal.signals.decide import assess, tier_codes
 from cryptosignal.signals.decisions import TIERS
 

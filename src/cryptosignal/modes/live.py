@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +22,12 @@ from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
+from cryptosignal.modes.pace import at_speed
+from cryptosignal.modes.page import engine_socket, page_process
 from cryptosignal.modes.program import Face, Program, Setup
+from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
+from cryptosignal.modes.snapshots import SnapshotHub
 from cryptosignal.net.client import MovableClock
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.net.warmup import WarmUpSettings
@@ -42,6 +48,7 @@ class Run:
     config: Config
     venue: str = EMBEDDED
     data: str = ""
+    start: str = ""
     speed: float = 1.0
     scans: int = 0
     symbols: tuple[str, ...] = ()
@@ -49,8 +56,9 @@ class Run:
     seed: int = 7
     faults: str = "calm"
     venue_arguments: tuple[str, ...] = ()
+    page_port: int | None = None
+    on_page: Callable[[str], None] = lambda _address: None
     on_venue: Callable[[str, VenueReady | None], None] = lambda _name, _ready: None
-    extra: dict[str, Any] = field(default_factory=dict)
 
 
 def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
@@ -64,8 +72,10 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             loop: asyncio.AbstractEventLoop = ScaledLoop(ready.speed, ready.epoch_mono_ns)
             clock: MovableClock = LoopClock(loop, ready.start_time_ms)
         else:
-            if run.data or run.speed != 1.0:
-                raise UserFault("--data and --speed drive the embedded venue: drop --venue")
+            if run.data or run.start or run.speed != 1.0:
+                raise UserFault(
+                    "--data, --start and --speed drive the embedded venue: drop --venue"
+                )
             routes, signer = _routes(run), None
             loop, clock = _real_loop(), SystemClock()
         run.on_venue(routes.name, ready)
@@ -74,9 +84,13 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         stack.callback(loop.close)
         disk = FileDisk(data_dir, run.config.store)
         stack.callback(disk.close)
-        recorder = Recorder(disk, face)
+        publisher = Publisher(routes.name)
+        recorder = Recorder(disk, face, publisher)
+        socket_path = stack.enter_context(engine_socket()) if run.page_port is not None else ""
+        if run.page_port is not None:
+            run.on_page(stack.enter_context(page_process(socket_path, run.page_port)))
         setup = Setup(
-            config=run.config,
+            config=at_speed(run.config, ready.speed if ready is not None else 1.0),
             clock=clock,
             transport=SocketTransport(run.config.transport),
             disk=disk,
@@ -85,15 +99,41 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             face=recorder,
             run_id=f"{host_epoch_ms():x}",
             signer=_account_signer(run.config, signer),
+            ledger_dir=None if run.venue == EMBEDDED else _ledger_dir(),
             symbols=run.symbols,
             scans_max=run.scans,
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
             info={"venue": routes.name, "seed": str(run.seed)},
         )
-        return loop.run_until_complete(_main(setup, recorder, conduct))
+        watch = _Watch(publisher, socket_path)
+        return loop.run_until_complete(_main(setup, recorder, conduct, watch))
 
 
-async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None) -> str:
+@dataclass
+class _Watch:
+    """Who publishes the run, and where (nowhere if the path is empty)."""
+
+    publisher: Publisher
+    socket_path: str
+
+    async def run(self, program: Program) -> None:
+        """Serve snapshots until cancelled."""
+        if not self.socket_path:
+            return
+        hub = SnapshotHub(
+            self.socket_path,
+            on_command=lambda name, arguments: program.command(name, arguments, "socket"),
+            on_symbol=self.publisher.on_symbol,
+        )
+        self.publisher.bind(program, hub)
+        await hub.start()
+        try:
+            await self.publisher.run()
+        finally:
+            await hub.stop()
+
+
+async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None, watch: _Watch) -> str:
     program = Program(setup)
     recorder.program = program
     loop = asyncio.get_running_loop()
@@ -101,9 +141,13 @@ async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None) -> st
     assert main is not None
     for number, name in ((signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")):
         loop.add_signal_handler(number, _on_signal, program, main, name)
+    watcher = loop.create_task(watch.run(program))
     helper = loop.create_task(conduct(program, recorder)) if conduct is not None else None
     try:
-        return await program.run()
+        reason = await program.run()
+        if helper is not None and helper.done():
+            helper.result()
+        return reason
     except BaseExceptionGroup as group:
         raise _first(group) from group
     except asyncio.CancelledError:
@@ -111,17 +155,19 @@ async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None) -> st
     finally:
         if helper is not None:
             await _ended(helper)
+        await _ended(watcher)  # what ails the page is not the run's concern
         await recorder.close()
         await setup.transport.close()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
 
 
-async def _ended(helper: asyncio.Task[Any]) -> None:
-    """Cancel what went along with the run; a fault of its own is raised, not lost."""
-    helper.cancel()
-    with suppress(asyncio.CancelledError):
-        await helper
+async def _ended(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and wait until it is over, however it ends."""
+    task.cancel()
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.exception()  # seen; a helper's own fault is raised where its result is wanted
 
 
 def _on_signal(program: Program, main: asyncio.Task[Any], name: str) -> None:
@@ -144,6 +190,8 @@ def _venue_arguments(run: Run) -> Sequence[str]:
     arguments += ["--symbols", str(run.symbol_count), "--faults", run.faults]
     if run.data:
         arguments += ["--data", run.data]
+    if run.start:
+        arguments += ["--start", run.start]
     return [*arguments, *run.venue_arguments]
 
 
@@ -172,6 +220,13 @@ def _check_account(config: Config) -> None:
 
 def _account_signer(config: Config, signer: Signer | None) -> Signer | None:
     return signer if config.run.account == "sim" else None
+
+
+def _ledger_dir() -> Path:
+    """Where all processes of this user on this host share their weight ledgers (D8)."""
+    folder = Path(tempfile.gettempdir()) / f"cryptosignal-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
 
 
 def _real_loop() -> asyncio.AbstractEventLoop:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -42,8 +43,10 @@ from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
 from cryptosignal.net.ledger import WeightLedger
+from cryptosignal.net.repair import Repairer
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
+from cryptosignal.signals.reachability import passed, reachable
 from cryptosignal.store.journal import Journal, numeric_path
 from cryptosignal.store.runs import RunHeader, money_history, new_run_dir, run_dirs
 from cryptosignal.streams import names
@@ -52,7 +55,8 @@ from cryptosignal.trading.desk import Desk
 JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
-INSTRUMENTS_REFRESH_S = 3600.0
+SPOT_WEIGHT_1M = 6000
+"""Request weight of the spot API a minute and address, its documented default."""
 
 
 class Face(Audience, Protocol):
@@ -80,6 +84,7 @@ class Setup:
     face: Face
     run_id: str
     signer: Signer | None = None
+    ledger_dir: Path | None = None
     symbols: tuple[str, ...] = ()
     scans_max: int = 0
     warm_up: WarmUpSettings = field(default_factory=WarmUpSettings)
@@ -92,6 +97,7 @@ class Setup:
     tap: Callable[[int, int, bytes], None] | None = None
     tape_position: Callable[[], int] = lambda: 0
     info: dict[str, str] = field(default_factory=dict)
+    says_history: bool = True
 
 
 class Program:
@@ -107,7 +113,11 @@ class Program:
         self.desk = Desk(config.trading, config.risk, config.run.bot)
         self.engine = Engine(config.params, self.desk, OutcomeTracker(OutcomeSettings()))
         self.ledger = WeightLedger(
-            Limits(), setup.clock, host=ledger_host(setup.routes.rest_url), settings=config.ledger
+            Limits(),
+            setup.clock,
+            host=ledger_host(setup.routes.rest_url),
+            settings=config.ledger,
+            shared_path=setup.ledger_dir,
         )
         self.client = VenueClient(
             setup.transport,
@@ -118,6 +128,7 @@ class Program:
             settings=config.client,
             spot_url=setup.routes.spot_url,
             sapi_url=setup.routes.sapi_url,
+            spot_ledger=self._spot_ledger() if setup.routes.spot_url else None,
         )
         self.feed = MarketFeed(
             setup.transport,
@@ -132,6 +143,15 @@ class Program:
             on_note=self._note,
             tap=setup.tap,
         )
+        self.repairer = Repairer(
+            self.client,
+            self.board,
+            self.quality,
+            setup.clock,
+            config.websocket,
+            self._note,
+            is_failed=lambda: self.feed.is_failed,
+        )
         self.scans = ScanLoop(self.board, self.factors, setup.clock, config.run, self._take_scan)
         self.scans.before_scan = self.feed.settle
         self.symbols: tuple[str, ...] = ()
@@ -143,6 +163,16 @@ class Program:
         self._journal_dir = ""
         self._rim: Rim | None = None
         self._tasks: asyncio.TaskGroup | None = None
+
+    def _spot_ledger(self) -> WeightLedger:
+        """The spot venue counts apart (BINANCE §7a); its limits are not in the futures' rules."""
+        return WeightLedger(
+            Limits(weight=SPOT_WEIGHT_1M),
+            self.clock,
+            host=f"spot.{ledger_host(self.setup.routes.spot_url)}",
+            settings=self.config.ledger,
+            shared_path=self.setup.ledger_dir,
+        )
 
     # ---- life ---------------------------------------------------------------------------
     @property
@@ -161,6 +191,9 @@ class Program:
         self._rim = self._make_rim(journal)
         self._recover()
         self.board.set_universe(chosen)
+        self.board.synthetic_flow = rules.synthetic_flow
+        if rules.synthetic_flow:
+            self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
         self.instruments = {item.symbol: item for item in chosen}
         self._first_events(chosen)
         self.started.set()
@@ -194,8 +227,21 @@ class Program:
             self._rim.stop(reason)
 
     def command(self, name: str, arguments: dict[str, str], actor: str = "cli") -> None:
-        """An operator's command, as an event like any other."""
+        """An operator's command, as an event like any other; a trade carries the mark it is asked at."""
+        if name == "trade":
+            mark = self._fresh_mark(arguments.get("symbol", ""))
+            arguments = arguments if mark is None else {**arguments, "price": repr(mark)}
         self.rim.post(OperatorCommanded(name, arguments, actor))
+
+    def _fresh_mark(self, symbol: str) -> float | None:
+        slot = self.board.find(symbol)
+        if slot < 0:
+            return None
+        marks = self.board.marks
+        age_ms = self.clock.now_ms() - marks.mark_ms[slot]
+        if not age_ms <= self.config.trading.price_stale_ms:
+            return None
+        return float(marks.mark[slot])
 
     def _jobs(self, journal: Journal) -> Iterable[Any]:
         yield journal.run()
@@ -302,10 +348,24 @@ class Program:
         )
         intervals = (*run.intervals, *run.rest_intervals)
         self.warm_report = await self._warm(intervals, candles_first)
+        for symbol, step, _reason in self.warm_report.failed:
+            if step.startswith("klines "):
+                self.repairer.want(symbol, step.removeprefix("klines "))
         setup.face.on_ready(self, self.warm_report)
+        self._say_reach()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.scans.run())
+            tasks.create_task(self.repairer.run())
             tasks.create_task(self._warm((), setup.warm_up))  # the rest fills in between scans
+
+    def _say_reach(self) -> None:
+        """Whether Prime can be reached at all, and how often it would have been (DOMAIN §0.18)."""
+        reach = reachable(self.config.params)
+        for line in () if reach.ok else reach.lines:
+            self._note("prime.is_unreachable", {"reason": line})
+        if self.setup.says_history:
+            history = passed(self.board.view(self.clock.now_ms()), self.config.params)
+            self._note("min_score.was_checked", {"result": history.line})
 
     async def _warm(self, intervals: tuple[str, ...], settings: WarmUpSettings) -> WarmUpReport:
         return await warm_up(

@@ -16,9 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.domain.scan import ScanRows
+from cryptosignal.factors.history import flatten
 from cryptosignal.ground.units import DAY_MS, HOUR_MS
-from cryptosignal.market.views import MarketView
 from cryptosignal.modes.archive import Archive, columns_between, load_archive
 from cryptosignal.signals.decide import assess, settle, tier_codes
 from cryptosignal.signals.decisions import TIERS, ScanDecisions
@@ -106,24 +105,6 @@ def decisions(
             settle(found, memory, time_ms, places)
             settle(wide, open_memory, time_ms, places)
         yield found, wide.tiers, times
-
-
-def flatten(
-    view: MarketView, times: Ints, columns: dict[str, Floats]
-) -> tuple[ScanRows, list[tuple[Ints, int]]]:
-    """Columns [symbol, time] as rows of one flat scan, moment by moment, bars that exist only."""
-    known = ~np.isnan(columns["ctx.close"]).T
-    at_time, at_symbol = np.nonzero(known)
-    flat = {name: np.ascontiguousarray(value.T[known]) for name, value in columns.items()}
-    symbols = tuple(np.array(view.symbols, dtype=object)[at_symbol].tolist())
-    edges = np.searchsorted(at_time, np.arange(len(times) + 1))
-    moments = [
-        (np.arange(edges[k], edges[k + 1]), int(times[k]))
-        for k in range(len(times))
-        if edges[k + 1] > edges[k]
-    ]
-    meta = {"book": "absent", "flow": "absent", "params": ""}
-    return ScanRows(0, int(times[-1]), "history", symbols, flat, meta=meta), moments
 
 
 def table(found: ScanDecisions, open_tiers: NDArray[np.int8]) -> pl.DataFrame:

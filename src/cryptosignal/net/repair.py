@@ -198,7 +198,7 @@ class Repairer:
     def _repair_suspects(self) -> None:
         """Bars that closed without proof that every trade was seen: REST has the last word."""
         suspects = self._board.turns.suspects
-        for slot, interval, open_ms in list(suspects):
+        for slot, interval, open_ms in sorted(suspects):
             symbol = self._board.symbols[slot]
             if not self._may_start((symbol, interval)):
                 continue
@@ -399,12 +399,7 @@ class Repairer:
         if moment is None and book.last_id >= answer.last_update_id:
             return
         touched, ours = moment or (frozenset(), book.top(_CHECK_LEVELS))
-        if touched:
-            ours, theirs = _without(ours, touched), _without(theirs, touched)
-        levels = _CHECK_LEVELS - len(touched)
-        if levels < 1:
-            return
-        found = compare_books(ours, theirs, min(levels, *map(len, ours)), id_gap)
+        found = compare_books(ours, theirs, _CHECK_LEVELS, id_gap, touched)
         self.books_compared += 1
         self._board.note_compared(slot, mismatched=found.verdict.is_mismatch)
         if found.verdict.is_mismatch:
@@ -464,10 +459,3 @@ class Repairer:
 def levels_of(side: Any) -> list[tuple[float, float]]:
     """A REST side, array or list, as plain pairs."""
     return [(float(price), float(qty)) for price, qty in side]
-
-
-def _without(
-    sides: tuple[list[tuple[float, float]], list[tuple[float, float]]], touched: frozenset[float]
-) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    bids, asks = ([level for level in side if level[0] not in touched] for side in sides)
-    return bids, asks

@@ -68,14 +68,28 @@ class BookVerdict(NamedTuple):
 
 
 def compare_books(
-    ours: tuple[Levels, Levels], theirs: tuple[Levels, Levels], levels: int, id_gap: int
+    ours: tuple[Levels, Levels],
+    theirs: tuple[Levels, Levels],
+    levels: int,
+    id_gap: int,
+    touched: frozenset[float] = frozenset(),
 ) -> BookVerdict:
-    """Top `levels` of both sides, taken at the same update id."""
+    """Our top `levels` of both sides against a snapshot at the same update id.
+
+    `touched` are prices that changed within the one event that spans the id: they say nothing. All
+    others within the range that our levels cover must be the same on both sides.
+    """
     differing = 0
-    for mine, other in zip(ours, theirs, strict=True):
-        wanted = list(other[:levels])
-        got = list(mine[: len(wanted)])
-        differing += sum(a != b for a, b in zip(got, wanted, strict=False))
-        differing += abs(len(got) - len(wanted))
+    for mine, other, is_bid in zip(ours, theirs, (True, False), strict=True):
+        shown = list(mine[:levels])
+        worst = shown[-1][0] if len(shown) == levels else (0.0 if is_bid else math.inf)
+        got = {price: qty for price, qty in shown if price not in touched}
+        wanted = {
+            price: qty
+            for price, qty in other
+            if price not in touched and (price >= worst if is_bid else price <= worst)
+        }
+        prices = set(got) | set(wanted)
+        differing += sum(got.get(price) != wanted.get(price) for price in prices)
     verdict = Verdict.BOOK if differing else Verdict.EQUAL
     return BookVerdict(verdict, differing, id_gap)

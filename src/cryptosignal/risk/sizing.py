@@ -168,7 +168,7 @@ def _notional_caps(
         ("symbol share", equity * settings.symbol_notional_max_frac * leverage),
         ("gross notional", max(ZERO, gross_left)),
         ("correlation", max(ZERO, _correlated_room(request, exposure, settings))),
-        ("venue quantity", _venue_max_quantity(request, instrument) * request.price),
+        ("venue quantity", _venue_max_quantity(instrument) * request.price),
     ]
     for bracket in request.brackets:
         if bracket.leverage >= leverage:
@@ -188,6 +188,6 @@ def _correlated_room(request: SizeRequest, exposure: Exposure, settings: RiskSet
     return exposure.equity_usdt * settings.correlated_notional_max_frac - used
 
 
-def _venue_max_quantity(request: SizeRequest, instrument: Instrument) -> Decimal:
-    filters = instrument.filters
-    return filters.market_max_qty if request.is_market else filters.max_qty
+def _venue_max_quantity(instrument: Instrument) -> Decimal:
+    """The market limit binds limit entries too: their stop is a market order."""
+    return min(instrument.filters.market_max_qty, instrument.filters.max_qty)

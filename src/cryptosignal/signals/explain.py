@@ -9,7 +9,7 @@ from cryptosignal.domain.signal import Decision, Gate, Tier, Verdict
 from cryptosignal.ground.calendar import utc_text
 
 _BAR = 20
-_MEANING = {
+FACTOR_WORDS = {
     "T": "trend",
     "M": "momentum",
     "C": "taker flow (CVD)",
@@ -20,7 +20,7 @@ _MEANING = {
     "B": "basis and funding",
     "Q": "large trades, liquidations",
 }
-_GATE_WORDS = {
+GATE_WORDS = {
     "data_quality": "data can be trusted",
     "newest_bar": "the newest 1h bar is closed",
     "coverage": "enough factors have data",
@@ -93,7 +93,7 @@ def _seen(d: Decision) -> list[str]:
 def _factors(d: Decision) -> list[str]:
     lines = ["", "Factors                              value   weight  gives"]
     for name, value in d.factors.items():
-        label = f"{name} {_MEANING.get(name, 'your factor')}"
+        label = f"{name} {FACTOR_WORDS.get(name, 'your factor')}"
         if math.isnan(value):
             lines.append(f"  {label:<33} no data       0    {'':>5}")
             continue
@@ -121,7 +121,7 @@ def _gates(d: Decision) -> list[str]:
         text = f"{_value(gate.value)} {gate.relation} {_value(gate.limit)}"
         if gate.verdict in (Verdict.NO_DATA, Verdict.WARMING):
             text = gate.reason
-        lines.append(f"  [{mark}] {_GATE_WORDS.get(gate.name, gate.name):<40} {text}")
+        lines.append(f"  [{mark}] {GATE_WORDS.get(gate.name, gate.name):<40} {text}")
     return lines
 
 
@@ -142,13 +142,13 @@ def _difference(d: Decision) -> list[str]:
     if not stopped:
         return ["", "Nothing stopped it."]
     first = stopped[0]
-    lines = ["", f"Stopped by: {_GATE_WORDS.get(first.name, first.name)} ({first.reason})"]
+    lines = ["", f"Stopped by: {GATE_WORDS.get(first.name, first.name)} ({first.reason})"]
     lines.append("To be Prime it would have needed:")
     return [*lines, *(f"  {_wish(gate)}" for gate in stopped)]
 
 
 def _wish(gate: Gate) -> str:
-    words = _GATE_WORDS.get(gate.name, gate.name)
+    words = GATE_WORDS.get(gate.name, gate.name)
     if gate.verdict in (Verdict.NO_DATA, Verdict.WARMING):
         return f"{words}: data ({gate.reason})"
     gap = gate.limit - gate.value

@@ -8,7 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryptosignal.domain.params import ParamSet
+from cryptosignal.factors import now
+from cryptosignal.factors.catalogue import FactorEngine
+from cryptosignal.factors.history import flatten
 from cryptosignal.factors.standardise import squash
+from cryptosignal.ground.units import HOUR_MS
+from cryptosignal.market.views import MarketView
+from cryptosignal.signals.decide import prime_strength
+from cryptosignal.signals.probability import odds
+from cryptosignal.signals.score import combine
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +58,48 @@ def attainable(params: ParamSet) -> dict[str, float]:
     Q at 100. A factor of weight 0 counts as it is."""
     ceiling = float(squash(np.array([[1e6]]), params.chain)[0, 0])
     return {name: 100.0 if name in ("L", "B", "Q") else ceiling for name in params.weights}
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """Symbols whose Prime strength reached `min_score` at any of `bars` closed bars, and the best."""
+
+    symbols: int
+    of: int
+    bars: int
+    best: float
+    min_score: float
+
+    @property
+    def line(self) -> str:
+        """What start-up prints; a warning where nothing passed (§0.18)."""
+        word = "" if self.symbols else "WARNING: "
+        return (
+            f"{word}{self.symbols} of {self.of} symbols reached strength {self.min_score:g} in the "
+            f"last {self.bars} bars (best {self.best:.1f})"
+        )
+
+
+def passed(view: MarketView, params: ParamSet, bars: int = 300) -> Passed:
+    """How many symbols `min_score` would have let through over the history in the view.
+
+    Factors of the present moment (L, B, Q) stand as they are now; gates other than strength are
+    not asked.
+    """
+    hours = view.bars.get("1h")
+    need = max(params.gates.min_score, 0.0)
+    count = 0 if hours is None else min(bars, len(hours.open_ms))
+    if hours is None or not count:
+        return Passed(0, int(view.active.sum()), 0, 0.0, need)
+    closes = hours.open_ms[-count:] + HOUR_MS
+    times = closes[closes <= view.time_ms].astype(np.int64)
+    columns = FactorEngine(params).columns(view, times, now.facts(view, params))
+    rows, _ = flatten(view, times, columns)
+    scores = combine(rows, params)
+    strength = prime_strength(scores, odds(rows, scores, params))
+    over = {s for s, ok in zip(rows.symbols, strength >= need, strict=True) if ok}
+    best = float(strength.max()) if len(strength) else 0.0
+    return Passed(len(over), int(view.active.sum()), len(times), best, need)
 
 
 def _check(

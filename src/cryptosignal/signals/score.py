@@ -44,11 +44,9 @@ def column(rows: ScanRows, name: str) -> Floats:
 def newness(rows: ScanRows, params: ParamSet) -> Floats:
     """How much of a new coin each symbol is, 1 to 0 (§1.8).
 
-    Age is since listing; bars in the cache count only where the listing time is unknown (§3.22).
+    Age is since listing; bars in the cache say nothing about it (§3.22).
     """
-    hours = column(rows, "ctx.age_days") * 24.0
-    hours = np.where(np.isnan(hours), column(rows, "ctx.bars_1h"), hours)
-    return newcoin.newness(hours, params.new_coin)
+    return newcoin.newness(column(rows, "ctx.age_days") * 24.0, params.new_coin)
 
 
 def combine(rows: ScanRows, params: ParamSet) -> Scores:

@@ -16,6 +16,13 @@ from cryptosignal.sim.noise import F64, I64
 TICKS_FOR_OHLC = 4
 """Trades needed to show four different prices of a bar."""
 
+STRIDE = 0.5
+"""Standard deviation of a child's close-to-close move, in parent ranges per square root of k."""
+REACH_MIN, REACH_SPAN = 0.2, 0.5
+"""How far a child's high and low reach beyond its body, in strides."""
+STRETCH_MAX = 1.3
+"""Excursions are stretched at most this much towards the parent's extremes; a wick does the rest."""
+
 Mask = NDArray[np.bool_]
 
 
@@ -108,12 +115,12 @@ def split_bars(
     active[:, 0] = True
     low, high = parent.low[:, None].astype(float), parent.high[:, None].astype(float)
     first, final = parent.open[:, None].astype(float), parent.close[:, None].astype(float)
-    amp = (high - low) * (0.9 / k**0.5)
+    amp = (high - low) * (STRIDE / k**0.5)
     raw = np.cumsum(np.where(active, drift, 0.0) * amp, axis=1)
     done = np.cumsum(active, axis=1) / active.sum(axis=1, keepdims=True)
     close = first + raw + (final - first - raw[:, -1:]) * done
     open_ = np.concatenate([first, close[:, :-1]], axis=1)
-    reach = np.where(active, spread * spread, 0.0) * amp
+    reach = np.where(active, REACH_MIN + REACH_SPAN * spread, 0.0) * amp
     top, bottom = (
         np.maximum(open_, close) + reach,
         np.minimum(open_, close) - reach[:, ::-1] * active,
@@ -157,8 +164,9 @@ class _Squeeze:
         self._top, self._bottom = top, bottom
         over = top.max(axis=1, keepdims=True) - self._ceil
         under = self._floor - bottom.min(axis=1, keepdims=True)
-        self._up = np.divide(high - self._ceil, over, out=np.zeros_like(over), where=over > 0)
-        self._down = np.divide(self._floor - low, under, out=np.zeros_like(under), where=under > 0)
+        up = np.divide(high - self._ceil, over, out=np.zeros_like(over), where=over > 0)
+        down = np.divide(self._floor - low, under, out=np.zeros_like(under), where=under > 0)
+        self._up, self._down = np.minimum(up, STRETCH_MAX), np.minimum(down, STRETCH_MAX)
 
     def whole(self, x: F64) -> I64:
         """Mapped and rounded to ticks."""

@@ -55,7 +55,7 @@ def order_update(desk: Desk, account: Account, order: Order, kind: str, fill: Fi
         "er": order.expire_reason,
     }
     if kind == "AMENDMENT":
-        inner["M"] = order.modify_id
+        inner["M"] = str(order.modify_id)
     return {"e": "ORDER_TRADE_UPDATE", "T": now, "E": now, "o": inner}
 
 

@@ -60,7 +60,7 @@ class StreamPlan:
                 by_route[route] = {}
         counts = self._connections_needed({route: len(s) for route, s in by_route.items()})
         before = {conn_id: tuple(c.streams) for conn_id, c in self.connections.items()}
-        for route in {c.route for c in self.connections.values()} | set(by_route):
+        for route in sorted({c.route for c in self.connections.values()} | set(by_route)):
             self._fit(route, by_route.get(route, {}), counts.get(route, 0))
         after = {conn_id: tuple(c.streams) for conn_id, c in self.connections.items()}
         return PlanChange(

@@ -61,7 +61,9 @@ def _answer(round_: Round, event: OperatorCommanded, price_of: PriceOf) -> None:
     price = price_of(waiting.ticket, round_.now_ms)
     reason = _late_reason(round_, waiting, price)
     if not reason:
-        size = entries.admit(round_, waiting.ticket, waiting.instrument, price, {}, ())
+        size = entries.admit(
+            round_, waiting.ticket, waiting.instrument, price, {}, (), is_approved=True
+        )
         if isinstance(size, Refusal):
             reason = size.reason
         elif price is not None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 from cryptosignal.domain.actions import RecordOutcome
-from cryptosignal.domain.order import Leg
+from cryptosignal.domain.order import Leg, Side
 from cryptosignal.domain.outcome import Outcome
+from cryptosignal.ground.units import plain
 from cryptosignal.trading import facts
 from cryptosignal.trading.errands import Round
 from cryptosignal.trading.exits import extremes_of
@@ -29,6 +30,7 @@ def settle(round_: Round, trade: Trade) -> None:
     if not is_complete and not round_.is_due(since + settings.fees_wait_ms):
         return
     errands.flat_ms.pop(trade.key, None)
+    _note_slippage(round_, trade)
     is_signal = trade.entered > ZERO and not trade.adopted
     outcome = outcome_of(round_, trade, own) if is_signal else None
     reason = outcome.exit_reason if outcome is not None else trade.close_reason or "not entered"
@@ -47,7 +49,7 @@ def settle(round_: Round, trade: Trade) -> None:
         signal_id=trade.ticket.signal_id,
         symbol=trade.symbol,
         reason=reason,
-        net_usdt=float(closed.net_usdt),
+        net_usdt=plain(closed.net_usdt),
         naked_ms_max=trade.naked_max_ms,
     )
 
@@ -91,9 +93,9 @@ def outcome_of(round_: Round, trade: Trade, own: list[Fill]) -> Outcome:
         fees_usdt=fees,
         funding_usdt=trade.funding_usdt,
         net_usdt=net,
-        r_multiple=float(net / trade.risk_usdt) if trade.risk_usdt > ZERO else 0.0,
-        mfe_r=_excursion_r(best, entry_price, sign, unit_risk),
-        mae_r=_excursion_r(worst, entry_price, sign, unit_risk),
+        r_multiple=_ratio(net / trade.risk_usdt if trade.risk_usdt > ZERO else ZERO),
+        mfe_r=_ratio(_excursion_r(best, entry_price, sign, unit_risk)),
+        mae_r=_ratio(_excursion_r(worst, entry_price, sign, unit_risk)),
         exit_reason=_exit_reason(trade, own, others),
         naked_ms=trade.naked_max_ms,
         params_version=trade.ticket.params_version,
@@ -127,10 +129,14 @@ def _fee_usdt(fill: Fill, round_: Round) -> Decimal:
     return fill.quantity * fill.price * round_.state.risk.taker_fee_frac
 
 
-def _excursion_r(price: Decimal, entry: Decimal, sign: int, unit_risk: Decimal) -> float:
+def _excursion_r(price: Decimal, entry: Decimal, sign: int, unit_risk: Decimal) -> Decimal:
     if price <= ZERO or unit_risk <= ZERO:
-        return 0.0
-    return float((price - entry) * sign / unit_risk)
+        return ZERO
+    return (price - entry) * sign / unit_risk
+
+
+def _ratio(value: Decimal) -> float:  # float-ok: multiples of R are floats in the outcome row
+    return float(value)  # float-ok: the border to learning
 
 
 def _exit_reason(trade: Trade, own: list[Fill], others: list[Fill]) -> str:
@@ -151,3 +157,28 @@ def _exit_reason(trade: Trade, own: list[Fill], others: list[Fill]) -> str:
     if leg is None:
         return "manual"
     return _REASONS.get(trade.close_reason, "exit")
+
+
+def _note_slippage(round_: Round, trade: Trade) -> None:
+    """Say where an execution was worse than its trigger, or the mark at its sending, by too much."""
+    settings, sent = round_.settings, round_.errands.sent_prices
+    for order in trade.orders.values():
+        mark = sent.pop(order.client_id, None)
+        is_stop = order.intent.leg is Leg.STOP
+        reference = order.intent.trigger_price if is_stop else mark
+        if reference is None or order.executed <= ZERO or order.average_price <= ZERO:
+            continue
+        paid = order.average_price - reference
+        worse = paid if order.intent.side is Side.BUY else -paid
+        slippage_bps = worse / reference * 10_000
+        limit_bps = settings.slippage_exit_bps
+        if is_stop or order.is_entry:
+            limit_bps = settings.slippage_stop_bps if is_stop else settings.slippage_entry_bps
+        if slippage_bps > limit_bps:
+            round_.note(
+                "slippage.exceeded",
+                client_id=order.client_id,
+                leg=order.intent.leg.name,
+                slippage_bps=int(slippage_bps),
+                limit_bps=limit_bps,
+            )

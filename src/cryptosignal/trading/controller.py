@@ -188,6 +188,7 @@ def _expire_approvals(round_: Round) -> None:
 def _watch(round_: Round) -> None:
     state, errands = round_.state, round_.errands
     symbols = set(state.trades) | {w.ticket.symbol for w in state.waiting.values()}
+    symbols |= {d.ticket.symbol for d in errands.deferred.values()}
     symbols |= {s for s, b in state.books.items() if b.foreign != ZERO}
     wanted = tuple(sorted(symbols))
     if wanted != errands.watched:

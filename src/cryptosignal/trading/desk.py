@@ -33,7 +33,7 @@ from cryptosignal.risk.exposure import Exposure
 from cryptosignal.risk.settings import RiskSettings
 from cryptosignal.risk.sizing import LeverageBracket, Refusal
 from cryptosignal.trading import approvals, controller, entries
-from cryptosignal.trading.errands import BARS_KEPT, WAKE_NAME, Errands, Round
+from cryptosignal.trading.errands import BARS_KEPT, WAKE_NAME, Deferred, Errands, Round
 from cryptosignal.trading.facts import Waiting
 from cryptosignal.trading.fold import fold
 from cryptosignal.trading.settings import BOT_LENGTH_MAX, TradingSettings
@@ -42,6 +42,7 @@ from cryptosignal.trading.ticket import Ticket, TicketError, ticket_of
 
 ZERO = Decimal(0)
 WAKE_GAP_MIN_MS = 10
+DEFERRED_MAX = 50
 
 
 class PositionView(msgspec.Struct, frozen=True, gc=False):
@@ -95,6 +96,7 @@ class Desk:
         round_ = Round(self.state, self.errands, now_ms)
         if isinstance(event, OperatorCommanded):
             approvals.obey(round_, event, self._price_of)
+        self._judge_deferred(round_)
         controller.run(round_)
         return self._finish(round_)
 
@@ -104,9 +106,9 @@ class Desk:
         now_ms: int,
         instrument: Instrument,
         *,
-        price: float | None = None,
+        price: Decimal | None = None,
         is_approved: bool = False,
-        correlations: Mapping[str, float] | None = None,
+        correlations: Mapping[str, Decimal] | None = None,
         brackets: tuple[LeverageBracket, ...] = (),
     ) -> tuple[Action, ...]:
         """Open a trade on a decision, or say why not (a Note `entry.refused` with the reason).
@@ -121,18 +123,9 @@ class Desk:
             _refuse(round_, decision.signal_id, decision.symbol, ticket.reason)
             return self._finish(round_)
         self.state.instruments[instrument.symbol] = instrument
-        known = decimal_of(price) if price is not None else self._price_of(ticket, now_ms)
-        exact = {s: decimal_of(rho) for s, rho in (correlations or {}).items()}
-        size = entries.admit(
-            round_, ticket, instrument, known, exact, brackets, is_approved=is_approved
-        )
-        if isinstance(size, Refusal) or known is None:
-            reason = size.reason if isinstance(size, Refusal) else "no price"
-            _refuse(round_, ticket.signal_id, ticket.symbol, reason)
-        elif self.state.mode == "approve" and not is_approved:
-            approvals.wait_for_yes(round_, ticket, instrument, known)
-        else:
-            entries.open_trade(round_, ticket, instrument, size, known)
+        known = price if price is not None else self._price_of(ticket, now_ms)
+        wish = Deferred(ticket, instrument, now_ms, is_approved, correlations or {}, brackets)
+        self._enter(round_, wish, known)
         controller.run(round_)
         return self._finish(round_)
 
@@ -221,6 +214,39 @@ class Desk:
         return self.errands.audits
 
     # ---- inside --------------------------------------------------------------------------------
+    def _enter(self, round_: Round, wish: Deferred, price: Decimal | None) -> None:
+        """Admit and open, ask a person, put off until after funding, or refuse with the reason."""
+        ticket, instrument = wish.ticket, wish.instrument
+        size = entries.admit(
+            round_,
+            ticket,
+            instrument,
+            price,
+            wish.correlations,
+            wish.brackets,
+            is_approved=wish.is_approved,
+        )
+        if isinstance(size, Refusal) or price is None:
+            reason = size.reason if isinstance(size, Refusal) else "no price"
+            if reason == entries.FUNDING_DUE and len(self.errands.deferred) < DEFERRED_MAX:
+                wish.at_ms = entries.after_funding_ms(
+                    round_.now_ms, self.state.settings.funding_interval_ms
+                )
+                self.errands.deferred[ticket.signal_id] = wish
+                round_.wake(wish.at_ms)
+            _refuse(round_, ticket.signal_id, ticket.symbol, reason)
+        elif self.state.mode == "approve" and not wish.is_approved:
+            approvals.wait_for_yes(round_, ticket, instrument, price)
+        else:
+            entries.open_trade(round_, ticket, instrument, size, price)
+
+    def _judge_deferred(self, round_: Round) -> None:
+        """Entries that the funding guard held back, judged again now that it is over."""
+        for signal_id, wish in list(self.errands.deferred.items()):
+            if round_.is_due(wish.at_ms):
+                del self.errands.deferred[signal_id]
+                self._enter(round_, wish, self._price_of(wish.ticket, round_.now_ms))
+
     def _price_of(self, ticket: Ticket, now_ms: int) -> Decimal | None:
         """A price fresh enough to size by, None if there is none (RELIABILITY §5.19)."""
         stale_ms = self.state.settings.price_stale_ms

@@ -11,7 +11,7 @@ from decimal import Decimal
 from cryptosignal.domain.actions import SetLeverage
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Direction, Leg, OrderKind
-from cryptosignal.ground.units import ceil_price, floor_price, floor_to_step
+from cryptosignal.ground.units import ceil_price, floor_price, floor_to_step, plain
 from cryptosignal.risk.exposure import Exposure, SymbolExposure
 from cryptosignal.risk.sizing import (
     LeverageBracket,
@@ -29,6 +29,8 @@ from cryptosignal.trading.trade import Trade
 
 ZERO = Decimal(0)
 BPS = Decimal(10_000)
+FUNDING_DUE = "funding is due"
+AFTER_FUNDING_MS = 1_000
 
 
 def exposure_of(state: TradingState, errands: Errands) -> Exposure:
@@ -119,7 +121,7 @@ def refusal_of(
     if now_ms < state.cooldowns.get(symbol, 0):
         return "the symbol cools down after its last trade"
     if _is_funding_near(now_ms, settings.funding_interval_ms, settings.funding_guard_ms):
-        return "funding is due"
+        return FUNDING_DUE
     tripped = state.breaker.refuse_entry(now_ms, ticket.confidence)
     if tripped:
         return tripped
@@ -163,7 +165,7 @@ def open_trade(
         direction=ticket.direction.value,
         quantity=str(size.quantity),
         leverage=size.leverage,
-        risk_usdt=float(size.risk_usdt),
+        risk_usdt=plain(size.risk_usdt),
         bound_by=size.bound_by,
     )
     send_entry(round_, round_.state.trades[ticket.symbol], instrument, size.quantity, price)
@@ -197,6 +199,11 @@ def send_entry(
         least = instrument.filters.min_notional_usdt / price
         quantity = quantity if part < least or quantity - part < least else min(quantity, part)
     round_.submit(trade, Leg.ENTRY, OrderKind.LIMIT, quantity, price=limit, time_in_force="IOC")
+
+
+def after_funding_ms(now_ms: int, interval_ms: int) -> int:
+    """A moment after the next funding time."""
+    return now_ms - now_ms % interval_ms + interval_ms + AFTER_FUNDING_MS
 
 
 def _worst_entry(price: Decimal, direction: Direction, slippage_bps: int) -> Decimal:

@@ -7,6 +7,7 @@ it makes into the state at once, so that later parts of the same pass see it.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -19,11 +20,14 @@ from cryptosignal.domain.actions import (
     SubmitOrder,
 )
 from cryptosignal.domain.events import CancelRecorded, FactRecorded, IntentRecorded
+from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, client_id
 from cryptosignal.ground.units import plain
+from cryptosignal.risk.sizing import LeverageBracket
 from cryptosignal.trading.fold import fold
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.state import TradingState
+from cryptosignal.trading.ticket import Ticket
 from cryptosignal.trading.trade import Trade
 
 ZERO = Decimal(0)
@@ -37,6 +41,18 @@ class Asked:
 
     at_ms: int = 0
     count: int = 0
+
+
+@dataclass(slots=True)
+class Deferred:
+    """An entry that waits for the end of the funding guard, to be judged again (DOMAIN §0.25)."""
+
+    ticket: Ticket
+    instrument: Instrument
+    at_ms: int
+    is_approved: bool
+    correlations: Mapping[str, Decimal]
+    brackets: tuple[LeverageBracket, ...]
 
 
 @dataclass(slots=True)
@@ -59,6 +75,8 @@ class Errands:
     disagree_ms: dict[str, int] = field(default_factory=dict)
     flat_ms: dict[str, int] = field(default_factory=dict)
     noted: set[str] = field(default_factory=set)
+    deferred: dict[str, Deferred] = field(default_factory=dict)
+    sent_prices: dict[str, Decimal] = field(default_factory=dict)
     naked_noticed_ms: dict[str, int] = field(default_factory=dict)
     margin_exit_ms: int = 0
     watched: tuple[str, ...] = ()
@@ -145,6 +163,9 @@ class Round:
             replaces=replaces,
             reason=reason,
         )
+        mark = self.errands.price(trade.symbol)
+        if mark is not None:
+            self.errands.sent_prices[intent.client_id] = mark
         self.record(IntentRecorded(intent))
         self.act(SubmitOrder(intent))
         self.note(

@@ -57,7 +57,8 @@ def take_snapshot(state: TradingState, event: AccountSnapshotTaken) -> None:
         book_fill(state, _fill_of(trade), trade.client_id)
     _see_open_orders(state, event)
     _mark_missing(state, event)
-    _compare_positions(state, event, scope)
+    if not event.hedge_mode:  # two positions a symbol: nothing of ours, nothing to compare
+        _compare_positions(state, event, scope)
     _note_absences(state, event, scope)
     for trade_now in list(state.trades.values()):
         state.touch_naked(trade_now, event.server_ms)

@@ -103,5 +103,5 @@ def nearer_price(price: Decimal, tick: Decimal, direction: Direction) -> Decimal
     return floor_price(price, tick) if direction is Direction.LONG else ceil_price(price, tick)
 
 
-def _finite(value: float) -> Decimal:
+def _finite(value: float) -> Decimal:  # float-ok: the border from the factors
     return decimal_of(value) if math.isfinite(value) else ZERO
