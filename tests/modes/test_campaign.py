@@ -115,7 +115,9 @@ def test_a_calm_day_has_no_faults():
 
 def test_days_are_added_up():
     """The summary adds counts, names the seed of each violation and ranks the naked spans."""
-    first = DayResult(1, kills=2, fills=3, faults={"lost": 1}, naked_spans_ms=[5, 9], trace_hash="a")
+    first = DayResult(
+        1, kills=2, fills=3, faults={"lost": 1}, naked_spans_ms=[5, 9], trace_hash="a"
+    )
     second = DayResult(2, kills=1, faults={"lost": 2}, violations=["naked at 3"], trace_hash="b")
     whole = summary([first, second], 0.5)
     assert (whole.days, whole.kills, whole.fills, whole.faults) == (1.0, 3, 3, {"lost": 3})

@@ -16,6 +16,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 
 SYMBOLS_MIN, SYMBOLS_MAX, SYMBOLS_DEFAULT = 2, 600, 60
 SCANS_MAX = 1_000_000_000
+PORT_MAX = 65_535
 _SYMBOLS_ALLOWED = f"{SYMBOLS_MIN} to {SYMBOLS_MAX}, or names with commas"
 _NAME = re.compile(r"\w{2,30}")
 
@@ -52,6 +53,12 @@ def with_min_score(settings: Config, min_score: float) -> Config:
     gates = msgspec.structs.replace(settings.params.gates, min_score=min_score)
     params = msgspec.structs.replace(settings.params, gates=gates)
     return checked(msgspec.structs.replace(settings, params=params), "command line")
+
+
+def with_run(settings: Config, changes: dict[str, object]) -> Config:
+    """The configuration with some of its `run` values changed; None leaves one as it is."""
+    given = {key: value for key, value in changes.items() if value is not None}
+    return msgspec.structs.replace(settings, run=replaced(settings.run, given))
 
 
 def replaced(settings: T, changes: dict[str, object]) -> T:

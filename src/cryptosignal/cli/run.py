@@ -7,7 +7,14 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from cryptosignal.cli.flags import SCANS_MAX, parse_symbols, replaced, whole, with_min_score
+from cryptosignal.cli.flags import (
+    PORT_MAX,
+    SCANS_MAX,
+    parse_symbols,
+    whole,
+    with_min_score,
+    with_run,
+)
 
 
 def run(
@@ -88,23 +95,21 @@ def run(
     from cryptosignal.modes.live import Run, run_live
 
     whole("--scans", scans, 0, SCANS_MAX)
-    settings = load_config(config)
-    own = settings.run
+    whole("--page-port", page_port, 0, PORT_MAX)
     changes = {
         "scan_interval_s": interval,
         "top": top,
         "data_dir": data_dir or None,
         "mode": mode or None,
     }
-    own = replaced(own, {k: v for k, v in changes.items() if v is not None})
-    settings = msgspec.structs.replace(settings, run=own)
+    settings = with_run(load_config(config), changes)
     if min_score is not None:
         settings = with_min_score(settings, min_score)
     if synthetic_flow:
         params = msgspec.structs.replace(settings.params, accept_synthetic_flow=True)
         settings = msgspec.structs.replace(settings, params=params)
     count, names = parse_symbols(symbols)
-    face = Terminal(top=own.top, scans_table=every_table, as_json=json, verbose=verbose)
+    face = Terminal(top=settings.run.top, scans_table=every_table, as_json=json, verbose=verbose)
     request = Run(
         config=settings,
         venue=venue,

@@ -6,8 +6,6 @@ import msgspec
 
 from cryptosignal.ground.faults import UserFault
 
-PORT_MAX = 65_535
-
 
 def simulate(
     *,
@@ -48,7 +46,7 @@ def simulate(
     until_stdin_closes
         End when standard input closes: for a program that owns this venue.
     """
-    from cryptosignal.cli.flags import parse_symbols, whole
+    from cryptosignal.cli.flags import PORT_MAX, parse_symbols, whole
     from cryptosignal.ground.calendar import parse_utc
     from cryptosignal.sim.server import run_server
     from cryptosignal.sim.settings import VenueSettings
