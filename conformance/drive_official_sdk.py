@@ -121,9 +121,9 @@ async def trade(c):
     check("income", {i.income_type for i in r.get_income_history().data()} >= {"COMMISSION", "REALIZED_PNL"})
     r.keepalive_user_data_stream()
     await asyncio.sleep(1)
-    text = " ".join(str(e) for e in events)
-    for word in ("ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE", "ALGO_UPDATE", "TRADE_LITE"):
-        check(f"user stream {word}", word in text)
+    names = {type(getattr(e, "actual_instance", e)).__name__ for e in events}
+    for name in ("OrderTradeUpdate", "AccountUpdate", "AlgoUpdate", "TradeLite"):
+        check(f"user stream {name}", name in names)
     await connection.close_connection(close_session=True)
 
 
