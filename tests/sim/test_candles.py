@@ -22,7 +22,10 @@ def write(tmp_path, rows, head=HEAD):
 
 
 def hours(symbol="BTCUSDT", n=60):
-    return [f"{symbol},{i * HOUR_MS},{100 + i},{103 + i},{98 + i},{101 + i},{5000 + i}.5" for i in range(n)]
+    return [
+        f"{symbol},{i * HOUR_MS},{100 + i},{103 + i},{98 + i},{101 + i},{5000 + i}.5"
+        for i in range(n)
+    ]
 
 
 BAD = [
@@ -51,12 +54,22 @@ def test_a_walk_replays_the_file(tmp_path):
     assert len(c.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1h", limit=100)) == 51
     four = c.get("/fapi/v1/klines", symbol="BTCUSDT", interval="4h", limit=5)
     assert [float(x) for x in four[0][1:6]] == [132.0, 138.0, 130.0, 136.0, 20136.0]
-    minutes = c.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1m", limit=60, startTime=49 * HOUR_MS, endTime=50 * HOUR_MS - 1)
+    minutes = c.get(
+        "/fapi/v1/klines",
+        symbol="BTCUSDT",
+        interval="1m",
+        limit=60,
+        startTime=49 * HOUR_MS,
+        endTime=50 * HOUR_MS - 1,
+    )
     assert max(float(m[2]) for m in minutes) == 152.0
     c.open(1, "/market/ws/btcusdt@kline_1h")
     c.run(2 * HOUR_MS + MINUTE_MS)
     closed = [f["k"] for f in c.inbox[1] if f["k"]["x"]]
-    assert [[float(k[x]) for x in "ohlcv"] for k in closed] == [[150, 153, 148, 151, 5050.5], [151, 154, 149, 152, 5051.5]]
+    assert [[float(k[x]) for x in "ohlcv"] for k in closed] == [
+        [150, 153, 148, 151, 5050.5],
+        [151, 154, 149, 152, 5051.5],
+    ]
     info = c.get("/fapi/v1/exchangeInfo")
     assert {"taker_flow", "trade_count", "quote_volume", "book"} <= set(info["syntheticFlow"])
 

@@ -42,11 +42,16 @@ def differences(real, ours):
 def our_events():
     c = Client()
     key = c.open_private()
-    c.open(1, "/market/ws/btcusdt@aggTrade/btcusdt@kline_1m/btcusdt@markPrice@1s/btcusdt@miniTicker/btcusdt@ticker/btcusdt_perpetual@continuousKline_1m")
+    c.open(
+        1,
+        "/market/ws/btcusdt@aggTrade/btcusdt@kline_1m/btcusdt@markPrice@1s/btcusdt@miniTicker/btcusdt@ticker/btcusdt_perpetual@continuousKline_1m",
+    )
     c.open(2, "/public/ws/btcusdt@depth5@100ms/btcusdt@bookTicker/btcusdt@trade")
     c.order(side="BUY", type="MARKET", quantity="0.01")
     c.signed("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=5)
-    c.algo(side="SELL", type="STOP_MARKET", quantity="0.01", triggerPrice=f"{c.price() * 0.9999:.1f}")
+    c.algo(
+        side="SELL", type="STOP_MARKET", quantity="0.01", triggerPrice=f"{c.price() * 0.9999:.1f}"
+    )
     c.run(600_000)
     assert key
     events = {}
@@ -75,7 +80,11 @@ def test_frames_have_the_real_shape():
         if kind not in events or real.get("E", 0) < 1_700_000_000_000:
             continue
         filled = real.get("o", {}).get("x") == "TRADE"
-        ours = [e for e in events[kind] if kind != "ORDER_TRADE_UPDATE" or (e["o"]["x"] == "TRADE") == filled][0]
+        ours = [
+            e
+            for e in events[kind]
+            if kind != "ORDER_TRADE_UPDATE" or (e["o"]["x"] == "TRADE") == filled
+        ][0]
         if kind == "ACCOUNT_UPDATE" and not real["a"]["P"]:
             continue
         missing, extra, wrong = differences(real, ours)
@@ -84,7 +93,16 @@ def test_frames_have_the_real_shape():
         assert not wrong, (kind, wrong)
         assert extra <= allowed.get("extra", set()) | {"a.P.[].bep"}, (kind, extra)
         compared.add(kind)
-    assert compared >= {"aggTrade", "bookTicker", "markPriceUpdate", "depthUpdate", "trade", "TRADE_LITE", "ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE"}
+    assert compared >= {
+        "aggTrade",
+        "bookTicker",
+        "markPriceUpdate",
+        "depthUpdate",
+        "trade",
+        "TRADE_LITE",
+        "ORDER_TRADE_UPDATE",
+        "ACCOUNT_UPDATE",
+    }
 
 
 @needs_shared
@@ -93,7 +111,11 @@ def test_old_frames_keep_their_keys():
     _, events = our_events()
     for real in real_frames():
         kind = real["e"]
-        if kind not in events or real.get("E", 0) >= 1_700_000_000_000 or kind in ("ACCOUNT_UPDATE", "ACCOUNT_CONFIG_UPDATE"):
+        if (
+            kind not in events
+            or real.get("E", 0) >= 1_700_000_000_000
+            or kind in ("ACCOUNT_UPDATE", "ACCOUNT_CONFIG_UPDATE")
+        ):
             continue
         missing, _, wrong = differences(real, events[kind][-1])
         assert not missing - {"X"}, (kind, missing)
@@ -119,12 +141,24 @@ REST = {
     "Account/GetAccountConfiguration": ("GET", "/fapi/v1/accountConfig", {}),
     "Account/GetAccountInfoV3": ("GET", "/fapi/v3/account", {}),
     "Account/GetPositionAdlQuantileEstimation": None,
-    "Account/ChangeInitialLeverage": ("POST", "/fapi/v1/leverage", {"symbol": "BTCUSDT", "leverage": 21}),
+    "Account/ChangeInitialLeverage": (
+        "POST",
+        "/fapi/v1/leverage",
+        {"symbol": "BTCUSDT", "leverage": 21},
+    ),
     "Account/GetUserCommissionRate": ("GET", "/fapi/v1/commissionRate", {"symbol": "BTCUSDT"}),
     "ExchangeData/GetAggregatedTradeHistory": ("GET", "/fapi/v1/aggTrades", {"symbol": "BTCUSDT"}),
-    "ExchangeData/GetBasis": ("GET", "/futures/data/basis", {"pair": "BTCUSDT", "contractType": "PERPETUAL", "period": "1h"}),
+    "ExchangeData/GetBasis": (
+        "GET",
+        "/futures/data/basis",
+        {"pair": "BTCUSDT", "contractType": "PERPETUAL", "period": "1h"},
+    ),
     "ExchangeData/GetFundingRates": ("GET", "/fapi/v1/fundingRate", {"symbol": "BTCUSDT"}),
-    "ExchangeData/GetIndexPriceConstituents": ("GET", "/fapi/v1/constituents", {"symbol": "BTCUSDT"}),
+    "ExchangeData/GetIndexPriceConstituents": (
+        "GET",
+        "/fapi/v1/constituents",
+        {"symbol": "BTCUSDT"},
+    ),
     "ExchangeData/GetInsuranceFundBalances": ("GET", "/fapi/v1/insuranceBalance", {}),
     "ExchangeData/GetMarkPrice": ("GET", "/fapi/v1/premiumIndex", {"symbol": "BTCUSDT"}),
     "ExchangeData/GetOpenInterest": ("GET", "/fapi/v1/openInterest", {"symbol": "BTCUSDT"}),
@@ -172,13 +206,19 @@ def test_mainnet_excerpt():
     ours = c.get("/fapi/v1/exchangeInfo")["symbols"][0]
     theirs = real["exchangeInfo"]["symbols"][0]
     assert set(theirs) == set(ours)
-    assert {f["filterType"] for f in theirs["filters"]} == {f["filterType"] for f in ours["filters"]}
+    assert {f["filterType"] for f in theirs["filters"]} == {
+        f["filterType"] for f in ours["filters"]
+    }
     for mine in ours["filters"]:
         other = next(f for f in theirs["filters"] if f["filterType"] == mine["filterType"])
         assert shape(mine) == shape(other)
     assert ours["filters"][0]["filterType"] == "PRICE_FILTER"
     for key, path, params in (
         ("premiumIndex", "/fapi/v1/premiumIndex", {}),
-        ("openInterestHist_5m", "/futures/data/openInterestHist", {"symbol": "BTCUSDT", "period": "5m"}),
+        (
+            "openInterestHist_5m",
+            "/futures/data/openInterestHist",
+            {"symbol": "BTCUSDT", "period": "5m"},
+        ),
     ):
         assert differences(real[key][0], c.get(path, **params)[0]) == (set(), set(), set()), key

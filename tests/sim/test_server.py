@@ -24,7 +24,9 @@ ROOT = Path(__file__).resolve().parents[2]
 def served():
     command = [sys.executable, "-m", "cryptosignal.sim.server", "--symbols", "10", "--seed", "3"]
     environ = dict(os.environ, PYTHONPATH=str(ROOT / "src"))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+    )
     ready = json.loads(process.stdout.readline())
     yield ready
     process.send_signal(signal.SIGTERM)
@@ -35,7 +37,16 @@ def served():
 
 async def test_rest_and_streams_on_one_port(served):
     """REST answers and streams deliver on the one announced port; the error body is JSON."""
-    assert set(served) >= {"rest", "ws", "ws_api", "api_key", "api_secret", "start_time_ms", "epoch_mono_ns", "speed"}
+    assert set(served) >= {
+        "rest",
+        "ws",
+        "ws_api",
+        "api_key",
+        "api_secret",
+        "start_time_ms",
+        "epoch_mono_ns",
+        "speed",
+    }
     async with aiohttp.ClientSession() as http:
         async with http.get(served["rest"] + "/fapi/v1/time") as reply:
             assert (await reply.json())["serverTime"] >= served["start_time_ms"]
@@ -60,7 +71,11 @@ async def test_rest_and_streams_on_one_port(served):
 async def test_hostile_clients(served):
     """Garbage bytes, oversized bodies and floods end that client's connection, not the venue."""
     host, port = served["rest"].removeprefix("http://").split(":")
-    for junk in (b"\x00\x01\x02\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", b"POST /fapi/v1/order HTTP/1.1\r\nContent-Length: -1\r\n\r\n"):
+    for junk in (
+        b"\x00\x01\x02\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"POST /fapi/v1/order HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    ):
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(junk)
         await writer.drain()
@@ -69,12 +84,16 @@ async def test_hostile_clients(served):
             await reader.read()
         writer.close()
     async with aiohttp.ClientSession() as http:
-        async with http.post(served["rest"] + "/fapi/v1/order", data=io.BytesIO(b"a" * 3_000_000)) as reply:
+        async with http.post(
+            served["rest"] + "/fapi/v1/order", data=io.BytesIO(b"a" * 3_000_000)
+        ) as reply:
             assert reply.status == 413
         async with http.ws_connect(served["ws"] + "/market/ws") as ws:
             with contextlib.suppress(ConnectionError):
                 for number in range(500):
-                    await ws.send_str(json.dumps({"method": "SUBSCRIBE", "params": [], "id": number}))
+                    await ws.send_str(
+                        json.dumps({"method": "SUBSCRIBE", "params": [], "id": number})
+                    )
             codes = []
             async with asyncio.timeout(10):
                 async for message in ws:
