@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.sim.driver import START_MS
 
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
 from cryptosignal.sim.bars import Bars, cut_ticks, share_out, split_bars, sum_bars
 from cryptosignal.sim.listing import generated_listing
 from cryptosignal.sim.noise import normals, uniforms
 from cryptosignal.sim.path import GeneratedPath
-from tests.sim.driver import START_MS
 
 FIELDS = ("open", "high", "low", "close", "buy", "sell", "trades")
 

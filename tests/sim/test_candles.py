@@ -2,6 +2,8 @@ import json
 
 import numpy as np
 import pytest
+from tests.shared import SHARED, needs_shared
+from tests.sim.driver import Client
 
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.seeds import Seeds
@@ -9,8 +11,6 @@ from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
 from cryptosignal.sim.candles import load_candles
 from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.venue import Venue
-from tests.shared import SHARED, needs_shared
-from tests.sim.driver import Client
 
 HEAD = "symbol,open_time,open,high,low,close,volume"
 

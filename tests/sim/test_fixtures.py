@@ -80,11 +80,11 @@ def test_frames_have_the_real_shape():
         if kind not in events or real.get("E", 0) < 1_700_000_000_000:
             continue
         filled = real.get("o", {}).get("x") == "TRADE"
-        ours = [
+        ours = next(
             e
             for e in events[kind]
             if kind != "ORDER_TRADE_UPDATE" or (e["o"]["x"] == "TRADE") == filled
-        ][0]
+        )
         if kind == "ACCOUNT_UPDATE" and not real["a"]["P"]:
             continue
         missing, extra, wrong = differences(real, ours)

@@ -1,10 +1,10 @@
 import json
 
 import pytest
+from tests.sim.driver import Client, small
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
 from cryptosignal.sim.mischief import MENU, rates_of
-from tests.sim.driver import Client, small
 
 REQUESTS = sorted(n for n, row in MENU.items() if row[0] == "request")
 
@@ -184,5 +184,5 @@ def test_same_seed_same_storm():
 
 def test_unknown_faults_are_named():
     """A fault that is not on the menu is refused by name."""
-    with pytest.raises(ValueError, match="'hail'.*allowed"):
+    with pytest.raises(ValueError, match=r"'hail'.*allowed"):
         rates_of(small(fault_rates={"hail": 1.0}))

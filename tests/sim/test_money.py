@@ -7,13 +7,13 @@ from decimal import Decimal
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.sim.driver import START_MS, Client, small
 
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import MINUTE_MS
 from cryptosignal.sim.orders import OPEN_STATUSES
 from cryptosignal.sim.settings import AccountSettings
 from cryptosignal.sim.venue import Venue
-from tests.sim.driver import START_MS, Client, small
 
 ACCOUNTS = tuple(
     AccountSettings(api_key=f"key{i}", api_secret=f"secret{i}", deposit_usdt="50000")

@@ -1,16 +1,17 @@
 import base64
+import itertools
 import json
 from urllib.parse import quote
 
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.sim.driver import Client
 
 from cryptosignal.ground.units import HOUR_MS
 from cryptosignal.sim.account import Account
 from cryptosignal.sim.params import is_signed
 from cryptosignal.sim.settings import AccountSettings, VenueSettings, speed_max
-from tests.sim.driver import Client
 
 REFUSED = [
     ({"quantity": "0.0001"}, -1111),
@@ -262,9 +263,7 @@ def test_spot_and_derived_data():
     assert [r[0] for r in spot] == [r[0] for r in fut]
     hist = c.get("/futures/data/openInterestHist", symbol="BTCUSDT", period="1h", limit=200)
     assert len(hist) == 200
-    assert all(
-        b["timestamp"] - a["timestamp"] == HOUR_MS for a, b in zip(hist, hist[1:], strict=False)
-    )
+    assert all(b["timestamp"] - a["timestamp"] == HOUR_MS for a, b in itertools.pairwise(hist))
     rates = c.get("/fapi/v1/fundingRate", symbol="BTCUSDT", limit=3)
     assert [r["fundingTime"] % (8 * HOUR_MS) for r in rates] == [0, 0, 0]
     assert c.get("/sapi/v1/account/apiRestrictions")["code"] == -1102

@@ -13,9 +13,9 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from cryptosignal.ground.faults import UserFault
 from cryptosignal.sim.server import check_speed, frame_of, main
 from cryptosignal.sim.settings import VenueSettings
-from cryptosignal.ground.faults import UserFault
 
 ROOT = Path(__file__).resolve().parents[2]
 

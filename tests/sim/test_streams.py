@@ -1,7 +1,9 @@
+import itertools
+
 import pytest
+from tests.sim.driver import START_MS, Client
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
-from tests.sim.driver import START_MS, Client
 
 
 def kline_frames(inbox, interval):
@@ -69,9 +71,7 @@ def test_kline_emission_is_trade_driven():
     for f in kline_frames(box, "1m"):
         by_bar.setdefault(f["k"]["t"], []).append(f)
     for frames in by_bar.values():
-        gaps = [
-            b["E"] - a["E"] for a, b in zip(frames, frames[1:], strict=False) if not b["k"]["x"]
-        ]
+        gaps = [b["E"] - a["E"] for a, b in itertools.pairwise(frames) if not b["k"]["x"]]
         assert all(g >= 250 for g in gaps)
     lags = [f["E"] - f["k"]["T"] for f in kline_frames(box, "1m") if f["k"]["x"]]
     assert lags

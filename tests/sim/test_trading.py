@@ -2,10 +2,10 @@ import json
 from decimal import Decimal
 
 import pytest
+from tests.sim.driver import Client
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
 from cryptosignal.sim.settings import AccountSettings
-from tests.sim.driver import Client
 
 
 def kinds(events):
