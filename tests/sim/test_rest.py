@@ -102,7 +102,10 @@ def _signed_at(c, stamp):
 def test_documented_hmac_vector():
     """The documents' example signature verifies; any other case of hex too."""
     secret = "2b5eb11e18796d12d88f13dc27dbbd02c2cc51ff7059765ed9821957d82bb4d9"
-    payload = b"symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC&recvWindow=5000&timestamp=1591702613943"
+    payload = (
+        b"symbol=BTCUSDT&side=BUY&type=LIMIT&quantity=1&price=9000&timeInForce=GTC"
+        b"&recvWindow=5000&timestamp=1591702613943"
+    )
     account = Account(0, "k", secret, "", 0, 10)
     signature = "3c661234138461fcc7a7d8746c6558c9842d4e10870d2ecbedf7777cad694af9"
     assert is_signed(account, payload, signature)

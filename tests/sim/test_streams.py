@@ -253,3 +253,38 @@ def test_same_seed_same_frames():
         c.run(30_000)
         texts.append(str(c.inbox[1]))
     assert texts[0] == texts[1] != texts[2]
+
+
+def test_spot_klines_stream_like_spot_rest():
+    """/spot streams carry the spot pair's candles, equal to /api/v3/klines; nothing but klines."""
+    c = Client(symbols=8)
+    c.open(1, "/spot/stream?streams=pepeusdt@kline_1m/btcusdt@kline_1m/btcusdt@aggTrade")
+    c.run(3 * MINUTE_MS)
+    frames = [f["data"] for f in c.inbox[1]]
+    assert {f["s"] for f in frames} == {"PEPEUSDT", "BTCUSDT"}
+    closed = [f["k"] for f in frames if f["k"]["x"] and f["s"] == "PEPEUSDT"]
+    rows = {r[0]: r for r in c.get("/api/v3/klines", symbol="PEPEUSDT", interval="1m", limit=5)}
+    for k in closed:
+        assert [rows[k["t"]][i] for i in (1, 2, 3, 4, 5, 8)] == [k[x] for x in "ohlcvn"]
+    assert closed
+
+
+def test_old_bars_remember_clients_and_halts():
+    """More than a day later, REST still shows what clients traded and when the market was shut."""
+    c = Client(symbols=3, ticks_per_minute=4, block_minutes=60)
+    c.venue.exchange.halt(0, c.now + 10 * MINUTE_MS, c.now + 20 * MINUTE_MS)
+    c.run(5 * MINUTE_MS)
+    c.order(side="BUY", type="MARKET", quantity="2.000")
+    c.run(HOUR_MS)
+    window = {"startTime": c.venue.start_ms, "endTime": c.venue.start_ms + HOUR_MS}
+    fresh = {
+        i: c.get("/fapi/v1/klines", symbol="BTCUSDT", interval=i, **window)
+        for i in ("1m", "15m", "1h")
+    }
+    c.run(30 * HOUR_MS)
+    for interval, rows in fresh.items():
+        later = c.get("/fapi/v1/klines", symbol="BTCUSDT", interval=interval, **window)
+        for a, b in zip(rows, later, strict=True):
+            assert a[:6] == b[:6]
+            assert a[8:9] == b[8:9]
+    assert sum(r[8] == 0 for r in fresh["1m"]) >= 10

@@ -305,6 +305,17 @@ class Flow:
         lo = int(np.searchsorted(whole.bars.open_ms, from_ms // MINUTE_MS * MINUTE_MS))
         return Minutes(whole.bars.slice(lo, len(whole.bars)), whole.buy_quote[lo:])
 
+    def is_touched(self, from_ms: int, to_ms: int) -> bool:
+        """Whether clients traded or the market was closed in [from_ms, to_ms), after the listing."""
+        at = bisect_left(self.overlays, from_ms, key=lambda o: o.time_ms)
+        if at < len(self.overlays) and self.overlays[at].time_ms < to_ms:
+            return True
+        return any(start < to_ms and stop > from_ms for start, stop in self.closed_spans if start)
+
+    def exact(self, from_ms: int, to_ms: int) -> Minutes:
+        """Exact minute bars of a past stretch of whole minutes, drawn again."""
+        return self._tally(from_ms, to_ms)
+
     def _until(self, now_ms: int) -> Minutes:
         """All kept minutes and the running one; remembered for calls at the same time."""
         known = self._fresh
