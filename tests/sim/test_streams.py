@@ -120,9 +120,9 @@ def test_diffs_rebuild_the_book(wait_ms):
         apply(asks, e["a"])
         assert max(map(float, bids)) < min(map(float, asks))
     now = c.get("/fapi/v1/depth", symbol="BTCUSDT", limit=1000)
-    c.run(100)
-    e = c.inbox[1][-1]
-    if e["u"] > last:
+    before = len(c.inbox[1])
+    c.run(100 - c.now % 100)
+    for e in c.inbox[1][before:]:
         apply(bids, e["b"])
         apply(asks, e["a"])
     final = c.get("/fapi/v1/depth", symbol="BTCUSDT", limit=1000)
@@ -284,7 +284,7 @@ def test_old_bars_remember_clients_and_halts():
     c.run(30 * HOUR_MS)
     for interval, rows in fresh.items():
         later = c.get("/fapi/v1/klines", symbol="BTCUSDT", interval=interval, **window)
-        for a, b in zip(rows, later, strict=True):
+        for a, b in zip(rows[:-1], later[:-1], strict=True):
             assert a[:6] == b[:6]
             assert a[8:9] == b[8:9]
     assert sum(r[8] == 0 for r in fresh["1m"]) >= 10
