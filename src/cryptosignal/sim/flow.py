@@ -305,6 +305,17 @@ class Flow:
         lo = int(np.searchsorted(whole.bars.open_ms, from_ms // MINUTE_MS * MINUTE_MS))
         return Minutes(whole.bars.slice(lo, len(whole.bars)), whole.buy_quote[lo:])
 
+    def is_touched(self, from_ms: int, to_ms: int) -> bool:
+        """Whether clients traded or the market was closed in [from_ms, to_ms), after the listing."""
+        at = bisect_left(self.overlays, from_ms, key=lambda o: o.time_ms)
+        if at < len(self.overlays) and self.overlays[at].time_ms < to_ms:
+            return True
+        return any(start < to_ms and stop > from_ms for start, stop in self.closed_spans if start)
+
+    def exact(self, from_ms: int, to_ms: int) -> Minutes:
+        """Exact minute bars of a past stretch of whole minutes, drawn again."""
+        return self._tally(from_ms, to_ms)
+
     def _until(self, now_ms: int) -> Minutes:
         """All kept minutes and the running one; remembered for calls at the same time."""
         known = self._fresh
@@ -356,10 +367,21 @@ class Flow:
         return Ticks(whole[0], whole[1], whole[2], whole[3], np.array(cols[4], bool))
 
     def _close_before(self, at_ms: int) -> int:
-        rows = self._path.bars(self.listed.index, "1m", at_ms - MINUTE_MS, at_ms)
+        """Price of the last trade before a whole minute, whatever closed the market in between."""
         known = self._rows[0].bars if self._rows else None
         if known is not None and len(known) and int(known.open_ms[-1]) == at_ms - MINUTE_MS:
             return int(known.close[-1])
+        while True:
+            covering = [start for start, stop in self.closed_spans if 0 < start < at_ms <= stop]
+            if not covering:
+                break
+            at_ms = min(covering)
+        ticks = self._merged_arrays(
+            self._open_ticks(at_ms - MINUTE_MS, at_ms), at_ms - MINUTE_MS, at_ms
+        )
+        if len(ticks):
+            return int(ticks.price[-1])
+        rows = self._path.bars(self.listed.index, "1m", at_ms - MINUTE_MS, at_ms)
         return int(rows.close[-1]) if len(rows) else self.last_price
 
 
