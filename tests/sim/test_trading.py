@@ -604,3 +604,23 @@ def test_triggers_are_exact():
         assert algo["triggerTime"] == (min(reached) if reached else 0)
         checked += bool(reached)
     assert checked
+
+
+def test_history_shows_what_the_stream_showed():
+    """After partial fills out of the flow's own trades, REST serves every trade as it was streamed."""
+    c = Client()
+    c.open(1, "/market/ws/btcusdt@aggTrade")
+    for _ in range(12):
+        bid = c.get("/fapi/v1/depth", symbol="BTCUSDT", limit=5)["bids"][0][0]
+        reply = c.order(side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.002", price=bid)
+        c.venue.account().orders[reply["orderId"]].ahead = 0
+        c.run(20_000)
+    borrowed = [o for o in c.venue.exchange.flows[0].overlays if o.borrowed]
+    assert borrowed
+    rest = {
+        r["a"]: (r["p"], r["q"], r["T"], r["m"])
+        for r in c.get("/fapi/v1/aggTrades", symbol="BTCUSDT", limit=1000)
+    }
+    streamed = [t for t in c.inbox[1] if t["a"] in rest]
+    assert len(streamed) > 50
+    assert all(rest[t["a"]] == (t["p"], t["q"], t["T"], t["m"]) for t in streamed)
