@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
@@ -55,7 +56,7 @@ def with_min_score(settings: Config, min_score: float) -> Config:
     return checked(msgspec.structs.replace(settings, params=params), "command line")
 
 
-def with_run(settings: Config, changes: dict[str, object]) -> Config:
+def with_run(settings: Config, changes: Mapping[str, object]) -> Config:
     """The configuration with some of its `run` values changed; None leaves one as it is."""
     given = {key: value for key, value in changes.items() if value is not None}
     return msgspec.structs.replace(settings, run=replaced(settings.run, given))
