@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -44,12 +45,16 @@ from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.venue import Venue
 from cryptosignal.store.memory_disk import SimDisk
 from cryptosignal.store.runs import run_dirs
+from cryptosignal.streams.settings import FeedSettings
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z: every campaign starts on the same day
 SYMBOLS = 4
 HEAL_S = 90.0
 KILL_MEAN_S = 1_800.0
-TRADE_MEAN_S = 90.0
+TRADE_MEAN_S = 240.0
+HOLD_MEAN_S = 45.0
+LONG_HOLD_SHARE = 0.1
+LONG_HOLD_MEAN_S = 600.0
 RESTART_S = (0.5, 8.0)
 CRASHES_IN_A_ROW_MAX = 50
 
@@ -68,6 +73,10 @@ _BUSY = RiskSettings(
     errors_per_minute_max=60,
 )
 """A desk that trades all day: what is under test is the trading, not the restraint."""
+
+
+_SPARING = FeedSettings(market_canary="!markPrice@arr", repair_interval=10.0)
+"""Marks of all symbols every three seconds are the pulse and the prices of the simulated day."""
 
 
 class DayResult(msgspec.Struct):
@@ -158,6 +167,7 @@ class Day:
         self.counts: Counter[str] = Counter()
         self.face = _Silence()
         self.program: Program | None = None
+        self.venue_symbols = sorted(item.symbol for item in self.venue.exchange.listed)
         self.pid = 0
         self.is_healing = False
         self._chance = self.seeds.stream("world")
@@ -267,23 +277,34 @@ class Day:
         self._later(self.settings.kill_mean_s, self._kill)
 
     def _trade(self) -> None:
-        """A person asks for a trade, or closes one."""
+        """A person asks for a trade, and soon has enough of it: most of the day is flat."""
         if self.is_healing:
             return
         self._later(self.settings.trade_mean_s, self._trade)
+        symbol = self._chance.choice(self.venue_symbols)
+        direction = self._chance.choice(("long", "short"))
+        is_long = self._chance.random() < LONG_HOLD_SHARE
+        self._later(LONG_HOLD_MEAN_S if is_long else HOLD_MEAN_S, partial(self._close, symbol))
+        if self._says("trade", {"symbol": symbol, "direction": direction}):
+            self.counts["asked_to_trade"] += 1
+
+    def _close(self, symbol: str) -> None:
+        """The person closes what is held on a symbol, if anything is."""
+        program = self.program
+        if self.is_healing or program is None:
+            return
+        if symbol in {p.symbol for p in program.desk.positions()} and self._says(
+            "close", {"symbol": symbol}
+        ):
+            self.counts["asked_to_close"] += 1
+
+    def _says(self, command: str, arguments: dict[str, str]) -> bool:
+        """A person's command, if there is a program that hears it."""
         program = self.program
         if program is None or not program.started.is_set() or program.engine.latest is None:
-            return
-        symbol = self._chance.choice(sorted(program.instruments))
-        held = {p.symbol for p in program.desk.positions()}
-        if symbol in held:
-            if self._chance.random() < 0.5:
-                program.command("close", {"symbol": symbol}, "person")
-                self.counts["asked_to_close"] += 1
-            return
-        direction = self._chance.choice(("long", "short"))
-        program.command("trade", {"symbol": symbol, "direction": direction}, "person")
-        self.counts["asked_to_trade"] += 1
+            return False
+        program.command(command, arguments, "person")
+        return True
 
     def _setup(self, pid: int) -> Setup:
         run = RunSettings(
@@ -297,7 +318,7 @@ class Day:
             trigger_intervals=("1h",),
         )
         return Setup(
-            config=Config(run=run, risk=_BUSY),
+            config=Config(run=run, risk=_BUSY, websocket=_SPARING),
             clock=LoopClock(self.loop, START_MS),
             transport=MemoryTransport(self.network),
             disk=self.disk,
@@ -310,7 +331,7 @@ class Day:
                 rows=99, with_spot=False, with_funding=False, with_open_interest=False
             ),
             streams_extra=(),
-            streams_market=("!markPrice@arr",),
+            streams_market=(),
             says_history=False,
         )
 
