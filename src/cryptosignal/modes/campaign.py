@@ -9,6 +9,7 @@ its last journal. The trace hash covers every execution at the venue and every d
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 from collections import Counter
 from collections.abc import Callable
@@ -75,7 +76,9 @@ _BUSY = RiskSettings(
 """A desk that trades all day: what is under test is the trading, not the restraint."""
 
 
-_SPARING = FeedSettings(market_canary="!markPrice@arr", repair_interval=10.0)
+_SPARING = FeedSettings(
+    market_canary="!markPrice@arr", repair_interval=10.0, kline_reconcile_interval=1_800.0
+)
 """Marks of all symbols every three seconds are the pulse and the prices of the simulated day."""
 
 
@@ -178,6 +181,8 @@ class Day:
     def run(self) -> DayResult:
         """Live the day; answers what happened."""
         asyncio.set_event_loop(self.loop)
+        gc.collect()
+        gc.disable()
         self.loop.set_exception_handler(self._on_exception)
         try:
             self.loop.run_until_complete(self._live())
@@ -185,6 +190,7 @@ class Day:
             self.loop.discard_dead()
             asyncio.set_event_loop(None)
             self.loop.close()
+            gc.enable()
         return self._result()
 
     async def _live(self) -> None:
