@@ -52,7 +52,7 @@ START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z: every campaign starts on the 
 SYMBOLS = 4
 HEAL_S = 90.0
 KILL_MEAN_S = 1_800.0
-TRADE_MEAN_S = 240.0
+TRADE_MEAN_S = 480.0
 HOLD_MEAN_S = 45.0
 LONG_HOLD_SHARE = 0.1
 LONG_HOLD_MEAN_S = 600.0
@@ -77,9 +77,13 @@ _BUSY = RiskSettings(
 
 
 _SPARING = FeedSettings(
-    market_canary="!markPrice@arr", repair_interval=10.0, kline_reconcile_interval=1_800.0
+    market_canary="",
+    repair_interval=15.0,
+    kline_reconcile_interval=1_800.0,
+    heartbeat_interval=60.0,
+    heartbeat_timeout=180.0,
 )
-"""Marks of all symbols every three seconds are the pulse and the prices of the simulated day."""
+"""Marks of all symbols every three seconds while something is held, minutes' bars otherwise."""
 
 
 class DayResult(msgspec.Struct):
@@ -158,6 +162,7 @@ class Day:
             ticks_per_minute=4,
             block_minutes=60,
             book_levels=20,
+            kline_throttle_ms=20_000,
             events=False,
         )
         self.venue = Venue(venue_settings, self.seeds.child("venue"), START_MS)
@@ -338,6 +343,7 @@ class Day:
             ),
             streams_extra=(),
             streams_market=(),
+            streams_held=("!markPrice@arr",),
             says_history=False,
         )
 
