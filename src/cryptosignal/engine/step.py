@@ -76,7 +76,7 @@ class Engine:
         self.scans = 0
         self._memory_text = ""
         self._desk_watch: tuple[str, ...] = ()
-        self._watching: tuple[str, ...] = ()
+        self._watching = WatchSymbols(())
 
     # ---- the two doors ------------------------------------------------------------------
     def step(self, now_ms: int, event: Event | ScanTaken) -> tuple[Action, ...]:
@@ -226,16 +226,17 @@ class Engine:
         self.tracker.follow(decision)
 
     def _with_watch(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
-        """One set of watched symbols out of the desk's and the tracker's, told when it changes."""
+        """The desk's symbols with marks, the tracker's with bars alone; told when they change."""
         for action in actions:
             if isinstance(action, WatchSymbols):
                 self._desk_watch = action.symbols
         wanted = tuple(sorted({*self._desk_watch, *self.tracker.symbols()}))
         kept = tuple(action for action in actions if not isinstance(action, WatchSymbols))
-        if wanted == self._watching:
+        watching = WatchSymbols(wanted, self._desk_watch)
+        if watching == self._watching:
             return kept
-        self._watching = wanted
-        return (*kept, WatchSymbols(wanted))
+        self._watching = watching
+        return (*kept, watching)
 
     def _open(
         self, now_ms: int, decision: Decision, *, is_approved: bool, price: Decimal | None = None

@@ -102,6 +102,8 @@ class Setup:
     tape_position: Callable[[], int] = lambda: 0
     info: dict[str, str] = field(default_factory=dict)
     says_history: bool = True
+    streams_held: tuple[str, ...] = ()
+    """Streams carried only while the desk needs prices (a simulated day is mostly flat)."""
 
 
 class Program:
@@ -323,9 +325,17 @@ class Program:
 
     def _make_rim(self, journal: Journal) -> Rim:
         venue = AccountVenue(self.client) if self.setup.signer is not None else None
-        rim = Rim(self.engine, journal, self.clock, self.setup.face, venue, self.feed.watch)
+        rim = Rim(self.engine, journal, self.clock, self.setup.face, venue, self._watch)
         rim.tape_position = self.setup.tape_position
         return rim
+
+    def _watch(self, symbols: tuple[str, ...], priced: tuple[str, ...]) -> None:
+        self.feed.watch(symbols, priced)
+        extra = self.setup.streams_held
+        if extra and priced:
+            self.feed.add_streams(extra)
+        elif extra:
+            self.feed.remove_streams(extra)
 
     def _recover(self) -> None:
         """Fold the money events of all former runs: what we own, owe and promised (D2)."""
@@ -398,6 +408,7 @@ class Program:
             *names.create_combined_streams(self.symbols, self.config.run.intervals),
             *(f"{symbol.lower()}@{kind}" for symbol in warm for kind in extra),
             *self.setup.streams_market,
+            *(self.setup.streams_held if self.desk.state.trades else ()),
         ]
 
     async def _keep_time(self) -> None:
