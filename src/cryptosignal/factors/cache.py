@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import standardise as chain
-from cryptosignal.factors.kernels import compiled_kernels
+from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import Logs, panel_of
 from cryptosignal.factors.table import Factor
 from cryptosignal.ground.units import HOUR_MS
@@ -295,7 +295,8 @@ def _compare(one: Ints, two: Ints) -> tuple[bool, Ints]:
     fast = compiled_kernels()
     if fast is not None:
         first = np.empty(one.shape[1], dtype=np.int64)
-        return bool(fast.first_difference(one, two, first)), first
+        left, right = flat(one), flat(two)
+        return bool(fast.first_difference(*left, *right, len(one), width, first)), first
     same = one == two
     if same.all():
         return True, np.full(one.shape[1], width)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.factors import window
+from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.panel import Panel
 
 Floats = NDArray[np.float64]
@@ -54,6 +55,12 @@ def cvd(panel: Panel) -> Floats:
 
     R² ≥ 0.7 counts as persistent and keeps the whole slope.
     """
+    fast = compiled_kernels()
+    if fast is not None:
+        out = np.empty((panel.volume.shape[0], panel.count))
+        net, turnover = net_share(panel, panel.count + _SLOPE_BARS + _NORM_BARS - 2)
+        fast.cvd(net, turnover, _NORM_BARS, _SLOPE_BARS, out)
+        return out
     flow = relative_flow(panel, panel.count + _SLOPE_BARS - 1)
     total = np.zeros((flow.shape[0], panel.count))
     levels = []

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import Logs, Panel, as_of, log_of, panel_of
 from cryptosignal.ground.units import HOUR_MS, INTERVAL_MS
 from cryptosignal.market.views import BarsView, MarketView
@@ -94,4 +95,12 @@ def thin(
 def _same(one: Floats, two: Floats) -> bool:
     if one.shape != two.shape:
         return False
-    return bool((one.view(np.int64) == two.view(np.int64)).all())
+    fast = compiled_kernels()
+    left, right = one.view(np.int64), two.view(np.int64)
+    if fast is None or one.ndim < 2:
+        return bool((left == right).all())
+    first = np.empty(one.shape[-2], dtype=np.int64)
+    wide = (left, right) if one.ndim == 3 else (left[None], right[None])
+    return bool(
+        fast.first_difference(*flat(wide[0]), *flat(wide[1]), len(wide[0]), one.shape[-1], first)
+    )

@@ -27,6 +27,7 @@ Codes = NDArray[np.int8]
 
 PRIME, WATCH, REJECT = range(3)
 TIERS: Final = (Tier.PRIME, Tier.WATCH, Tier.REJECT)
+_TIER_WORDS: Final = tuple(tier.value for tier in TIERS)
 _FINALITY: Final = ("missing", "provisional", "closed_by_time", "confirmed")
 _NEAR_MISSES = 10
 
@@ -172,10 +173,7 @@ class ScanDecisions:
 
     def digest(self) -> str:
         """Hash over the discrete output: symbol, side, tier, id, plan prices in ticks (D2)."""
-        hasher = hashlib.blake2b(digest_size=16)
-        for i in np.argsort(self._names(), kind="stable").tolist():
-            hasher.update(self._line(i).encode())
-        return hasher.hexdigest()
+        return hashlib.blake2b(self.text().encode(), digest_size=16).hexdigest()
 
     def text(self) -> str:
         """The lines that the digest hashes, for a readable difference."""
@@ -297,10 +295,10 @@ class ScanDecisions:
         return tuple(out)
 
     def _line(self, i: int) -> str:
-        plans = self.plans
-        tick = float(column(self.rows, "ctx.tick_size")[i])
-        words = [self.rows.symbols[i], self.side(i), TIERS[int(self.tiers[i])].value]
-        if self.tiers[i] != REJECT:
+        tier = int(self.tiers[i])
+        words = [self.rows.symbols[i], self.side(i), _TIER_WORDS[tier]]
+        if tier != REJECT:
+            plans, tick = self.plans, float(column(self.rows, "ctx.tick_size")[i])
             words.append(self.signal_id(i))
             prices = (plans.entry_low, plans.entry_high, plans.stop, plans.tp1, plans.tp2)
             words.extend(f"{on_tick(float(x[i]), tick):.12g}" for x in prices)
