@@ -216,7 +216,7 @@ def adx(high: Floats, low: Floats, close: Floats, span: int, period: int, out: F
             out[r, k] = 100.0 * value if scale == scale else np.nan
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def regress(
     returns: Floats, btc: int, eth: int, bars: int, b1: Floats, b2: Floats, r2: Floats, rho: Floats
 ) -> None:
@@ -255,7 +255,7 @@ def regress(
             rho[r, k] = rx / scale if scale != 0.0 else np.nan
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _centre(values: Floats, out: Floats) -> None:
     mean = 0.0
     for j in range(values.shape[0]):
@@ -328,3 +328,55 @@ def cvd(net: Floats, turnover: Floats, mean_bars: int, slope_bars: int, out: Flo
             fitted = slope * slope * ramp / square if square > 0.0 else 0.0
             fitted = min(max(fitted, 0.0), 1.0)
             out[r, k] = slope * (1.0 if fitted >= 0.7 else 0.7 + 0.3 * fitted / 0.7)
+
+
+@njit(cache=True, error_model="numpy")
+def net_share(
+    bars: Floats, steps: tuple[int, int], fields: tuple[int, int, int, int], out: Floats
+) -> None:
+    """`flow.net_share` of futures alone: net flow and turnover, [2, row, bar]; bars as
+    `kernels.flat` gives them, `fields` the places of close, volume, quote and taker volume."""
+    width = out.shape[2]
+    for r in range(out.shape[1]):
+        here = r * steps[1]
+        close = bars[here + fields[0] * steps[0] : here + fields[0] * steps[0] + width]
+        volume = bars[here + fields[1] * steps[0] : here + fields[1] * steps[0] + width]
+        quote = bars[here + fields[2] * steps[0] : here + fields[2] * steps[0] + width]
+        taker = bars[here + fields[3] * steps[0] : here + fields[3] * steps[0] + width]
+        for j in range(width):
+            turnover = quote[j] if quote[j] == quote[j] else volume[j] * close[j]
+            share = (2.0 * taker[j] - volume[j]) / volume[j] if volume[j] > 0.0 else 0.0 * taker[j]
+            out[0, r, j] = share * turnover
+            out[1, r, j] = turnover
+
+
+@njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
+def extremes(
+    high: Floats, low: Floats, steps: tuple[int, int], width: int, top: Floats, bottom: Floats
+) -> None:
+    """Largest and smallest of each window of `width`; NaN if one is missing."""
+    rows, count = top.shape
+    for r in range(rows):
+        for k in range(count):
+            h = high[r * steps[0] + k : r * steps[0] + k + width]
+            lo = low[r * steps[1] + k : r * steps[1] + k + width]
+            most, least, gap, hole = -math.inf, math.inf, 0, 0
+            for j in range(width):
+                most = h[j] if h[j] > most else most
+                least = lo[j] if lo[j] < least else least
+                gap += h[j] != h[j]
+                hole += lo[j] != lo[j]
+            top[r, k] = most if gap == 0 else np.nan
+            bottom[r, k] = least if hole == 0 else np.nan
+
+
+@njit(cache=True, error_model="numpy")
+def known(flat: Floats, step: int, width: int, out: Floats) -> None:
+    """How many of the first `width` values of each row exist."""
+    for r in range(out.shape[0]):
+        x = flat[r * step : r * step + width]
+        number = 0
+        for j in range(width):
+            number += x[j] == x[j]
+        out[r] = number

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.factors import window
-from cryptosignal.factors.kernels import compiled_kernels
+from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import Panel
+from cryptosignal.market.views import CLOSE, QUOTE, TAKER_BASE, VOLUME
 
 Floats = NDArray[np.float64]
 
@@ -25,17 +26,27 @@ def net_share(panel: Panel, bars: int) -> tuple[Floats, Floats]:
     (2·taker_buy − volume)/volume is exact in base units; it is weighed by quote volume, which mixes
     spot in by its share of turnover (§1.3 C). Spot that is missing counts as nothing.
     """
-    volume, taker = window.tail(panel.volume, bars), window.tail(panel.taker, bars)
-    turnover = panel.quote(bars)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(volume > 0.0, (2.0 * taker - volume) / volume, 0.0)
-    net = np.where(np.isnan(taker), np.nan, share) * turnover
+    net, turnover = _of_futures(panel, bars)
     spot = panel.beside.get("spot_net"), panel.beside.get("spot_quote")
     if spot[0] is not None and spot[1] is not None:
         spot_net, spot_quote = window.tail(spot[0], bars), window.tail(spot[1], bars)
         net = net + np.nan_to_num(spot_net)
         turnover = turnover + np.where(np.isnan(spot_net), 0.0, np.nan_to_num(spot_quote))
     return net, turnover
+
+
+def _of_futures(panel: Panel, bars: int) -> tuple[Floats, Floats]:
+    fast = compiled_kernels()
+    if fast is not None:
+        raw = panel.bars_read(bars)
+        out = np.empty((2, raw.shape[1], bars))
+        fast.net_share(*flat(raw), (CLOSE - 1, VOLUME - 1, QUOTE - 1, TAKER_BASE - 1), out)
+        return out[0], out[1]
+    volume, taker = window.tail(panel.volume, bars), window.tail(panel.taker, bars)
+    turnover = panel.quote(bars)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = np.where(volume > 0.0, (2.0 * taker - volume) / volume, 0.0)
+    return np.where(np.isnan(taker), np.nan, share) * turnover, turnover
 
 
 def relative_flow(panel: Panel, count: int) -> Floats:

@@ -19,7 +19,9 @@ from cryptosignal.market.views import BarsView, MarketView
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LOG_BARS = 160
+LOG_BARS = 124
+"""What ADX and the four newest bars of every factor of the table read; more is logged by itself."""
+_QUARTERS = 72
 _OI_BARS = 240
 
 
@@ -28,6 +30,7 @@ class Frame:
 
     def __init__(self) -> None:
         self.logs: Logs | None = None
+        self.quarters: Logs | None = None
         self._view: MarketView | None = None
         self._hours: BarsView | None = None
         self._oi: tuple[int, Floats] | None = None
@@ -37,7 +40,11 @@ class Frame:
         """Start a scan."""
         self._view, self._hours, self._oi = view, hours, None
         end = int(ends_of(hours, times_ms)[-1])
-        self.logs = Logs(hours, end, LOG_BARS) if len(times_ms) == 1 and end else None
+        is_one = len(times_ms) == 1
+        self.logs = Logs(hours, end, LOG_BARS) if is_one and end else None
+        short = view.bars.get("15m")
+        stop = 0 if short is None or not is_one else int(ends_of(short, times_ms)[-1])
+        self.quarters = None if short is None or not stop else Logs(short, stop, _QUARTERS)
 
     def open_interest(self, bars: int, end: int) -> Floats:
         """Log open interest (contracts) as it was known at each bar's close, [row, bars]."""

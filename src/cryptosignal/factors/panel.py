@@ -101,9 +101,10 @@ class Panel:
         """How many bars the panel holds."""
         return self._raw.shape[2]
 
-    def bars_read(self) -> Floats:
-        """The bars themselves, as they came: what a kept result is checked against."""
-        return self._raw[1:]
+    def bars_read(self, bars: int | None = None) -> Floats:
+        """The newest bars themselves, as they came, all fields but the open: what a kept result is
+        checked against."""
+        return self._raw[1:] if bars is None else self._raw[1:, :, self.bars - bars :]
 
     def cut(self, x: Floats, width: int) -> Floats:
         """The newest bars of `x` that a window of `width` needs for `count` outputs."""
