@@ -17,6 +17,7 @@ from cryptosignal.factors.frame import Frame, closes_of, ends_of, thin
 from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import ATR_BARS, Panel, as_of
 from cryptosignal.factors.standardise import robust_z
+from cryptosignal.factors.window import filled
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.market.views import BarsView, MarketView, SeriesView
 
@@ -212,7 +213,7 @@ def _modulators(
 
 def _smooth_g(x: Floats, taps: Floats) -> Floats:
     """g = EMA(tanh(3(x − ½))) over fixed bars; what is missing is neutral (§1.4)."""
-    return window.fir(np.nan_to_num(np.tanh(3.0 * (x - 0.5))), taps)
+    return window.fir(filled(np.tanh(3.0 * (x - 0.5))), taps)
 
 
 def _oi_change(view: MarketView, count: int, end: int, frame: Frame) -> tuple[Floats, Floats]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from cryptosignal.factors import window
 from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import Panel
+from cryptosignal.factors.window import filled
 from cryptosignal.market.views import CLOSE, QUOTE, TAKER_BASE, VOLUME
 
 Floats = NDArray[np.float64]
@@ -30,8 +31,8 @@ def net_share(panel: Panel, bars: int) -> tuple[Floats, Floats]:
     spot = panel.beside.get("spot_net"), panel.beside.get("spot_quote")
     if spot[0] is not None and spot[1] is not None:
         spot_net, spot_quote = window.tail(spot[0], bars), window.tail(spot[1], bars)
-        net = net + np.nan_to_num(spot_net)
-        turnover = turnover + np.where(np.isnan(spot_net), 0.0, np.nan_to_num(spot_quote))
+        net = net + filled(spot_net)
+        turnover = turnover + np.where(np.isnan(spot_net), 0.0, filled(spot_quote))
     return net, turnover
 
 
@@ -114,7 +115,7 @@ def large_trades(
     with np.errstate(invalid="ignore", divide="ignore"):
         tilt = np.where(large > 0.0, (large_buy - large_sell) / large, 0.0)
         weight = np.where(flow > 0.0, np.minimum(1.0, 10.0 * large / flow), 0.0)
-        forced = np.nan_to_num(liquidated_buy) + np.nan_to_num(liquidated_sell)
-        squeeze = np.nan_to_num(liquidated_buy) - np.nan_to_num(liquidated_sell)
+        forced = filled(liquidated_buy) + filled(liquidated_sell)
+        squeeze = filled(liquidated_buy) - filled(liquidated_sell)
         pressed = np.where(forced > 0.0, squeeze / forced, 0.0)
     return np.where(np.isnan(large + flow), np.nan, 80.0 * tilt * weight + 20.0 * pressed)

@@ -70,6 +70,13 @@ class Frame:
         if known is not None and all(map(_same, known[0], inputs)):
             return known[1]
         result = compute()
+        if known is not None and all(
+            a.shape == b.shape for a, b in zip(known[0], inputs, strict=True)
+        ):
+            for old, new in zip(known[0], inputs, strict=True):
+                old[...] = new
+            self._kept[name] = (known[0], result)
+            return result
         self._kept[name] = (tuple(x.copy() for x in inputs), result)
         return result
 

@@ -51,6 +51,8 @@ def flat(x: NDArray[Any]) -> tuple[NDArray[Any], tuple[int, ...]]:
     if not x.size or x.strides[-1] != x.itemsize or min(x.strides) < 0:
         x = np.ascontiguousarray(x)
     steps = tuple(step // x.itemsize for step in x.strides)
-    length = 1 + sum((n - 1) * step for n, step in zip(x.shape, steps, strict=True)) if x.size else 0
+    length = (
+        1 + sum((n - 1) * step for n, step in zip(x.shape, steps, strict=True)) if x.size else 0
+    )
     line = as_strided(x, shape=(length,), strides=(x.itemsize,), writeable=False)
     return line, steps[:-1]

@@ -41,9 +41,7 @@ class Panel:
     taken when first asked for.
     """
 
-    def __init__(
-        self, raw: Floats, interval: str, count: int, logs: Logs | None = None
-    ) -> None:
+    def __init__(self, raw: Floats, interval: str, count: int, logs: Logs | None = None) -> None:
         self.interval = interval
         self.count = count
         self.beside: Mapping[str, Floats] = {}
@@ -102,9 +100,10 @@ class Panel:
         return self._raw.shape[2]
 
     def bars_read(self, bars: int | None = None) -> Floats:
-        """The newest bars themselves, as they came, all fields but the open: what a kept result is
-        checked against."""
-        return self._raw[1:] if bars is None else self._raw[1:, :, self.bars - bars :]
+        """The newest bars themselves, as they came, high to taker volume: what a kept result
+        is checked against."""
+        count = self.bars if bars is None else bars
+        return self._raw[HIGH : TAKER_BASE + 1, :, self.bars - count :]
 
     def cut(self, x: Floats, width: int) -> Floats:
         """The newest bars of `x` that a window of `width` needs for `count` outputs."""

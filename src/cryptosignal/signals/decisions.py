@@ -177,7 +177,14 @@ class ScanDecisions:
 
     def text(self) -> str:
         """The lines that the digest hashes, for a readable difference."""
-        return "".join(self._line(i) for i in np.argsort(self._names(), kind="stable").tolist())
+        ticks = column(self.rows, "ctx.tick_size").tolist()
+        tiers, sides = self.tiers.tolist(), (self.scores.side > 0.0).tolist()
+        symbols = self.rows.symbols
+        return "".join(
+            f"{symbols[i]} {'long' if sides[i] else 'short'} {_TIER_WORDS[tiers[i]]}"
+            f"{'' if tiers[i] == REJECT else self._published(i, ticks[i])}\n"
+            for i in sorted(range(len(symbols)), key=symbols.__getitem__)
+        )
 
     def stats(self) -> dict[str, Any]:
         """Counts, pass rate of each gate, near misses and percentiles of the factors."""
@@ -294,15 +301,12 @@ class ScanDecisions:
             out.append(BarReceipt(interval, int(opened), int(bars), source, finality, float(lag)))
         return tuple(out)
 
-    def _line(self, i: int) -> str:
-        tier = int(self.tiers[i])
-        words = [self.rows.symbols[i], self.side(i), _TIER_WORDS[tier]]
-        if tier != REJECT:
-            plans, tick = self.plans, float(column(self.rows, "ctx.tick_size")[i])
-            words.append(self.signal_id(i))
-            prices = (plans.entry_low, plans.entry_high, plans.stop, plans.tp1, plans.tp2)
-            words.extend(f"{on_tick(float(x[i]), tick):.12g}" for x in prices)
-        return " ".join(words) + "\n"
+    def _published(self, i: int, tick: float) -> str:
+        """Id and prices in ticks of one symbol, each after a space."""
+        plans = self.plans
+        prices = (plans.entry_low, plans.entry_high, plans.stop, plans.tp1, plans.tp2)
+        words = [self.signal_id(i), *(f"{on_tick(float(x[i]), tick):.12g}" for x in prices)]
+        return " " + " ".join(words)
 
     def _near_misses(self) -> list[dict[str, Any]]:
         """Symbols that one or two gates keep from Prime, strongest first."""

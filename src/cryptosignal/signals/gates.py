@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.domain.signal import Verdict
+from cryptosignal.factors.window import filled
 from cryptosignal.signals.ev import Values
 from cryptosignal.signals.probability import Odds
 from cryptosignal.signals.score import Scores, column, newness
@@ -216,7 +217,7 @@ def age_tier_p(s: Sight) -> Floats:
 
 def _by_age(s: Sight, tiers: tuple[float, ...], mature: float) -> Floats:
     own = s.params.new_coin
-    hours = np.nan_to_num(s.col("ctx.age_days") * 24.0, nan=1e9)
+    hours = filled(s.col("ctx.age_days") * 24.0, nan=1e9)
     knots: list[float] = []
     levels: list[float] = []
     for edge, width, before, after in zip(
@@ -351,7 +352,7 @@ def _phase(s: Sight) -> GateRow:
     """Minutes since listing: only Watch at first (§1.8)."""
     minutes = s.col("ctx.age_days") * 1440.0
     own = s.params.new_coin
-    return _row("listing_age", ">=", np.nan_to_num(minutes, nan=1e9), s.full(own.watch_only_minutes),
+    return _row("listing_age", ">=", filled(minutes, nan=1e9), s.full(own.watch_only_minutes),
                 unit="minutes")  # fmt: skip
 
 
