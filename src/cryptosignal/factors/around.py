@@ -52,7 +52,7 @@ def columns(
     out["ctx.ema10"] = np.exp(panel.ema(10, 30)[:, pick])
     _extremes(panel, pick, params, out)
     _coverage(view, hours, times, facts, out)
-    _market(view, panel, pick, out)
+    _market(view, panel, pick, frame, out)
     _coherence(view, times, frame, out)
     _micro(view, times, atr, frame, out)
     _modulators(view, hours, times, facts, params, frame, out)
@@ -120,7 +120,7 @@ def _count(x: Floats) -> Floats:
     return out
 
 
-def _market(view: MarketView, panel: Panel, pick: Ints, out: Columns) -> None:
+def _market(view: MarketView, panel: Panel, pick: Ints, frame: Frame, out: Columns) -> None:
     shape = out["ctx.close"].shape
     btc = context.market_trend(panel, view.btc)[pick]
     eth = context.market_trend(panel, view.eth)[pick]
@@ -129,7 +129,7 @@ def _market(view: MarketView, panel: Panel, pick: Ints, out: Columns) -> None:
     score = out.get("score.T")
     if score is None:
         score = np.full(shape, np.nan)
-    score = np.where(view.active[:, None], score, np.nan)
+    score = frame.of_market(np.where(view.active[:, None], score, np.nan))
     known = (~np.isnan(score)).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         up = np.where(known > 0, (score > 0.0).sum(axis=0) / known, np.nan)

@@ -31,6 +31,9 @@ class Frame:
     def __init__(self) -> None:
         self.logs: Logs | None = None
         self.quarters: Logs | None = None
+        self.trend: Floats | None = None
+        """T of every row at the scan's moment, before new coins are blended in: breadth is of it."""
+        self.places: Ints | None = None
         self._view: MarketView | None = None
         self._hours: BarsView | None = None
         self._oi: tuple[int, Floats] | None = None
@@ -45,6 +48,21 @@ class Frame:
         short = view.bars.get("15m")
         stop = 0 if short is None or not is_one else int(ends_of(short, times_ms)[-1])
         self.quarters = None if short is None or not stop else Logs(short, stop, _QUARTERS)
+
+    def branch(self, places: Ints) -> Frame:
+        """A frame for a few `places` of the market that this one has seen whole."""
+        out = Frame()
+        out.trend, out.places = self.trend, places
+        return out
+
+    def of_market(self, trend: Floats) -> Floats:
+        """T of the whole market: the rows of this scan, in the places of a refresh if it is one."""
+        if self.places is None:
+            self.trend = trend
+            return trend
+        assert self.trend is not None
+        self.trend[self.places] = trend
+        return self.trend
 
     def open_interest(self, bars: int, end: int) -> Floats:
         """Log open interest (contracts) as it was known at each bar's close, [row, bars]."""
