@@ -288,3 +288,19 @@ def test_old_bars_remember_clients_and_halts():
             assert a[:6] == b[:6]
             assert a[8:9] == b[8:9]
     assert sum(r[8] == 0 for r in fresh["1m"]) >= 10
+
+
+def test_a_diff_undoes_what_only_a_snapshot_showed():
+    """A level seen in a REST snapshot and gone before the next diff is deleted by that diff."""
+    c = Client()
+    c.open(1, "/public/ws/btcusdt@depth@100ms")
+    c.run(1_000 - c.now % 100 + 10)
+    price = f"{float(c.get('/fapi/v1/depth', symbol='BTCUSDT', limit=5)['bids'][4][0]) + 0.1:.1f}"
+    order = c.order(side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.777", price=price)
+    snap = c.get("/fapi/v1/depth", symbol="BTCUSDT", limit=1000)
+    assert [f"{float(price):.2f}", "0.777"] in snap["bids"]
+    c.signed("DELETE", "/fapi/v1/order", symbol="BTCUSDT", orderId=order["orderId"])
+    before = len(c.inbox[1])
+    c.run(150)
+    changes = dict(map(tuple, c.inbox[1][before]["b"]))
+    assert changes[f"{float(price):.2f}"] == "0.000"

@@ -517,3 +517,110 @@ def test_ws_api_places_orders():
     assert c.take(6)[0]["error"]["code"] == -1022
     c.send(6, b"{")
     assert c.take(6)[0]["status"] == 400
+
+
+def test_a_queue_is_waited_out():
+    """A resting order is not filled before the flow has traded what was ahead of it."""
+    c = Client()
+    c.open(1, "/market/ws/btcusdt@aggTrade")
+    bid, ahead = c.get("/fapi/v1/depth", symbol="BTCUSDT", limit=5)["bids"][0]
+    c.order(side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.300", price=bid)
+    for _ in range(30):
+        c.run(MINUTE_MS)
+        if c.venue.executions():
+            break
+    first = c.venue.executions()[0].trade_id
+    before = [t for t in c.inbox[1] if t["f"] < first]
+    met = sum(Decimal(t["q"]) for t in before if t["p"] == bid and t["m"])
+    went_through = min(Decimal(t["p"]) for t in c.inbox[1] if t["f"] <= first + 1) < Decimal(bid)
+    assert went_through or met >= Decimal(ahead)
+    rest = c.get("/fapi/v1/aggTrades", symbol="BTCUSDT", limit=1000)
+    streamed = {t["a"]: (t["p"], t["q"], t["T"]) for t in c.inbox[1]}
+    assert all(streamed[r["a"]] == (r["p"], r["q"], r["T"]) for r in rest if r["a"] in streamed)
+    assert first in {r["f"] for r in rest}
+
+
+def test_the_queue_counts_what_is_ahead():
+    """Two orders behind known quantities are filled by exactly what a trade leaves for them."""
+    c = Client()
+    exchange = c.venue.exchange
+    flow, book = exchange.flows[1], exchange.books[1]
+    level = book.best_price(c.now, is_bid=True)
+    orders = []
+    for ahead in (3, 5):
+        limit = f"{level / 10 ** exchange.listed[1].price_digits:.2f}"
+        order = {
+            "side": "BUY",
+            "type": "LIMIT",
+            "timeInForce": "GTC",
+            "quantity": "0.010",
+            "price": limit,
+        }
+        reply = c.order(symbol="ETHUSDT", **order)
+        orders.append(c.venue.account().orders[reply["orderId"]])
+        orders[-1].ahead = ahead
+    at = flow._pos
+    flow._price[at], flow._qty[at], flow._sell[at] = level, 12, True
+    exchange.desk.now_ms = flow.peek_ms()
+    assert exchange.desk.matcher.concerns(1, level, is_sell=True)
+    exchange.desk.matcher.meet(1, flow.peek_ms())
+    assert [o.executed for o in orders] == [9, 0]
+    assert flow.next_tick()[1] == 3
+    flow._qty[at] = 6
+    exchange.desk.matcher.meet(1, flow.peek_ms())
+    assert [o.executed for o in orders] == [10, 5]
+    assert [o.order_id for o in book.resting[True][level]] == [orders[1].order_id]
+
+
+def test_triggers_are_exact():
+    """A stop at the last price would trigger at once; a resting one fires with the first trade that reaches it."""
+    c = Client()
+    c.open_private()
+    c.open(1, "/market/ws/btcusdt@aggTrade")
+    last = c.price()
+    assert (
+        c.algo(side="SELL", type="STOP_MARKET", quantity="0.01", triggerPrice=f"{last:.1f}")["code"]
+        == -2021
+    )
+    assert (
+        c.algo(side="BUY", type="TAKE_PROFIT_MARKET", quantity="0.01", triggerPrice=f"{last:.1f}")[
+            "code"
+        ]
+        == -2021
+    )
+    stops = [
+        c.algo(
+            side="SELL", type="STOP_MARKET", quantity="0.01", triggerPrice=f"{last - 0.1 * n:.1f}"
+        )["algoId"]
+        for n in (30, 31, 60, 61)
+    ]
+    for _ in range(20):
+        c.run(5 * MINUTE_MS)
+        c.signed("PUT", "/fapi/v1/listenKey")
+    checked = 0
+    for algo_id in stops:
+        algo = c.signed("GET", "/fapi/v1/algoOrder", algoId=algo_id)
+        reached = [t["T"] for t in c.inbox[1] if Decimal(t["p"]) <= Decimal(algo["triggerPrice"])]
+        assert algo["triggerTime"] == (min(reached) if reached else 0)
+        checked += bool(reached)
+    assert checked
+
+
+def test_history_shows_what_the_stream_showed():
+    """After partial fills out of the flow's own trades, REST serves every trade as it was streamed."""
+    c = Client()
+    c.open(1, "/market/ws/btcusdt@aggTrade")
+    for _ in range(12):
+        bid = c.get("/fapi/v1/depth", symbol="BTCUSDT", limit=5)["bids"][0][0]
+        reply = c.order(side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.002", price=bid)
+        c.venue.account().orders[reply["orderId"]].ahead = 0
+        c.run(20_000)
+    borrowed = [o for o in c.venue.exchange.flows[0].overlays if o.borrowed]
+    assert borrowed
+    rest = {
+        r["a"]: (r["p"], r["q"], r["T"], r["m"])
+        for r in c.get("/fapi/v1/aggTrades", symbol="BTCUSDT", limit=1000)
+    }
+    streamed = [t for t in c.inbox[1] if t["a"] in rest]
+    assert len(streamed) > 50
+    assert all(rest[t["a"]] == (t["p"], t["q"], t["T"], t["m"]) for t in streamed)

@@ -8,10 +8,10 @@ folded, the account is read, and only then may anything be opened.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -40,6 +40,7 @@ from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
+from cryptosignal.modes.supervise import patiently
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
@@ -52,7 +53,10 @@ from cryptosignal.store.candles import CandleStore
 from cryptosignal.store.journal import Journal, numeric_path
 from cryptosignal.store.runs import RunHeader, money_history, new_run_dir, run_dirs
 from cryptosignal.streams import names
+from cryptosignal.streams.backoff import ExponentialBackoff
 from cryptosignal.trading.desk import Desk
+
+T = TypeVar("T")
 
 JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
@@ -192,8 +196,8 @@ class Program:
 
     async def run(self) -> str:
         """Start, run until told to stop, end cleanly. Answers the reason."""
-        await self.client.sync_time()
-        rules = await self.client.exchange_info()
+        await self._ask(self.client.sync_time)
+        rules = await self._ask(self.client.exchange_info)
         chosen = await self._choose(rules.instruments)
         journal = self._open_journal()
         self._journal_dir = journal.run_dir
@@ -297,12 +301,21 @@ class Program:
         return [tradable[symbol] for symbol in self.symbols]
 
     async def _by_volume(self, tradable: dict[str, Instrument]) -> tuple[str, ...]:
-        tickers = await self.client.tickers_24h()
+        tickers = await self._ask(self.client.tickers_24h)
         volume = {ticker.symbol: ticker.quote_volume_usdt for ticker in tickers}
         ranked = sorted(tradable, key=lambda symbol: (-volume.get(symbol, 0.0), symbol))
         if not ranked:
             raise UserFault("the venue lists no TRADING USDT perpetual: nothing to watch")
         return tuple(ranked[: self.config.run.symbols_max])
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """A question of the start, asked again where that can help."""
+        settings = self.config.websocket
+        rng = self.setup.seeds.stream("backoff", "start")
+        backoff = ExponentialBackoff(settings.base_delay, settings.max_delay, settings.jitter, rng)
+        return await patiently(
+            question, backoff, lambda fault: self._note("start.was_delayed", {"reason": str(fault)})
+        )
 
     def _open_journal(self) -> Journal:
         setup = self.setup
