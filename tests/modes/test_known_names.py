@@ -43,9 +43,16 @@ def _venue_ends_with_the_module():
 
 @pytest.fixture
 def config(tmp_path):
-    """A configuration whose data folder is the test's own."""
-    run = msgspec.structs.replace(Config().run, data_dir=str(tmp_path / "runs"))
+    """A data folder of the test's own, and no account (its reads would use up the shared venue's weight)."""
+    run = msgspec.structs.replace(Config().run, data_dir=str(tmp_path / "runs"), account="none")
     return msgspec.structs.replace(Config(), run=run)
+
+
+@pytest.fixture
+def trading_config(config):
+    """The same with the venue's account."""
+    run = msgspec.structs.replace(config.run, account="sim")
+    return msgspec.structs.replace(config, run=run)
 
 
 def rows_here():
@@ -143,10 +150,10 @@ async def test_auto_trader_initializes_scans_and_stops(config):
     assert not trader.is_initialized
 
 
-async def test_a_trade_is_monitored_reported_and_read_by_the_known_faces(config):
+async def test_a_trade_is_monitored_reported_and_read_by_the_known_faces(trading_config):
     """PositionController, WebSocketManager, DataService, AccountFeed, PoolManager, NewCoinWSFeed,
     SelfLearningTrader and DailyReporter see the same trade of the same station."""
-    trader = cryptosignal.SelfLearningTrader(config=config, venue=venue_beside())
+    trader = cryptosignal.SelfLearningTrader(config=trading_config, venue=venue_beside())
     await trader.initialize()
     try:
         controller = cryptosignal.PositionController(trader)
@@ -185,7 +192,7 @@ async def test_a_trade_is_monitored_reported_and_read_by_the_known_faces(config)
         assert report.traded.count == 1
     finally:
         await trader.stop()
-    later = cryptosignal.DailyReporter(data_dir=config.run.data_dir)
+    later = cryptosignal.DailyReporter(data_dir=trading_config.run.data_dir)
     again = later.generate_report(report.day)
     assert again.traded == report.traded
     assert "BTCUSDT" in later.render(again)
