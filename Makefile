@@ -53,8 +53,8 @@ bench: $(READY_DEV) ## the tables of speed and memory
 docs: $(READY_DEV) ## check the documents: links, names, what must not be in them
 	$(BIN)/python -m pytest -q tests/laws/test_papers.py
 
-conformance: ## the venue's dialect against third-party clients (not there yet)
-	@echo "make conformance: not there yet" >&2; exit 1
+conformance: $(READY) ## a scripted day of third-party clients against the simulated venue
+	@exec $(BIN)/python conformance/run.py
 
 chaos: ## real kills and faults on real sockets (not there yet)
 	@echo "make chaos: not there yet" >&2; exit 1

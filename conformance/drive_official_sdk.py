@@ -9,7 +9,9 @@ from binance_common.configuration import (
     ConfigurationWebSocketAPI,
     ConfigurationWebSocketStreams,
 )
-from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futures import DerivativesTradingUsdsFutures
+from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futures import (
+    DerivativesTradingUsdsFutures,
+)
 from binance_sdk_derivatives_trading_usds_futures.rest_api import models as rest
 from binance_sdk_derivatives_trading_usds_futures.websocket_api import models as api
 
@@ -25,8 +27,12 @@ def check(name, held):
 def client():
     key, secret = READY["api_key"], READY["api_secret"]
     return DerivativesTradingUsdsFutures(
-        config_rest_api=ConfigurationRestAPI(api_key=key, api_secret=secret, base_path=READY["rest"]),
-        config_ws_api=ConfigurationWebSocketAPI(api_key=key, api_secret=secret, stream_url=READY["ws_api"]),
+        config_rest_api=ConfigurationRestAPI(
+            api_key=key, api_secret=secret, base_path=READY["rest"]
+        ),
+        config_ws_api=ConfigurationWebSocketAPI(
+            api_key=key, api_secret=secret, stream_url=READY["ws_api"]
+        ),
         config_ws_streams=ConfigurationWebSocketStreams(stream_url=READY["ws"]),
     )
 
@@ -34,7 +40,9 @@ def client():
 def market(r):
     check("time", r.check_server_time().data().server_time > 0)
     check("exchangeInfo", len(r.exchange_information().data().symbols) > 40)
-    rows = r.kline_candlestick_data(symbol="BTCUSDT", interval=rest.KlineCandlestickDataIntervalEnum["INTERVAL_1h"], limit=50).data()
+    rows = r.kline_candlestick_data(
+        symbol="BTCUSDT", interval=rest.KlineCandlestickDataIntervalEnum["INTERVAL_1h"], limit=50
+    ).data()
     check("klines", len(rows) == 50)
     check("depth", r.order_book(symbol="BTCUSDT", limit=20).data().bids)
     check("mark price", r.mark_price(symbol="BTCUSDT").data())
@@ -47,7 +55,9 @@ def market(r):
     check("recent trades", r.recent_trades_list(symbol="BTCUSDT").data())
     check("open interest", r.open_interest(symbol="BTCUSDT").data().open_interest)
     period = rest.OpenInterestStatisticsPeriodEnum["PERIOD_1h"]
-    check("open interest history", r.open_interest_statistics(symbol="BTCUSDT", period=period).data())
+    check(
+        "open interest history", r.open_interest_statistics(symbol="BTCUSDT", period=period).data()
+    )
 
 
 def account(r):
@@ -59,7 +69,9 @@ def account(r):
     check("brackets", r.notional_and_leverage_brackets(symbol="BTCUSDT").data())
     check("commission", r.user_commission_rate(symbol="BTCUSDT").data().taker_commission_rate)
     check("position mode", r.get_current_position_mode().data().dual_side_position is False)
-    check("leverage", r.change_initial_leverage(symbol="BTCUSDT", leverage=12).data().leverage == 12)
+    check(
+        "leverage", r.change_initial_leverage(symbol="BTCUSDT", leverage=12).data().leverage == 12
+    )
     check("order limits", r.query_user_rate_limit().data())
 
 
@@ -75,7 +87,9 @@ async def streams(c):
 
     s = connection
     (await s.aggregate_trade_streams(symbol="btcusdt")).on("message", count("agg"))
-    (await s.kline_candlestick_streams(symbol="btcusdt", interval="1m")).on("message", count("kline"))
+    (await s.kline_candlestick_streams(symbol="btcusdt", interval="1m")).on(
+        "message", count("kline")
+    )
     (await s.partial_book_depth_streams(symbol="btcusdt", levels=10)).on("message", count("depth"))
     (await s.mark_price_stream(symbol="btcusdt", update_speed="1s")).on("message", count("mark"))
     (await s.individual_symbol_book_ticker_streams(symbol="btcusdt")).on("message", count("book"))
@@ -96,47 +110,107 @@ async def trade(c):
     await asyncio.sleep(1)
     mark = float(r.symbol_price_ticker_v2(symbol="BTCUSDT").data().actual_instance.price)
     side, sell = rest.NewOrderSideEnum["BUY"], rest.NewAlgoOrderSideEnum["SELL"]
-    order = r.new_order(symbol="BTCUSDT", side=side, type="LIMIT", quantity=0.01, price=round(mark * 0.98, 1), time_in_force=rest.NewOrderTimeInForceEnum["GTC"]).data()
+    order = r.new_order(
+        symbol="BTCUSDT",
+        side=side,
+        type="LIMIT",
+        quantity=0.01,
+        price=round(mark * 0.98, 1),
+        time_in_force=rest.NewOrderTimeInForceEnum["GTC"],
+    ).data()
     check("place limit", order.status == "NEW")
-    check("query", r.query_order(symbol="BTCUSDT", order_id=order.order_id).data().order_id == order.order_id)
-    moved = r.modify_order(symbol="BTCUSDT", side=rest.ModifyOrderSideEnum["BUY"], order_id=order.order_id, quantity=0.02, price=round(mark * 0.97, 1)).data()
+    check(
+        "query",
+        r.query_order(symbol="BTCUSDT", order_id=order.order_id).data().order_id == order.order_id,
+    )
+    moved = r.modify_order(
+        symbol="BTCUSDT",
+        side=rest.ModifyOrderSideEnum["BUY"],
+        order_id=order.order_id,
+        quantity=0.02,
+        price=round(mark * 0.97, 1),
+    ).data()
     check("amend", float(moved.orig_qty) == 0.02)
-    check("cancel", r.cancel_order(symbol="BTCUSDT", order_id=order.order_id).data().status == "CANCELED")
+    check(
+        "cancel",
+        r.cancel_order(symbol="BTCUSDT", order_id=order.order_id).data().status == "CANCELED",
+    )
     r.new_order(symbol="BTCUSDT", side=side, type="MARKET", quantity=0.01)
     held = r.position_information_v3(symbol="BTCUSDT").data()
     check("position", float(held[0].position_amt) == 0.01)
     last = float(r.symbol_price_ticker_v2(symbol="BTCUSDT").data().actual_instance.price)
-    stop = r.new_algo_order(algo_type="CONDITIONAL", symbol="BTCUSDT", side=sell, type="STOP_MARKET", quantity=0.01, trigger_price=round(last - 0.2, 1), reduce_only="true").data()
+    stop = r.new_algo_order(
+        algo_type="CONDITIONAL",
+        symbol="BTCUSDT",
+        side=sell,
+        type="STOP_MARKET",
+        quantity=0.01,
+        trigger_price=round(last - 0.2, 1),
+        reduce_only="true",
+    ).data()
     check("algo stop placed", stop.algo_status == "NEW")
     check("open algo orders", r.current_all_algo_open_orders().data() is not None)
-    profit = r.new_algo_order(algo_type="CONDITIONAL", symbol="BTCUSDT", side=sell, type="TAKE_PROFIT_MARKET", quantity=0.01, trigger_price=round(last + 5, 1), reduce_only="true").data()
+    profit = r.new_algo_order(
+        algo_type="CONDITIONAL",
+        symbol="BTCUSDT",
+        side=sell,
+        type="TAKE_PROFIT_MARKET",
+        quantity=0.01,
+        trigger_price=round(last + 5, 1),
+        reduce_only="true",
+    ).data()
     for _ in range(150):
         await asyncio.sleep(1)
-        states = [r.query_algo_order(algo_id=i).data().algo_status for i in (stop.algo_id, profit.algo_id)]
+        states = [
+            r.query_algo_order(algo_id=i).data().algo_status for i in (stop.algo_id, profit.algo_id)
+        ]
         if "FINISHED" in states:
             break
     check("algo stop or profit triggered", "FINISHED" in states)
-    check("position closed", not [p for p in r.position_information_v3(symbol="BTCUSDT").data() if float(p.position_amt)])
+    check(
+        "position closed",
+        not [
+            p for p in r.position_information_v3(symbol="BTCUSDT").data() if float(p.position_amt)
+        ],
+    )
     check("user trades", len(r.account_trade_list(symbol="BTCUSDT").data()) >= 2)
-    check("income", {i.income_type for i in r.get_income_history().data()} >= {"COMMISSION", "REALIZED_PNL"})
+    check(
+        "income",
+        {i.income_type for i in r.get_income_history().data()} >= {"COMMISSION", "REALIZED_PNL"},
+    )
     r.keepalive_user_data_stream()
     await asyncio.sleep(1)
-    text = " ".join(str(e) for e in events)
-    for word in ("ORDER_TRADE_UPDATE", "ACCOUNT_UPDATE", "ALGO_UPDATE", "TRADE_LITE"):
-        check(f"user stream {word}", word in text)
+    names = {type(getattr(e, "actual_instance", e)).__name__ for e in events}
+    for name in ("OrderTradeUpdate", "AccountUpdate", "AlgoUpdate", "TradeLite"):
+        check(f"user stream {name}", name in names)
     await connection.close_connection(close_session=True)
 
 
 async def ws_api(c):
     connection = await c.websocket_api.create_connection()
-    check("ws depth", (await connection.order_book(symbol="BTCUSDT")).data().result.bids)
+    check("ws depth", (await connection.order_book(symbol="BTCUSDT")).data().result.last_update_id)
     check("ws balance", (await connection.futures_account_balance_v2()).data().result)
     price = float(c.rest_api.symbol_price_ticker_v2(symbol="BTCUSDT").data().actual_instance.price)
-    placed = await connection.new_order(symbol="BTCUSDT", side=api.NewOrderSideEnum["BUY"], type="LIMIT", quantity=0.01, price=round(price * 0.98, 1), time_in_force=api.NewOrderTimeInForceEnum["GTC"])
+    placed = await connection.new_order(
+        symbol="BTCUSDT",
+        side=api.NewOrderSideEnum["BUY"],
+        type="LIMIT",
+        quantity=0.01,
+        price=round(price * 0.98, 1),
+        time_in_force=api.NewOrderTimeInForceEnum["GTC"],
+    )
     order_id = placed.data().result.order_id
     check("ws place", order_id)
-    check("ws query", (await connection.query_order(symbol="BTCUSDT", order_id=order_id)).data().result.order_id == order_id)
-    check("ws cancel", (await connection.cancel_order(symbol="BTCUSDT", order_id=order_id)).data().result.status == "CANCELED")
+    check(
+        "ws query",
+        (await connection.query_order(symbol="BTCUSDT", order_id=order_id)).data().result.order_id
+        == order_id,
+    )
+    check(
+        "ws cancel",
+        (await connection.cancel_order(symbol="BTCUSDT", order_id=order_id)).data().result.status
+        == "CANCELED",
+    )
     await connection.close_connection(close_session=True)
 
 

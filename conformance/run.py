@@ -19,7 +19,10 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 CLIENTS = {
     "python-binance": ("python-binance>=1.0.30,<2", "drive_python_binance.py"),
-    "official-sdk": ("binance-sdk-derivatives-trading-usds-futures>=17,<19", "drive_official_sdk.py"),
+    "official-sdk": (
+        "binance-sdk-derivatives-trading-usds-futures>=17,<19",
+        "drive_official_sdk.py",
+    ),
 }
 DRIVE_WITHIN_S = 400
 READY_WITHIN_S = 60
@@ -53,7 +56,9 @@ def drive(build: Path, name: str) -> bool:
     python = environment(build, name, package)
     venue, ready = start_venue()
     try:
-        done = subprocess.run([str(python), str(HERE / script), ready], timeout=DRIVE_WITHIN_S, check=False)
+        done = subprocess.run(
+            [str(python), str(HERE / script), ready], timeout=DRIVE_WITHIN_S, check=False
+        )
         return done.returncode == 0
     except subprocess.TimeoutExpired:
         print(f"FAIL {name} did not end within {DRIVE_WITHIN_S} s")

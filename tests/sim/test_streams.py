@@ -1,7 +1,9 @@
+import itertools
+
 import pytest
+from tests.sim.driver import START_MS, Client
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
-from tests.sim.driver import START_MS, Client
 
 
 def kline_frames(inbox, interval):
@@ -52,7 +54,9 @@ def test_agg_ids_are_consecutive_and_match_rest():
     ids = [f["a"] for f in frames]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     rest = c.get("/fapi/v1/aggTrades", symbol="BTCUSDT", limit=len(ids))
-    assert [(r["a"], r["p"], r["q"], r["T"]) for r in rest] == [(f["a"], f["p"], f["q"], f["T"]) for f in frames]
+    assert [(r["a"], r["p"], r["q"], r["T"]) for r in rest] == [
+        (f["a"], f["p"], f["q"], f["T"]) for f in frames
+    ]
 
 
 def test_kline_emission_is_trade_driven():
@@ -67,7 +71,7 @@ def test_kline_emission_is_trade_driven():
     for f in kline_frames(box, "1m"):
         by_bar.setdefault(f["k"]["t"], []).append(f)
     for frames in by_bar.values():
-        gaps = [b["E"] - a["E"] for a, b in zip(frames, frames[1:], strict=False) if not b["k"]["x"]]
+        gaps = [b["E"] - a["E"] for a, b in itertools.pairwise(frames) if not b["k"]["x"]]
         assert all(g >= 250 for g in gaps)
     lags = [f["E"] - f["k"]["T"] for f in kline_frames(box, "1m") if f["k"]["x"]]
     assert lags
@@ -116,13 +120,15 @@ def test_diffs_rebuild_the_book(wait_ms):
         apply(asks, e["a"])
         assert max(map(float, bids)) < min(map(float, asks))
     now = c.get("/fapi/v1/depth", symbol="BTCUSDT", limit=1000)
-    c.run(100)
-    e = c.inbox[1][-1]
-    if e["u"] > last:
+    before = len(c.inbox[1])
+    c.run(100 - c.now % 100)
+    for e in c.inbox[1][before:]:
         apply(bids, e["b"])
         apply(asks, e["a"])
     final = c.get("/fapi/v1/depth", symbol="BTCUSDT", limit=1000)
-    assert {float(p): float(q) for p, q in final["bids"]} == {float(p): float(q) for p, q in bids.items()}
+    assert {float(p): float(q) for p, q in final["bids"]} == {
+        float(p): float(q) for p, q in bids.items()
+    }
     assert now["lastUpdateId"] < final["lastUpdateId"]
 
 
@@ -143,7 +149,9 @@ def test_unrouted_sockets_acknowledge_and_stay_silent():
     """On /stream and /ws only /public streams deliver; everything is acknowledged and listed."""
     c = Client()
     c.open(1, "/stream")
-    c.send(1, {"method": "SUBSCRIBE", "params": ["btcusdt@aggTrade", "btcusdt@bookTicker"], "id": 1})
+    c.send(
+        1, {"method": "SUBSCRIBE", "params": ["btcusdt@aggTrade", "btcusdt@bookTicker"], "id": 1}
+    )
     c.open(2, "/market/ws/btcusdt@bookTicker")
     c.open(3, "/public/ws/btcusdt@aggTrade")
     c.send(1, {"method": "LIST_SUBSCRIPTIONS", "id": 2})
@@ -245,3 +253,54 @@ def test_same_seed_same_frames():
         c.run(30_000)
         texts.append(str(c.inbox[1]))
     assert texts[0] == texts[1] != texts[2]
+
+
+def test_spot_klines_stream_like_spot_rest():
+    """/spot streams carry the spot pair's candles, equal to /api/v3/klines; nothing but klines."""
+    c = Client(symbols=8)
+    c.open(1, "/spot/stream?streams=pepeusdt@kline_1m/btcusdt@kline_1m/btcusdt@aggTrade")
+    c.run(3 * MINUTE_MS)
+    frames = [f["data"] for f in c.inbox[1]]
+    assert {f["s"] for f in frames} == {"PEPEUSDT", "BTCUSDT"}
+    closed = [f["k"] for f in frames if f["k"]["x"] and f["s"] == "PEPEUSDT"]
+    rows = {r[0]: r for r in c.get("/api/v3/klines", symbol="PEPEUSDT", interval="1m", limit=5)}
+    for k in closed:
+        assert [rows[k["t"]][i] for i in (1, 2, 3, 4, 5, 8)] == [k[x] for x in "ohlcvn"]
+    assert closed
+
+
+def test_old_bars_remember_clients_and_halts():
+    """More than a day later, REST still shows what clients traded and when the market was shut."""
+    c = Client(symbols=3, ticks_per_minute=4, block_minutes=60)
+    c.venue.exchange.halt(0, c.now + 10 * MINUTE_MS, c.now + 20 * MINUTE_MS)
+    c.run(5 * MINUTE_MS)
+    c.order(side="BUY", type="MARKET", quantity="2.000")
+    c.run(HOUR_MS)
+    window = {"startTime": c.venue.start_ms, "endTime": c.venue.start_ms + HOUR_MS}
+    fresh = {
+        i: c.get("/fapi/v1/klines", symbol="BTCUSDT", interval=i, **window)
+        for i in ("1m", "15m", "1h")
+    }
+    c.run(30 * HOUR_MS)
+    for interval, rows in fresh.items():
+        later = c.get("/fapi/v1/klines", symbol="BTCUSDT", interval=interval, **window)
+        for a, b in zip(rows[:-1], later[:-1], strict=True):
+            assert a[:6] == b[:6]
+            assert a[8:9] == b[8:9]
+    assert sum(r[8] == 0 for r in fresh["1m"]) >= 10
+
+
+def test_a_diff_undoes_what_only_a_snapshot_showed():
+    """A level seen in a REST snapshot and gone before the next diff is deleted by that diff."""
+    c = Client()
+    c.open(1, "/public/ws/btcusdt@depth@100ms")
+    c.run(1_000 - c.now % 100 + 10)
+    price = f"{float(c.get('/fapi/v1/depth', symbol='BTCUSDT', limit=5)['bids'][4][0]) + 0.1:.1f}"
+    order = c.order(side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.777", price=price)
+    snap = c.get("/fapi/v1/depth", symbol="BTCUSDT", limit=1000)
+    assert [f"{float(price):.2f}", "0.777"] in snap["bids"]
+    c.signed("DELETE", "/fapi/v1/order", symbol="BTCUSDT", orderId=order["orderId"])
+    before = len(c.inbox[1])
+    c.run(150)
+    changes = dict(map(tuple, c.inbox[1][before]["b"]))
+    assert changes[f"{float(price):.2f}"] == "0.000"

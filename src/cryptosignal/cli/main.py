@@ -7,6 +7,7 @@ says what, where and what is allowed); 3 the venue or the network cannot be reac
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -34,6 +35,8 @@ _COMMANDS: tuple[tuple[str, str, Group], ...] = (
     ("simulate", "cryptosignal.cli.venue:simulate", _PROVE),
     ("sim", "cryptosignal.cli.campaign:sim", _PROVE),
     ("replay", "cryptosignal.cli.replay:replay", _PROVE),
+    ("decide", "cryptosignal.cli.study:decide", _STUDY),
+    ("evaluate-factors", "cryptosignal.cli.study:evaluate_factors", _STUDY),
     ("config", "cryptosignal.cli.settings:config", _STUDY),
 )
 
@@ -58,6 +61,8 @@ def build_app() -> App:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Entry point: runs a command and turns faults into one line and an exit code."""
+    # spinning BLAS threads slow a scan sevenfold on a busy machine; set before numpy is imported
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # ambient-ok: before numpy is imported
     try:
         code = build_app()(
             list(arguments) if arguments is not None else None,

@@ -30,6 +30,7 @@ def run(
     top: int | None = None,
     data_dir: str = "",
     mode: str = "",
+    synthetic_flow: bool = False,
     page: bool = False,
     page_port: int = 8787,
     config: Annotated[str, Parameter(name=["--config", "-c"])] = "",
@@ -72,6 +73,8 @@ def run(
         Where journal, outcomes and reports go.
     mode
         signal, approve or auto (run.mode).
+    synthetic_flow
+        Let flow count that the candle file lacks and the venue made up (params.accept_synthetic_flow).
     page
         Start the page too, in a process of its own on 127.0.0.1, and print its address.
     page_port
@@ -101,6 +104,9 @@ def run(
     settings = msgspec.structs.replace(settings, run=own)
     if min_score is not None:
         settings = with_min_score(settings, min_score)
+    if synthetic_flow:
+        params = msgspec.structs.replace(settings.params, accept_synthetic_flow=True)
+        settings = msgspec.structs.replace(settings, params=params)
     count, names = parse_symbols(symbols)
     face = Terminal(top=own.top, scans_table=every_table, as_json=json, verbose=verbose)
     request = Run(

@@ -8,6 +8,7 @@ recovery decides nothing. Records returned by a step are already folded when it 
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -113,6 +114,10 @@ class Engine:
         """Chain the digest of one step's actions; None for a step that did nothing."""
         return self.chain.add(now_ms, actions)
 
+    def _desk(self, now_ms: int, event: Any) -> tuple[Action, ...]:
+        """What the desk wants done; nothing where there is no account to do it on."""
+        return () if self.account == "none" else self.desk.decide(now_ms, event)
+
     @staticmethod
     def records_of(actions: tuple[Action, ...]) -> list[str]:
         """The records among `actions` as the journal spells them, in order."""
@@ -124,17 +129,17 @@ class Engine:
 
     # ---- events ---------------------------------------------------------------------------
     def _on_other(self, now_ms: int, event: Any) -> tuple[Action, ...]:
-        return self.desk.decide(now_ms, event)
+        return self._desk(now_ms, event)
 
     def _on_started(self, now_ms: int, event: EngineStarted) -> tuple[Action, ...]:
         report = WakeAt(REPORT_TIMER, day_start(now_ms) + DAY_MS)
         if self.account == "none":
             return (report,)
-        return (report, *self.desk.decide(now_ms, event))
+        return (report, *self._desk(now_ms, event))
 
     def _on_timer(self, now_ms: int, event: TimerFired) -> tuple[Action, ...]:
         if event.name != REPORT_TIMER:
-            return self.desk.decide(now_ms, event)
+            return self._desk(now_ms, event)
         return (
             WriteReport(utc_day(now_ms - DAY_MS)),
             WakeAt(REPORT_TIMER, day_start(now_ms) + DAY_MS),
@@ -142,7 +147,7 @@ class Engine:
 
     def _on_instruments(self, now_ms: int, event: InstrumentsListed) -> tuple[Action, ...]:
         self.instruments = {item.symbol: item for item in event.instruments}
-        return self.desk.decide(now_ms, event)
+        return self._desk(now_ms, event)
 
     def _on_params(self, now_ms: int, event: ParamsPublished) -> tuple[Action, ...]:
         self.params = params_from_json(event.body)
@@ -155,7 +160,7 @@ class Engine:
                 body = msgspec.json.encode(outcome).decode()
                 fact = FactRecorded(OUTCOME_RECORDED, outcome.signal_id, body)
                 actions += [Record(fact), RecordOutcome(outcome)]
-        return (*actions, *self.desk.decide(now_ms, event))
+        return (*actions, *self._desk(now_ms, event))
 
     def _on_scan(self, now_ms: int, event: ScanTaken) -> tuple[Action, ...]:
         decisions = decide(event.rows, self.params, self.memory)
@@ -182,7 +187,7 @@ class Engine:
 
     def _on_command(self, now_ms: int, event: OperatorCommanded) -> tuple[Action, ...]:
         if event.command != "trade":
-            return self.desk.decide(now_ms, event)
+            return self._desk(now_ms, event)
         symbol = event.arguments.get("symbol", "")
         direction = event.arguments.get("direction", "")
         if self.latest is None or symbol not in self.instruments:
@@ -194,7 +199,10 @@ class Engine:
         decision = manual_decision(self.latest, symbol, Direction(direction), now_ms)
         if decision is None:
             return (Note("trade.refused", {"symbol": symbol, "reason": "no price plan: no data"}),)
-        return (*self._publish(decision), *self._open(now_ms, decision, is_approved=True))
+        price = event.arguments.get("price")
+        known = Decimal(price) if price else None
+        opened = self._open(now_ms, decision, is_approved=True, price=known)
+        return (*self._publish(decision), *opened)
 
     def _keep_memory(self) -> tuple[Action, ...]:
         """Journal the signal memory when a scan changed it: cooldowns survive a restart exactly."""
@@ -233,7 +241,9 @@ class Engine:
         self._watching = wanted
         return (*kept, WatchSymbols(wanted))
 
-    def _open(self, now_ms: int, decision: Decision, *, is_approved: bool) -> list[Action]:
+    def _open(
+        self, now_ms: int, decision: Decision, *, is_approved: bool, price: Decimal | None = None
+    ) -> list[Action]:
         instrument = self.instruments.get(decision.symbol)
         if instrument is None:
             return [
@@ -242,7 +252,9 @@ class Engine:
                     {"symbol": decision.symbol, "reason": "the contract is not listed"},
                 )
             ]
-        return list(self.desk.open_from(decision, now_ms, instrument, is_approved=is_approved))
+        return list(
+            self.desk.open_from(decision, now_ms, instrument, price=price, is_approved=is_approved)
+        )
 
 
 _HANDLERS: dict[type, Callable[[Engine, int, Any], tuple[Action, ...]]] = {

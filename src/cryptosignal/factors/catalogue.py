@@ -9,6 +9,7 @@ that a decision needs. One moment and a whole history go through the same functi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,11 +130,25 @@ class FactorEngine:
         return series
 
     def _drop_synthetic(self, view: MarketView, out: Columns) -> None:
-        if not view.synthetic_flow or self.params.accept_synthetic_flow:
+        """Made-up flow weighs nothing: a score is no better than the data behind it (DOMAIN §0.28)."""
+        if self.params.accept_synthetic_flow:
             return
+        made_up = {factor for kind in view.synthetic_flow for factor in _FED_BY.get(kind, ())}
         for name in out:
-            if name.split(".")[0] in ("raw", "score") and name.split(".")[1] in ("C", "O", "Q"):
+            part, _, factor = name.partition(".")
+            if part in ("raw", "score") and factor in made_up:
                 out[name] = np.full_like(out[name], np.nan)
+
+
+_FED_BY: Final = {
+    "taker_flow": ("C",),
+    "open_interest": ("O",),
+    "book": ("L",),
+    "funding": ("B",),
+    "trades": ("Q",),
+    "liquidations": ("Q",),
+}
+"""The direction factors that stand on each kind of flow that candles may lack."""
 
 
 def _spot(spot: BarsView, hours: BarsView, bars: int, end: int) -> dict[str, Floats]:

@@ -88,6 +88,7 @@ def z_of_window(x: Floats, taps: Floats, least: Floats, scale_min: int, out: Flo
 
 
 @njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def publish(
     instant: Floats, width: int, lags: int, alpha: float, max_step: float, flip: float, out: Floats
 ) -> None:
@@ -113,6 +114,7 @@ def publish(
 
 
 @njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def swings(
     close: Floats, turn: Floats, width: int, leg: Floats, pivots: Floats, age: Floats
 ) -> None:
@@ -148,6 +150,7 @@ def swings(
 
 
 @njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def first_difference(
     one: NDArray[np.int64], two: NDArray[np.int64], out: NDArray[np.int64]
 ) -> bool:
@@ -172,6 +175,7 @@ def first_difference(
 
 
 @njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def adx(high: Floats, low: Floats, close: Floats, span: int, period: int, out: Floats) -> None:
     """`context.adx`, window by window."""
     rows, count = out.shape

@@ -95,7 +95,7 @@ def receipt(view: MarketView, params: ParamSet) -> dict[str, str]:
     return {
         "book": "absent" if view.book is None else "live",
         "flow": "absent" if view.flow is None else "live",
-        "synthetic_flow": "yes" if view.synthetic_flow else "no",
+        "synthetic_flow": ",".join(view.synthetic_flow),
         "params": params.version,
         **{
             f"bar.{name}": str(int(bars.open_ms[-1]))

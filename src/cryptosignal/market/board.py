@@ -4,6 +4,7 @@
 and in batches; `view` shows the market at one moment without copying. Pure: time is handed in.
 """
 
+# size-ok: the one door to the memory; each thing it opens to is a room of its own
 from __future__ import annotations
 
 import math
@@ -19,7 +20,7 @@ from cryptosignal.market import klines
 from cryptosignal.market.books import Levels, Tops
 from cryptosignal.market.inbox import Inbox, Stream
 from cryptosignal.market.intake import Intake
-from cryptosignal.market.klines import Klines, Row
+from cryptosignal.market.klines import Closed, Corrected, Klines, Row
 from cryptosignal.market.marks import FUNDING_STEP_MS, ForcedOrders, Marks, Series
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.market.tally import Counters, LagBaseline, Tally
@@ -98,7 +99,7 @@ class Board:
         self.reads = 0
         self.read_hits = 0
         self._grace_done: dict[str, int] = {}
-        self.synthetic_flow = False
+        self.synthetic_flow: tuple[str, ...] = ()
 
     # ---- symbols ------------------------------------------------------------------------------
     def slot(self, symbol: str) -> int:
@@ -293,24 +294,26 @@ class Board:
         for interval, bars in self.klines.items():
             if bars.closed:
                 closed, bars.closed = bars.closed, []
-                if self.on_kline_close:
-                    for event in closed:
-                        symbol = self.symbols[event.slot]
-                        bar = bar_of(event.open_ms, event.row)
-                        for hear_close in self.on_kline_close:
-                            hear_close(symbol, interval, bar, FINALITY[event.finality])
+                self._tell_closed(interval, closed)
             if bars.corrected:
                 corrected, bars.corrected = bars.corrected, []
-                for change in corrected:
-                    self.corrections += 1
-                    symbol = self.symbols[change.slot]
-                    for hear_change in self.on_correction:
-                        hear_change(
-                            symbol,
-                            interval,
-                            bar_of(change.open_ms, change.after),
-                            bar_of(change.open_ms, change.before),
-                        )
+                self.corrections += len(corrected)
+                self._tell_corrected(interval, corrected)
+
+    def _tell_closed(self, interval: str, closed: list[Closed]) -> None:
+        if not self.on_kline_close:
+            return
+        for event in closed:
+            symbol, bar = self.symbols[event.slot], bar_of(event.open_ms, event.row)
+            for hear in self.on_kline_close:
+                hear(symbol, interval, bar, FINALITY[event.finality])
+
+    def _tell_corrected(self, interval: str, corrected: list[Corrected]) -> None:
+        for change in corrected:
+            symbol = self.symbols[change.slot]
+            after, before = (bar_of(change.open_ms, row) for row in (change.after, change.before))
+            for hear in self.on_correction:
+                hear(symbol, interval, after, before)
 
     # ---- history, repair ----------------------------------------------------------------------
     def load_history(

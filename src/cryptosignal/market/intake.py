@@ -140,6 +140,7 @@ class Intake:
         return high
 
     # ---- kinds of which the newest frame counts -----------------------------------------------
+    # deep-ok: the hot path of every frame; a call a stream costs more than what it does
     def _newest_only(self, kind: str, look: Take, now_ms: int) -> int:
         """Account the frames that the inbox took by itself; `look` at those that it left."""
         total = 0

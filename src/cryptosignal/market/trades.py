@@ -80,7 +80,7 @@ class Tapes:
         A trade already in the ring is dropped by its id; out-of-order ones are kept. All numbers
         must be finite and positive, or the trade is dropped.
         """
-        rows_of = {slot: self._row(slot) for slot in set(slots)}
+        rows_of = {slot: self._row(slot) for slot in dict.fromkeys(slots)}
         count = len(trades)
         row = np.fromiter((rows_of[slot] for slot in slots), np.int64, count)
         ids = np.fromiter([t.data.a for t in trades], np.int64, count)

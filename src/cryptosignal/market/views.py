@@ -128,6 +128,8 @@ class MarketView:
     events (then nothing may be Prime). `btc` and `eth` are slot numbers, -1 if absent.
     `funding_history` holds settled rates, `open_interest` contracts and `open_interest_usdt` their
     value, hourly. `liquidation_*_usdt` are forced orders of the last hour by order side.
+    `synthetic_flow` names the kinds of flow that are made up, where the simulated venue walks real
+    candles: taker_flow, trades, book, open_interest, funding, mark, liquidations, spot.
     """
 
     time_ms: int
@@ -153,4 +155,4 @@ class MarketView:
     liquidation_buy_usdt: Floats | None = None
     liquidation_sell_usdt: Floats | None = None
     quality_reason: Mapping[str, str] = field(default_factory=dict)
-    synthetic_flow: bool = False
+    synthetic_flow: tuple[str, ...] = ()

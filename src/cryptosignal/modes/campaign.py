@@ -311,6 +311,7 @@ class Day:
             ),
             streams_extra=(),
             streams_market=("!markPrice@arr",),
+            says_history=False,
         )
 
     # ---- the end ----------------------------------------------------------------------------

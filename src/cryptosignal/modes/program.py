@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -40,6 +40,7 @@ from cryptosignal.modes.account import AccountVenue
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
+from cryptosignal.modes.supervise import patiently
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
@@ -47,10 +48,14 @@ from cryptosignal.net.ledger import WeightLedger
 from cryptosignal.net.repair import Repairer
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
+from cryptosignal.signals.reachability import passed, reachable
 from cryptosignal.store.journal import Journal, numeric_path
 from cryptosignal.store.runs import RunHeader, money_history, new_run_dir, run_dirs
 from cryptosignal.streams import names
+from cryptosignal.streams.backoff import ExponentialBackoff
 from cryptosignal.trading.desk import Desk
+
+T = TypeVar("T")
 
 JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
@@ -97,6 +102,7 @@ class Setup:
     tap: Callable[[int, int, bytes], None] | None = None
     tape_position: Callable[[], int] = lambda: 0
     info: dict[str, str] = field(default_factory=dict)
+    says_history: bool = True
 
 
 class Program:
@@ -183,14 +189,17 @@ class Program:
 
     async def run(self) -> str:
         """Start, run until told to stop, end cleanly. Answers the reason."""
-        await self.client.sync_time()
-        rules = await self.client.exchange_info()
+        await self._ask(self.client.sync_time)
+        rules = await self._ask(self.client.exchange_info)
         chosen = await self._choose(rules.instruments)
         journal = self._open_journal()
         self._journal_dir = journal.run_dir
         self._rim = self._make_rim(journal)
         self._recover()
         self.board.set_universe(chosen)
+        self.board.synthetic_flow = rules.synthetic_flow
+        if rules.synthetic_flow:
+            self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
         self.instruments = {item.symbol: item for item in chosen}
         self._first_events(chosen)
         self.started.set()
@@ -224,8 +233,21 @@ class Program:
             self._rim.stop(reason)
 
     def command(self, name: str, arguments: dict[str, str], actor: str = "cli") -> None:
-        """An operator's command, as an event like any other."""
+        """An operator's command, as an event like any other; a trade carries the mark it is asked at."""
+        if name == "trade":
+            mark = self._fresh_mark(arguments.get("symbol", ""))
+            arguments = arguments if mark is None else {**arguments, "price": repr(mark)}
         self.rim.post(OperatorCommanded(name, arguments, actor))
+
+    def _fresh_mark(self, symbol: str) -> float | None:
+        slot = self.board.find(symbol)
+        if slot < 0:
+            return None
+        marks = self.board.marks
+        age_ms = self.clock.now_ms() - marks.mark_ms[slot]
+        if not age_ms <= self.config.trading.price_stale_ms:
+            return None
+        return float(marks.mark[slot])
 
     def _jobs(self, journal: Journal) -> Iterable[Any]:
         yield journal.run()
@@ -269,12 +291,21 @@ class Program:
         return [tradable[symbol] for symbol in self.symbols]
 
     async def _by_volume(self, tradable: dict[str, Instrument]) -> tuple[str, ...]:
-        tickers = await self.client.tickers_24h()
+        tickers = await self._ask(self.client.tickers_24h)
         volume = {ticker.symbol: ticker.quote_volume_usdt for ticker in tickers}
         ranked = sorted(tradable, key=lambda symbol: (-volume.get(symbol, 0.0), symbol))
         if not ranked:
             raise UserFault("the venue lists no TRADING USDT perpetual: nothing to watch")
         return tuple(ranked[: self.config.run.symbols_max])
+
+    async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
+        """A question of the start, asked again where that can help."""
+        settings = self.config.websocket
+        rng = self.setup.seeds.stream("backoff", "start")
+        backoff = ExponentialBackoff(settings.base_delay, settings.max_delay, settings.jitter, rng)
+        return await patiently(
+            question, backoff, lambda fault: self._note("start.was_delayed", {"reason": str(fault)})
+        )
 
     def _open_journal(self) -> Journal:
         setup = self.setup
@@ -337,10 +368,20 @@ class Program:
             if step.startswith("klines "):
                 self.repairer.want(symbol, step.removeprefix("klines "))
         setup.face.on_ready(self, self.warm_report)
+        self._say_reach()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.scans.run())
             tasks.create_task(self.repairer.run())
             tasks.create_task(self._warm((), setup.warm_up))  # the rest fills in between scans
+
+    def _say_reach(self) -> None:
+        """Whether Prime can be reached at all, and how often it would have been (DOMAIN §0.18)."""
+        reach = reachable(self.config.params)
+        for line in () if reach.ok else reach.lines:
+            self._note("prime.is_unreachable", {"reason": line})
+        if self.setup.says_history:
+            history = passed(self.board.view(self.clock.now_ms()), self.config.params)
+            self._note("min_score.was_checked", {"result": history.line})
 
     async def _warm(self, intervals: tuple[str, ...], settings: WarmUpSettings) -> WarmUpReport:
         return await warm_up(

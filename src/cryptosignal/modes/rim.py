@@ -49,6 +49,9 @@ from cryptosignal.ground.faults import ContractFault, Fault
 INBOX_LIMIT = 100_000
 """Events waiting for the engine; past it the process ends and start-up reconciles (DESIGN §5.14)."""
 
+PREPARE_MS_MAX = 10_000
+"""Longer than this to set leverage and margin, and the price that the entry was sized by is stale."""
+
 STOP_GRACE_S = 1.5
 """How long requests under way may take to end after a stop."""
 
@@ -305,10 +308,14 @@ class Rim:
         venue = self._need_venue()
         leverage = self._leverage.pop(intent.symbol, None) if intent.leg is Leg.ENTRY else None
         if leverage is not None:
+            began_ms = self._clock.now_ms()
             try:
                 await venue.prepare_symbol(leverage.symbol, leverage.leverage, leverage.margin_type)
             except Fault as fault:
                 self.post(_not_sent(intent, f"leverage could not be set: {fault}"))
+                return
+            if self._clock.now_ms() - began_ms > PREPARE_MS_MAX:
+                self.post(_not_sent(intent, "setting leverage took too long for the entry's price"))
                 return
         fence_ms = venue.recv_window_ms + venue.order_wait_ms_max
         self.handle(OrderSent(intent.client_id, intent.symbol, self._clock.now_ms(), fence_ms))

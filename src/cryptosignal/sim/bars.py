@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from cryptosignal.ground.units import MINUTE_MS
 from cryptosignal.sim.noise import F64, I64
 
 TICKS_FOR_OHLC = 4
@@ -138,7 +139,7 @@ def split_bars(
     np.minimum(bottom, np.minimum(open_, close), out=bottom)
     buy = share_out(parent.buy, weight * (1.0 + lean))
     sell = share_out(parent.sell, weight * (1.0 - lean))
-    trades = _counts(parent.trades, active, weight)
+    trades = _counts(parent.trades, active, weight, TICKS_FOR_OHLC * max(1, step_ms // MINUTE_MS))
     value = (buy + sell) * (open_ + top + bottom + close)
     worth = value.sum(axis=1).astype(float)
     per = np.divide(parent.quote, worth, out=np.zeros_like(worth), where=worth > 0)
@@ -184,9 +185,9 @@ class _Squeeze:
         return np.argmin(np.where(active, self._bottom, np.inf), axis=1)
 
 
-def _counts(trades: I64, active: Mask, weight: F64) -> I64:
-    """Trade counts over children, leaving each active child enough to show its prices."""
-    reserve = active * TICKS_FOR_OHLC
+def _counts(trades: I64, active: Mask, weight: F64, least: int) -> I64:
+    """Trade counts over children, leaving each active child enough to show all its minutes' prices."""
+    reserve = active * least
     spare = trades - reserve.sum(axis=1)
     enough = spare >= 0
     kept = np.where(enough[:, None], reserve, 0)

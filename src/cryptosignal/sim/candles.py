@@ -92,6 +92,9 @@ def load_candles(path: str) -> CandleSource:
         )
     if not frame.height:
         raise UserFault(f"candle file {path}: no rows")
+    empty = [name for name in NEEDED if frame[name].null_count()]
+    if empty:
+        raise UserFault(f"candle file {path}: empty values in column {', '.join(empty)}")
     return _source(file.name, frame, pl)
 
 

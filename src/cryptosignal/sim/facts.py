@@ -11,10 +11,13 @@ import msgspec
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from cryptosignal.sim.flow import Flow
+from cryptosignal.sim.listing import Listed
 from cryptosignal.sim.noise import key_of, smooth_one
 
 CENT8 = Decimal("0.00000001")
 MARK_NOISE_FRAC = 0.00015
+SPOT_VOLUME_FRAC = 0.6
+"""Spot volume as a share of the contract's."""
 INTEREST_RATE = 0.0001
 FUNDING_CAP_FRAC = 0.003
 FUNDING_CAP_FRAC_SHORT = 0.02
@@ -32,6 +35,23 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
     next_funding_ms: int
 
 
+class SpotScale(msgspec.Struct, frozen=True, gc=False):
+    """How a contract's units become its spot pair's numbers."""
+
+    symbol: str
+    price: float
+    base: float
+    quote: float
+
+
+def spot_base(row: Listed) -> tuple[str, float]:
+    """`1000PEPE` is spot `PEPE` x 1000 (DOMAIN §0.25)."""
+    for prefix, scale in (("1000000", 1e6), ("1000", 1e3)):
+        if row.base.startswith(prefix) and len(row.base) > len(prefix):
+            return row.base[len(prefix) :], scale
+    return row.base, 1.0
+
+
 class Facts:
     """Answers for all symbols of one venue."""
 
@@ -46,6 +66,18 @@ class Facts:
         calm = 0.00045 if self._flows[index].listed.turnover_usdt > 1e8 else 0.0008
         return calm * (
             0.8 * smooth_one(key, now_ms, 16 * HOUR_MS) + 0.4 * smooth_one(key + 1, now_ms, HOUR_MS)
+        )
+
+    def spot_scale(self, index: int, at_ms: int) -> SpotScale:
+        """Units of a contract as numbers of its spot pair: index price, six tenths of the volume."""
+        row = self._flows[index].listed
+        base, scale = spot_base(row)
+        share = SPOT_VOLUME_FRAC
+        return SpotScale(
+            f"{base}USDT",
+            self._scale[index] / scale / (1.0 + self.premium(index, at_ms)),
+            10.0**-row.qty_digits * scale * share,
+            10.0 ** -(row.price_digits + row.qty_digits) * share,
         )
 
     def mark_price(self, index: int, now_ms: int) -> float:

@@ -20,6 +20,8 @@ from cryptosignal.sim.path import Path
 MINUTES_KEPT = 1_600
 """Minutes with exact quote volumes kept per symbol: a day and some."""
 _NEVER = 1 << 62
+Row = tuple[int, int, int, int, bool]
+"""time, price, quantity, count, is_sell"""
 
 
 class Trade(msgspec.Struct, frozen=True, gc=False):
@@ -42,6 +44,9 @@ class Overlay(msgspec.Struct, frozen=True, gc=False):
     qty: int
     is_sell: bool
     borrowed: int
+    block_ms: int
+    place: int
+    """It printed before the trade at `place` of the block drawn from `block_ms`."""
 
 
 class Minutes(msgspec.Struct, frozen=True, eq=False):
@@ -226,7 +231,8 @@ class Flow:
         self, now_ms: int, price: int, qty: int, is_sell: bool, borrowed: int = 0
     ) -> Trade:
         """A client's trade: numbered and laid over the path."""
-        self.overlays.append(Overlay(now_ms, price, qty, is_sell, borrowed))
+        block_ms = self._end_ms - self._block_ms
+        self.overlays.append(Overlay(now_ms, price, qty, is_sell, borrowed, block_ms, self._pos))
         self.last_price, self.last_qty, self.last_is_sell, self.last_ms = (
             price,
             qty,
@@ -276,24 +282,27 @@ class Flow:
         out.reverse()
         return out
 
-    def _with_overlays(
-        self, rows: list[tuple[int, int, int, int, bool]], from_ms: int
-    ) -> list[tuple[int, int, int, int, bool]]:
+    def _with_overlays(self, rows: list[Row], from_ms: int) -> list[Row]:
+        """Path trades from `from_ms` with the clients' trades at the places where they printed."""
         start = bisect_left(self.overlays, from_ms, key=lambda o: o.time_ms)
+        out: list[Row] = []
+        done, lent, block_ms, base = 0, 0, -1, 0
         for overlay in self.overlays[start:]:
-            at = bisect_left(rows, overlay.time_ms, key=lambda r: r[0])
-            end = bisect_right(rows, overlay.time_ms, key=lambda r: r[0])
-            entry = (overlay.time_ms, overlay.price, overlay.qty, 1, overlay.is_sell)
-            lender = next(
-                (i for i in range(at, end) if overlay.borrowed and _lends(rows[i], overlay)), None
-            )
-            if lender is None:
-                rows.insert(end, entry)
-                continue
-            time, price, qty, count, is_sell = rows[lender]
-            rest = (time, price, qty - overlay.borrowed, count, is_sell)
-            rows[lender : lender + 1] = [entry, rest] if rest[2] > 0 else [entry]
-        return rows
+            if overlay.block_ms != block_ms:
+                block_ms, base = overlay.block_ms, self._base(rows, overlay.block_ms, from_ms)
+            at = max(0, base + overlay.place)
+            if at > done:
+                out += _less(rows[done:at], lent)
+                done, lent = at, 0
+            out.append((overlay.time_ms, overlay.price, overlay.qty, 1, overlay.is_sell))
+            lent += overlay.borrowed
+        return out + _less(rows[done:], lent)
+
+    def _base(self, rows: list[Row], block_ms: int, from_ms: int) -> int:
+        """Index in `rows` of the first trade of a block (negative when it lies before them)."""
+        if block_ms >= from_ms:
+            return bisect_left(rows, block_ms, key=lambda r: r[0])
+        return -len(self._open_ticks(block_ms, from_ms))
 
     def minutes(self, from_ms: int, now_ms: int) -> Minutes:
         """Exact minute bars that open in [from_ms, now_ms], the running one included.
@@ -304,6 +313,17 @@ class Flow:
         whole = self._until(now_ms)
         lo = int(np.searchsorted(whole.bars.open_ms, from_ms // MINUTE_MS * MINUTE_MS))
         return Minutes(whole.bars.slice(lo, len(whole.bars)), whole.buy_quote[lo:])
+
+    def is_touched(self, from_ms: int, to_ms: int) -> bool:
+        """Whether clients traded or the market was closed in [from_ms, to_ms), after the listing."""
+        at = bisect_left(self.overlays, from_ms, key=lambda o: o.time_ms)
+        if at < len(self.overlays) and self.overlays[at].time_ms < to_ms:
+            return True
+        return any(start < to_ms and stop > from_ms for start, stop in self.closed_spans if start)
+
+    def exact(self, from_ms: int, to_ms: int) -> Minutes:
+        """Exact minute bars of a past stretch of whole minutes, drawn again."""
+        return self._tally(from_ms, to_ms)
 
     def _until(self, now_ms: int) -> Minutes:
         """All kept minutes and the running one; remembered for calls at the same time."""
@@ -356,15 +376,31 @@ class Flow:
         return Ticks(whole[0], whole[1], whole[2], whole[3], np.array(cols[4], bool))
 
     def _close_before(self, at_ms: int) -> int:
-        rows = self._path.bars(self.listed.index, "1m", at_ms - MINUTE_MS, at_ms)
+        """Price of the last trade before a whole minute, whatever closed the market in between."""
         known = self._rows[0].bars if self._rows else None
         if known is not None and len(known) and int(known.open_ms[-1]) == at_ms - MINUTE_MS:
             return int(known.close[-1])
+        while True:
+            covering = [start for start, stop in self.closed_spans if 0 < start < at_ms <= stop]
+            if not covering:
+                break
+            at_ms = min(covering)
+        ticks = self._merged_arrays(
+            self._open_ticks(at_ms - MINUTE_MS, at_ms), at_ms - MINUTE_MS, at_ms
+        )
+        if len(ticks):
+            return int(ticks.price[-1])
+        rows = self._path.bars(self.listed.index, "1m", at_ms - MINUTE_MS, at_ms)
         return int(rows.close[-1]) if len(rows) else self.last_price
 
 
-def _lends(row: tuple[int, int, int, int, bool], overlay: Overlay) -> bool:
-    return row[1] == overlay.price and row[4] == overlay.is_sell and row[2] >= overlay.borrowed
+def _less(rows: list[Row], lent: int) -> list[Row]:
+    """Rows whose first one lent `lent` of its quantity to clients; lent out whole, it never printed."""
+    if not lent or not rows:
+        return rows
+    time, price, qty, count, is_sell = rows[0]
+    rest = [(time, price, qty - lent, count, is_sell)] if qty > lent else []
+    return rest + rows[1:]
 
 
 def _tally(opens: I64, ticks: Ticks, before: int) -> Minutes:

@@ -169,7 +169,18 @@ class KlineDesk:
         rows = self._path.bars(index, level, int(opens[0]), end)
         if level != interval:
             rows = _sum_present(rows, opens)
-        return Candles(rows, _bought(rows))
+        bought = _bought(rows)
+        flow = self._flows[index]
+        for at in range(int(np.searchsorted(rows.open_ms, self._start_ms)), len(rows)):
+            opened = int(rows.open_ms[at])
+            closed = next_open(opened, interval)
+            if flow.is_touched(opened, closed):
+                fresh = flow.exact(opened, closed)
+                one = sum_bars(fresh.bars, np.array([opened]))
+                parts = [rows.slice(0, at), one, rows.slice(at + 1, len(rows))]
+                rows = join_bars([p for p in parts if len(p)])
+                bought[at] = fresh.buy_quote.sum()
+        return Candles(rows, bought)
 
     def _from_minutes(
         self, index: int, opens: I64, interval: str, seam: int, now_ms: int

@@ -36,7 +36,8 @@ def _by_limit(params: Params) -> int:
     return 1 if limit < 100 else 2 if limit < 500 else 5 if limit <= 1_000 else 10
 
 
-def _by_depth(params: Params) -> int:
+def by_depth(params: Params) -> int:
+    """Weight of a depth request by its limit."""
     limit = params.number("limit", 500)
     return 2 if limit <= 50 else 5 if limit <= 100 else 10 if limit <= 500 else 20
 
@@ -46,7 +47,8 @@ def _spot_depth(params: Params) -> int:
     return 5 if limit <= 100 else 25 if limit <= 500 else 50 if limit <= 1_000 else 250
 
 
-def _one_or_all(one: int, everything: int) -> Weight:
+def one_or_all(one: int, everything: int) -> Weight:
+    """Weight of a request with a symbol, and of one for all symbols."""
     return lambda params: one if params.has("symbol") else everything
 
 
@@ -81,24 +83,24 @@ class Router:
             "v1/markPriceKlines": Route(m.mark_klines, weight=_by_limit),
             "v1/indexPriceKlines": Route(m.index_klines, weight=_by_limit),
             "v1/premiumIndexKlines": Route(m.premium_klines, weight=_by_limit),
-            "v1/depth": Route(m.depth, weight=_by_depth),
+            "v1/depth": Route(m.depth, weight=by_depth),
             "v1/rpiDepth": Route(m.rpi_depth, weight=20),
             "v1/trades": Route(m.trades, weight=5),
             "v1/historicalTrades": Route(lambda _a, p: m.historical_trades(p), KEY, 200),
             "v1/aggTrades": Route(m.agg_trades, weight=20),
-            "v1/ticker/24hr": Route(m.day_ticker, weight=_one_or_all(1, 40)),
-            "v2/ticker/price": Route(m.price_ticker, weight=_one_or_all(1, 2)),
-            "v1/ticker/price": Route(m.price_ticker, weight=_one_or_all(1, 2)),
-            "v1/ticker/bookTicker": Route(m.book_ticker, weight=_one_or_all(2, 5)),
-            "v1/premiumIndex": Route(m.premium_index, weight=_one_or_all(1, 10)),
+            "v1/ticker/24hr": Route(m.day_ticker, weight=one_or_all(1, 40)),
+            "v2/ticker/price": Route(m.price_ticker, weight=one_or_all(1, 2)),
+            "v1/ticker/price": Route(m.price_ticker, weight=one_or_all(1, 2)),
+            "v1/ticker/bookTicker": Route(m.book_ticker, weight=one_or_all(2, 5)),
+            "v1/premiumIndex": Route(m.premium_index, weight=one_or_all(1, 10)),
             "v1/fundingRate": Route(m.funding_rate, pool="funding"),
             "v1/fundingInfo": Route(m.funding_info, pool="funding"),
             "v1/openInterest": Route(m.open_interest),
             "v1/constituents": Route(m.constituents, weight=2),
             "v1/insuranceBalance": Route(m.insurance),
             "v1/symbolAdlRisk": Route(m.adl_risk),
-            "v1/assetIndex": Route(m.asset_index, weight=_one_or_all(1, 10)),
-            "v1/indexInfo": Route(m.index_info, weight=_one_or_all(1, 10)),
+            "v1/assetIndex": Route(m.asset_index, weight=one_or_all(1, 10)),
+            "v1/indexInfo": Route(m.index_info, weight=one_or_all(1, 10)),
             "v1/tradingSchedule": Route(m.trading_schedule, weight=5),
         }
         return {("GET", f"/fapi/{path}"): route for path, route in rows.items()}
@@ -123,7 +125,7 @@ class Router:
             ("GET", "/api/v3/time"): Route(m.time, pool="spot"),
             ("GET", "/api/v3/exchangeInfo"): Route(s.exchange_info, weight=20, pool="spot"),
             ("GET", "/api/v3/klines"): Route(s.klines, weight=2, pool="spot"),
-            ("GET", "/api/v3/ticker/price"): Route(s.price, weight=_one_or_all(2, 4), pool="spot"),
+            ("GET", "/api/v3/ticker/price"): Route(s.price, weight=one_or_all(2, 4), pool="spot"),
             ("GET", "/api/v3/depth"): Route(s.depth, weight=_spot_depth, pool="spot"),
             ("GET", "/sapi/v1/account/apiRestrictions"): Route(a.restrictions, SIGNED, pool="spot"),
             ("GET", "/sapi/v1/capital/config/getall"): Route(a.nothing, SIGNED, 10, "spot"),
@@ -144,11 +146,11 @@ class Router:
             ("DELETE", base + "allOpenOrders"): Route(o.cancel_all, SIGNED),
             ("POST", base + "countdownCancelAll"): Route(o.countdown, SIGNED, 10),
             ("GET", base + "openOrder"): Route(o.query_open, SIGNED),
-            ("GET", base + "openOrders"): Route(o.open_orders, SIGNED, _one_or_all(1, 40)),
+            ("GET", base + "openOrders"): Route(o.open_orders, SIGNED, one_or_all(1, 40)),
             ("GET", base + "allOrders"): Route(o.all_orders, SIGNED, 5),
             ("GET", base + "orderAmendment"): Route(o.amendments, SIGNED),
             ("GET", base + "userTrades"): Route(o.trades, SIGNED, 5),
-            ("GET", base + "forceOrders"): Route(o.forced, SIGNED, _one_or_all(20, 50)),
+            ("GET", base + "forceOrders"): Route(o.forced, SIGNED, one_or_all(20, 50)),
         }
 
     def _algo_routes(self) -> dict[tuple[str, str], Route]:
@@ -158,7 +160,7 @@ class Router:
             ("DELETE", base + "algoOrder"): Route(o.cancel_algo, SIGNED),
             ("GET", base + "algoOrder"): Route(o.query_algo, SIGNED),
             ("DELETE", base + "algoOpenOrders"): Route(o.cancel_all_algos, SIGNED),
-            ("GET", base + "openAlgoOrders"): Route(o.open_algos, SIGNED, _one_or_all(1, 40)),
+            ("GET", base + "openAlgoOrders"): Route(o.open_algos, SIGNED, one_or_all(1, 40)),
             ("GET", base + "allAlgoOrders"): Route(o.all_algos, SIGNED, 5),
         }
 
@@ -181,7 +183,7 @@ class Router:
             "v1/income": Route(a.income, SIGNED, 30),
             "v1/rateLimit/order": Route(a.order_limits, SIGNED),
             "v1/adlQuantile": Route(a.adl_quantile, SIGNED, 5),
-            "v1/apiTradingStatus": Route(a.trading_status, SIGNED, _one_or_all(1, 10)),
+            "v1/apiTradingStatus": Route(a.trading_status, SIGNED, one_or_all(1, 10)),
             "v1/positionMargin/history": Route(a.margin_history, SIGNED),
         }
         return {("GET", f"/fapi/{path}"): route for path, route in rows.items()}

@@ -7,9 +7,9 @@ from typing import Any
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
 from cryptosignal.sim.dialect_rest import kline_rows, price_text, qty_text, quote_text, symbol_info
 from cryptosignal.sim.exchange import Exchange
+from cryptosignal.sim.facts import spot_base
 from cryptosignal.sim.flow import Trade
 from cryptosignal.sim.klines import INTERVALS, Candles, bar_open, next_open
-from cryptosignal.sim.listing import Listed
 from cryptosignal.sim.orders import Refusal
 from cryptosignal.sim.params import Params, missing
 from cryptosignal.sim.tickers import DayStats
@@ -620,32 +620,30 @@ class SpotReplies:
 
     def klines(self, params: Params) -> Json:
         """GET /api/v3/klines: index prices, six tenths of the volume."""
-        index, scale = self._find(params)
+        index, _scale = self._find(params)
         if params.number("limit", 500) > 1_000:
             params = Params({**params.values, "limit": "1000"})
         interval, candles = self._market.candles(index, params)
-        row, bars = self._x.listed[index], candles.bars
-        unit = 10.0**-row.price_digits / scale
-        base = 10.0**-row.qty_digits * scale * 0.6
-        quote = 10.0 ** -(row.price_digits + row.qty_digits) * 0.6
+        bars = candles.bars
         out = []
         for i in range(len(bars)):
             opened = int(bars.open_ms[i])
-            fair = unit / (1.0 + self._x.facts.premium(index, opened))
+            fair = self._x.facts.spot_scale(index, opened)
             prices = [
-                f"{float(a[i]) * fair:.8f}" for a in (bars.open, bars.high, bars.low, bars.close)
+                f"{float(a[i]) * fair.price:.8f}"
+                for a in (bars.open, bars.high, bars.low, bars.close)
             ]
-            volume = float(bars.buy[i] + bars.sell[i]) * base
+            volume = float(bars.buy[i] + bars.sell[i]) * fair.base
             out.append(
                 [
                     opened,
                     *prices,
                     f"{volume:.8f}",
                     next_open(opened, interval) - 1,
-                    f"{float(bars.quote[i]) * quote:.8f}",
+                    f"{float(bars.quote[i]) * fair.quote:.8f}",
                     int(bars.trades[i] * 6 // 10),
-                    f"{float(bars.buy[i]) * base:.8f}",
-                    f"{float(candles.buy_quote[i]) * quote:.8f}",
+                    f"{float(bars.buy[i]) * fair.base:.8f}",
+                    f"{float(candles.buy_quote[i]) * fair.quote:.8f}",
                     "0",
                 ]
             )
@@ -677,14 +675,6 @@ class SpotReplies:
         sides = [book.side(now, is_bid=is_bid, count=n) for is_bid in (True, False)]
         texts = [[[f"{p * fair:.8f}", f"{q * unit:.8f}"] for p, q in side] for side in sides]
         return {"lastUpdateId": book.update_id(now), "bids": texts[0], "asks": texts[1]}
-
-
-def spot_base(row: Listed) -> tuple[str, float]:
-    """`1000PEPE` is spot `PEPE` x 1000 (DOMAIN §0.25)."""
-    for prefix, scale in (("1000000", 1e6), ("1000", 1e3)):
-        if row.base.startswith(prefix) and len(row.base) > len(prefix):
-            return row.base[len(prefix) :], scale
-    return row.base, 1.0
 
 
 def _cut(rows: Candles, start: int, stop: int) -> Candles:

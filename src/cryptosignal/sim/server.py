@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import errno
 import json
+import logging
 import os
 import signal
 import socket
@@ -38,6 +39,10 @@ PONG_WITHIN_S = 600.0
 HANG_S = 60.0
 """Wall seconds that an unanswered request is kept open."""
 STOP_WITHIN_S = 1.5
+_QUIET = logging.getLogger("cryptosignal.sim.server")
+"""What clients send wrongly is answered, not logged."""
+_QUIET.addHandler(logging.NullHandler())
+_QUIET.propagate = False
 
 
 def frame_of(payload: bytes) -> bytes:
@@ -293,9 +298,11 @@ async def serve(
     loop = asyncio.get_running_loop()
     venue = Venue(settings, Seeds(seed), start_ms, source)
     server = Server(venue, LoopClock(loop, start_ms), settings)
-    runner = web.ServerRunner(web.Server(server.handle, access_log=None))
+    runner = web.ServerRunner(
+        web.Server(server.handle, access_log=None, logger=_QUIET), shutdown_timeout=0.1
+    )
     await runner.setup()
-    site = web.TCPSite(runner, host, port, backlog=1_024, shutdown_timeout=0.1)
+    site = web.TCPSite(runner, host, port, backlog=1_024)
     try:
         await site.start()
     except OSError as error:

@@ -14,7 +14,7 @@ from cryptosignal.ground.units import SECOND_MS
 from cryptosignal.sim.agenda import Agenda
 from cryptosignal.sim.book import Book, Side
 from cryptosignal.sim.dialect_ws import Frames
-from cryptosignal.sim.facts import Facts
+from cryptosignal.sim.facts import Facts, spot_base
 from cryptosignal.sim.flow import Flow, Trade
 from cryptosignal.sim.klines import INTERVALS, KlineDesk, LiveBar, bar_open, next_open
 from cryptosignal.sim.links import LEGACY, PUBLIC, SPOT, Link, StreamKind, parse_stream
@@ -76,6 +76,11 @@ class Hub:
         self._post = post
         self.frames = [Frames(flow.listed) for flow in flows]
         self.symbols = {flow.listed.symbol.lower(): i for i, flow in enumerate(flows)}
+        self._spot_symbols = {
+            f"{spot_base(flow.listed)[0].lower()}usdt": i
+            for i, flow in enumerate(flows)
+            if flow.listed.has_spot
+        }
         self.channels: dict[str, Channel] = {}
         self._by_symbol: list[list[Channel]] = [[] for _ in flows]
         self._timed: dict[tuple[str, int, int], list[Channel]] = {}
@@ -94,12 +99,15 @@ class Hub:
         if name in link.names:
             return
         link.names[name] = None
-        spec = parse_stream(name, self.symbols)
+        is_spot = link.route == SPOT
+        spec = parse_stream(name, self._spot_symbols if is_spot else self.symbols)
         if spec is None or not self._is_routed(link.route, spec):
             return
-        channel = self.channels.get(name)
+        key = _key(link, name)
+        channel = self.channels.get(key)
         if channel is None:
-            channel = self._open(name, spec)
+            spec = msgspec.structs.replace(spec, route=SPOT) if is_spot else spec
+            channel = self._open(key, name, spec)
         (channel.wrapped if link.is_combined else channel.raw).append(link)
         if spec.index >= 0:
             self.on_heard(spec.index)
@@ -107,7 +115,7 @@ class Hub:
     @staticmethod
     def _is_routed(route: str, spec: StreamKind) -> bool:
         if route == SPOT:
-            return spec.kind in ("kline", "agg", "trade", "book", "mini", "ticker")
+            return spec.kind == "kline"
         return route == spec.route or (route == LEGACY and spec.route == PUBLIC)
 
     def unsubscribe(self, link: Link, name: str) -> None:
@@ -115,7 +123,7 @@ class Hub:
         if name not in link.names:
             return
         del link.names[name]
-        channel = self.channels.get(name)
+        channel = self.channels.get(_key(link, name))
         if channel is None:
             return
         for group in (channel.raw, channel.wrapped):
@@ -135,7 +143,7 @@ class Hub:
             return
         link.is_combined = combined
         for name in link.names:
-            channel = self.channels.get(name)
+            channel = self.channels.get(_key(link, name))
             if channel is None:
                 continue
             old, new = (
@@ -145,10 +153,10 @@ class Hub:
                 old.remove(link)
                 new.append(link)
 
-    def _open(self, name: str, spec: StreamKind) -> Channel:
+    def _open(self, key: str, name: str, spec: StreamKind) -> Channel:
         prefix = b'{"stream":' + msgspec.json.encode(name) + b',"data":'
-        channel = Channel(name, spec, [], [], prefix)
-        self.channels[name] = channel
+        channel = Channel(key, spec, [], [], prefix)
+        self.channels[key] = channel
         if spec.kind in ("kline", "continuous"):
             self._open_kline(channel)
         elif spec.kind in ("agg", "trade", "book", "force"):
@@ -240,9 +248,16 @@ class Hub:
             self._send_kline(channel, bar, now, is_closed=False)
 
     def _send_kline(self, channel: Channel, bar: LiveBar, now: int, *, is_closed: bool) -> None:
-        frames = self.frames[channel.spec.index]
+        self.send(channel, self._kline_text(channel, bar, now, is_closed=is_closed))
+
+    def _kline_text(self, channel: Channel, bar: LiveBar, now: int, *, is_closed: bool) -> str:
+        index = channel.spec.index
+        frames = self.frames[index]
+        if channel.spec.route == SPOT:
+            fair = self._facts.spot_scale(index, bar.open_ms)
+            return frames.spot_kline(bar, now, fair, is_closed=is_closed)
         make = frames.kline if channel.spec.kind == "kline" else frames.continuous
-        self.send(channel, make(bar, now, is_closed=is_closed))
+        return make(bar, now, is_closed=is_closed)
 
     def _close_bar(self, channel: Channel, bar: LiveBar, now: int) -> None:
         bar.is_closed = True
@@ -255,9 +270,7 @@ class Hub:
         self._send_kline(channel, bar, now, is_closed=True)
 
     def _late(self, channel: Channel, bar: LiveBar, due_ms: int) -> None:
-        frames = self.frames[channel.spec.index]
-        make = frames.kline if channel.spec.kind == "kline" else frames.continuous
-        text = make(bar, due_ms, is_closed=True)
+        text = self._kline_text(channel, bar, due_ms, is_closed=True)
         self._agenda.at(due_ms, lambda _ms, _n: self.send(channel, text))
 
     def _arm_close(self, open_ms: int, interval: str) -> None:
@@ -446,6 +459,11 @@ class Hub:
         channel.sent_ms = now - SECOND_MS // 2
         if rows:
             self.send(channel, "[" + ",".join(rows) + "]")
+
+
+def _key(link: Link, name: str) -> str:
+    """Channels of the spot pairs live beside the contracts' under a name of their own."""
+    return f"spot:{name}" if link.route == SPOT else name
 
 
 def _changes(olds: list[Side], new: Side) -> Side:

@@ -13,7 +13,7 @@ from cryptosignal.sim.exchange import Exchange
 from cryptosignal.sim.links import Link
 from cryptosignal.sim.orders import Refusal
 from cryptosignal.sim.params import Params, check_time, is_signed, missing
-from cryptosignal.sim.rest import Router
+from cryptosignal.sim.rest import Router, by_depth, one_or_all
 
 Act = Callable[[Account, Params], Any]
 
@@ -44,10 +44,10 @@ class WsApi:
             "userDataStream.ping": a.keep_key,
             "userDataStream.stop": a.close_key,
         }
-        self._public: dict[str, tuple[Callable[[Params], Any], int]] = {
-            "depth": (m.depth, 5),
-            "ticker.price": (m.price_ticker, 2),
-            "ticker.book": (m.book_ticker, 2),
+        self._public: dict[str, tuple[Callable[[Params], Any], Callable[[Params], int]]] = {
+            "depth": (m.depth, by_depth),
+            "ticker.price": (m.price_ticker, one_or_all(1, 2)),
+            "ticker.book": (m.book_ticker, one_or_all(2, 5)),
         }
 
     def answer(self, link: Link, payload: bytes) -> bytes:
@@ -90,8 +90,8 @@ class WsApi:
         if params.has("returnRateLimits"):
             link.has_rate_limits = params.flag("returnRateLimits")
         if method in self._public:
-            act, weight = self._public[method]
-            self._x.limits.charge(now, "local", "weight", weight)
+            act, weigh = self._public[method]
+            self._x.limits.charge(now, "local", "weight", weigh(params))
             return act(params)
         if method == "session.logon":
             account = self._authorised(link, params)

@@ -6,6 +6,7 @@ or an acknowledgement: a server that accepts and closes, or acknowledges and sta
 growing wait.
 """
 
+# size-ok: one state machine with the messages it speaks; apart they say nothing
 from __future__ import annotations
 
 import json

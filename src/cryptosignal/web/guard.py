@@ -111,7 +111,7 @@ class _Sealed:
 
     def __init__(self, send: Send) -> None:
         self._send = send
-        self._nonce = secrets.token_urlsafe(16)
+        self._nonce = secrets.token_urlsafe(16)  # ambient-ok: a nonce must not be guessable
         self._start: Message | None = None
         self._html = b""
 

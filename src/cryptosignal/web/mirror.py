@@ -64,7 +64,7 @@ class Mirror:
         fresh = {row["symbol"]: row for row in rows if row.get("symbol")}
         changed = (symbol for symbol, row in fresh.items() if row != self.rows.get(symbol))
         self._changed |= dict.fromkeys(changed, self.version)
-        for symbol in self.rows.keys() - fresh.keys():
+        for symbol in [known for known in self.rows if known not in fresh]:
             del self._changed[symbol]
         self.rows = fresh
 

@@ -169,6 +169,7 @@ class Tab:
             self._grid.classes("cs-grid")
             self._grid.on("gridReady", self._start_grid, args=[])
 
+    # deep-ok: the nesting is the page's own: elements inside elements
     def _build_panel(self) -> None:
         with ui.element("section").classes("cs-card cs-panel cs-data"):
             with ui.element("div").classes("cs-title"):

@@ -31,10 +31,12 @@ KLINE_FIELDS: Final = 11
 
 
 class ExchangeRules(msgspec.Struct, frozen=True, gc=False):
-    """What exchangeInfo says: the contracts and the venue's limits."""
+    """What exchangeInfo says: the contracts, the venue's limits, and what flow is made up (none at
+    the real venue)."""
 
     instruments: tuple[Instrument, ...]
     limits: Limits
+    synthetic_flow: tuple[str, ...] = ()
 
 
 class DepthSnapshot(msgspec.Struct, frozen=True, gc=False):
@@ -164,7 +166,8 @@ def exchange_rules(body: bytes) -> ExchangeRules:
         filters = _filters(row)
         if filters is not None:
             instruments.append(_instrument(row, filters))
-    return ExchangeRules(tuple(instruments), parse_limits(info.rate_limits))
+    limits = parse_limits(info.rate_limits)
+    return ExchangeRules(tuple(instruments), limits, tuple(info.synthetic_flow))
 
 
 def _instrument(row: wire.SymbolInfo, filters: Filters) -> Instrument:

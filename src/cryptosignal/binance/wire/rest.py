@@ -79,11 +79,16 @@ class SymbolInfo(_Body, frozen=True, gc=False):
 
 
 class ExchangeInfo(_Body, frozen=True, gc=False):
-    """GET /fapi/v1/exchangeInfo (BINANCE §2.1); `serverTime` is to be ignored, says the venue."""
+    """GET /fapi/v1/exchangeInfo (BINANCE §2.1); `serverTime` is to be ignored, says the venue.
+
+    `syntheticFlow` is sent by the simulated venue alone, where it walks real candles: the kinds of
+    flow that the candles lack and that are made up.
+    """
 
     symbols: list[SymbolInfo]
     rate_limits: list[RateLimit] = []  # msgspec copies an empty default
     server_time: int = 0
+    synthetic_flow: list[str] = []
 
 
 class Depth(msgspec.Struct, frozen=True, gc=False):

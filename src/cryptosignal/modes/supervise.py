@@ -1,0 +1,46 @@
+"""Patience at the start: questions that change nothing are asked again, nothing else ever is.
+
+Only faults that call themselves retryable are met with patience (STYLE 18); what cannot be reached at
+all is told to the person soon, since waiting does not mend a wrong address.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from cryptosignal.ground.faults import Fault, Refused, Unreachable
+from cryptosignal.streams.backoff import ExponentialBackoff
+
+T = TypeVar("T")
+
+TRIES_MAX = 6
+UNREACHABLE_TRIES_MAX = 2
+_SERVER_ERROR = 500
+
+
+async def patiently(
+    question: Callable[[], Awaitable[T]],
+    backoff: ExponentialBackoff,
+    on_retry: Callable[[Fault], None],
+) -> T:
+    """Ask up to `TRIES_MAX` times; the last fault is raised as it came.
+
+    `question` must not change anything at the venue.
+    """
+    tries = 0
+    while True:
+        tries += 1
+        try:
+            return await question()
+        except Fault as fault:
+            limit = UNREACHABLE_TRIES_MAX if isinstance(fault, Unreachable) else TRIES_MAX
+            if tries >= limit or not _is_worth_asking_again(fault):
+                raise
+            on_retry(fault)
+        await asyncio.sleep(backoff.next_delay())
+
+
+def _is_worth_asking_again(fault: Fault) -> bool:
+    return fault.is_retryable or (isinstance(fault, Refused) and fault.status >= _SERVER_ERROR)
