@@ -159,7 +159,7 @@ async def test_a_trade_is_monitored_reported_and_read_by_the_known_faces(trading
         controller = cryptosignal.PositionController(trader)
         assert (await controller.monitor_position("BTCUSDT")).action == "NONE"
         controller.open("BTCUSDT", "long")
-        held = await _until(controller, "HOLD")
+        held = await _until(trader, controller, "HOLD")
         assert held.size > 0
         assert held.stop_price < held.entry_price
         manager = cryptosignal.websocket_manager(trader.station, ["btcusdt"], "1m")
@@ -205,13 +205,15 @@ async def _closing(controller):
             yield advice
 
 
-async def _until(controller, action):
-    async with asyncio.timeout(20):
-        while True:
-            advice = await controller.monitor_position("BTCUSDT")
-            if advice.action == action:
-                return advice
-            await asyncio.sleep(0.05)
+async def _until(trader, controller, action):
+    """The advice once it is `action`; what the engine said if that never comes."""
+    for _ in range(200):
+        advice = await controller.monitor_position("BTCUSDT")
+        if advice.action == action:
+            return advice
+        await asyncio.sleep(0.05)
+    said = [f"{note.event} {note.fields}" for _, note in trader.station.listener.notes]
+    raise AssertionError("\n".join([f"never {action}, the engine said:", *said[-15:]]))
 
 
 async def test_scans_by_rest_on_purpose_count_their_calls_and_are_never_prime(config):

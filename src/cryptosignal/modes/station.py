@@ -45,6 +45,8 @@ EMBEDDED = "embedded"
 _REAL = {"binance": MAINNET, "testnet": TESTNET}
 _NEVER_S = 86_400.0
 """The scan interval of a program that is asked for its scans (the longest allowed)."""
+_RECONCILED_WITHIN_S = 20.0
+"""A start goes on without the account after this; it may scan, and not trade."""
 _KEPT_MAX = 1_000
 
 VenueChoice = VenueReady | str
@@ -222,7 +224,8 @@ class Station:
         self._hooks = asyncio.create_task(self._await_hooks(self._program, self._cache))
 
     async def _until_ready(self, running: asyncio.Task[str]) -> None:
-        ready = asyncio.create_task(self.listener.scanned.wait())
+        """Return after the first scan and the first read of the account."""
+        ready = asyncio.create_task(self._scanned_and_reconciled())
         try:
             await asyncio.wait([running, ready], return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -232,6 +235,19 @@ class Station:
                 raise UserFault(f"the program ended: {running.result()}")
             except BaseExceptionGroup as group:
                 raise _first(group) from group
+
+    async def _scanned_and_reconciled(self) -> None:
+        program, settled = self.program, asyncio.Event()
+        await program.started.wait()
+        program.rim.on_event.append(lambda *_: settled.set())
+        await self.listener.scanned.wait()
+        try:
+            async with asyncio.timeout(_RECONCILED_WITHIN_S):
+                while program.setup.signer is not None and not program.desk.is_reconciled:
+                    settled.clear()
+                    await settled.wait()
+        except TimeoutError:
+            return  # entries are refused, with this reason, until the account was read
 
     @staticmethod
     async def _await_hooks(program: Program, cache: RealtimeKlineCache) -> None:
