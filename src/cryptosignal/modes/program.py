@@ -8,6 +8,7 @@ folded, the account is read, and only then may anything be opened.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -173,6 +174,7 @@ class Program:
         self.instruments: dict[str, Instrument] = {}
         self.warm_report = WarmUpReport()
         self.api_calls_at_scan = 0
+        self.account_feed: AccountFeed | None = None
         self.started = asyncio.Event()
         """Set once the engine takes events."""
         self._journal_dir = ""
@@ -268,7 +270,7 @@ class Program:
         if self.keeper is not None:
             yield self.keeper.run()
         if self.setup.signer is not None and self.config.run.account != "none":
-            account = AccountFeed(
+            self.account_feed = AccountFeed(
                 self.setup.transport,
                 self.client,
                 self.setup.routes,
@@ -276,8 +278,9 @@ class Program:
                 self.setup.seeds,
                 self._post,
                 settings=self.config.account_feed,
+                mark_of=self._mark_of,
             )
-            yield account.run()
+            yield self.account_feed.run()
 
     # ---- start --------------------------------------------------------------------------
     async def _choose(self, listed: tuple[Instrument, ...]) -> list[Instrument]:
@@ -445,6 +448,11 @@ class Program:
 
     def _on_bars_due(self, interval: str, close_ms: int) -> None:
         self.scans.on_bars_due(interval, close_ms)
+
+    def _mark_of(self, symbol: str) -> float | None:
+        slot = self.board.find(symbol)
+        mark = float(self.board.marks.mark[slot]) if slot >= 0 else math.nan
+        return None if math.isnan(mark) else mark
 
     def _post(self, event: Any) -> None:
         if self._rim is not None:
