@@ -351,7 +351,6 @@ def net_share(
 
 
 @njit(cache=True, error_model="numpy")
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def extremes(
     high: Floats, low: Floats, steps: tuple[int, int], width: int, top: Floats, bottom: Floats
 ) -> None:

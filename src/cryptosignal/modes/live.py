@@ -102,6 +102,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             scans_max=run.scans,
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
             info={"venue": routes.name, "seed": str(run.seed)},
+            is_compiled=run.scans == 0,
         )
         watch = _Watch(publisher, socket_path)
         return loop.run_until_complete(_main(setup, recorder, conduct, watch))

@@ -29,6 +29,7 @@ from cryptosignal.domain.events import (
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.ports import Disk, Transport
 from cryptosignal.engine.step import Engine
+from cryptosignal.factors import kernels
 from cryptosignal.factors.catalogue import FactorEngine
 from cryptosignal.ground.faults import Fault, UserFault
 from cryptosignal.ground.seeds import Seeds
@@ -98,6 +99,8 @@ class Setup:
     tape_position: Callable[[], int] = lambda: 0
     info: dict[str, str] = field(default_factory=dict)
     says_history: bool = True
+    is_compiled: bool = False
+    """Whether compiled kernels take over after the first scan, where numba is installed."""
 
 
 class Program:
@@ -154,6 +157,7 @@ class Program:
         )
         self.scans = ScanLoop(self.board, self.factors, setup.clock, config.run, self._take_scan)
         self.scans.before_scan = self.feed.settle
+        self.scans.on_kernels = self._on_kernels if setup.is_compiled else None
         self.symbols: tuple[str, ...] = ()
         self.instruments: dict[str, Instrument] = {}
         self.warm_report = WarmUpReport()
@@ -297,7 +301,7 @@ class Program:
             run_id=setup.run_id,
             opened_ms=self.clock.now_ms(),
             program=PROGRAM,
-            numeric_path=numeric_path(),
+            numeric_path=numeric_path(kernels.path_name()),
             info={
                 **setup.info,
                 "bot": self.config.run.bot,
@@ -406,6 +410,9 @@ class Program:
 
     def _on_bars_due(self, interval: str, close_ms: int) -> None:
         self.scans.on_bars_due(interval, close_ms)
+
+    def _on_kernels(self, path: str) -> None:
+        self._note("kernels.were_enabled", {"path": path})
 
     def _post(self, event: Any) -> None:
         if self._rim is not None:
