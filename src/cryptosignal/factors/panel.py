@@ -156,8 +156,9 @@ def log_of(values: Floats) -> Floats:
     """Natural logs, NaN for what is missing or not positive."""
     with np.errstate(invalid="ignore", divide="ignore"):
         out: Floats = np.log(values)
-    if np.isneginf(out).any():
-        out[np.isneginf(out)] = np.nan
+    none = values == 0.0
+    if none.any():
+        out[none] = np.nan
     return out
 
 
@@ -223,7 +224,7 @@ def as_of(series: SeriesView, times_ms: Ints, max_age_ms: int) -> Floats:
     if not missing.any():
         place = np.maximum(position, 0)
         fresh = (position >= 0) & (times_ms - grid[place] <= max_age_ms)
-        return np.where(fresh, value[:, place], np.nan)
+        return np.where(fresh, np.take(value, place, axis=1), np.nan)
     known = np.where(missing, -1, np.arange(len(grid)))
     newest = np.maximum.accumulate(known, axis=1)
     at = newest[:, np.maximum(position, 0)]

@@ -157,7 +157,6 @@ class Program:
         )
         self.scans = ScanLoop(self.board, self.factors, setup.clock, config.run, self._take_scan)
         self.scans.before_scan = self.feed.settle
-        self.scans.on_kernels = self._on_kernels if setup.is_compiled else None
         self.symbols: tuple[str, ...] = ()
         self.instruments: dict[str, Instrument] = {}
         self.warm_report = WarmUpReport()
@@ -194,6 +193,7 @@ class Program:
         self._journal_dir = journal.run_dir
         self._rim = self._make_rim(journal)
         self._recover()
+        self.scans.on_kernels = self._on_kernels if self.setup.is_compiled else None
         self.board.set_universe(chosen)
         self.board.synthetic_flow = rules.synthetic_flow
         if rules.synthetic_flow:
