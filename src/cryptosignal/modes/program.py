@@ -30,6 +30,7 @@ from cryptosignal.domain.events import (
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.ports import Disk, Transport
 from cryptosignal.engine.step import Engine
+from cryptosignal.factors import kernels
 from cryptosignal.factors.catalogue import FactorEngine
 from cryptosignal.ground.faults import Fault, UserFault
 from cryptosignal.ground.seeds import Seeds
@@ -109,6 +110,8 @@ class Setup:
     """Streams carried only while the desk needs prices (a simulated day is mostly flat)."""
     candles: CandleStore | None = None
     """Where candles stay between runs; None keeps none (a venue that ends with the run)."""
+    is_compiled: bool = False
+    """Whether compiled kernels take over after the first scan, where numba is installed."""
 
 
 class Program:
@@ -207,6 +210,7 @@ class Program:
         self._journal_dir = journal.run_dir
         self._rim = self._make_rim(journal)
         self._recover()
+        self.scans.on_kernels = self._on_kernels if self.setup.is_compiled else None
         self.board.set_universe(chosen)
         self.board.synthetic_flow = rules.synthetic_flow
         if rules.synthetic_flow:
@@ -328,7 +332,7 @@ class Program:
             run_id=setup.run_id,
             opened_ms=self.clock.now_ms(),
             program=PROGRAM,
-            numeric_path=numeric_path(),
+            numeric_path=numeric_path(kernels.path_name()),
             info={
                 **setup.info,
                 "bot": self.config.run.bot,
@@ -453,6 +457,9 @@ class Program:
         slot = self.board.find(symbol)
         mark = float(self.board.marks.mark[slot]) if slot >= 0 else math.nan
         return None if math.isnan(mark) else mark
+
+    def _on_kernels(self, path: str) -> None:
+        self._note("kernels.were_enabled", {"path": path})
 
     def _post(self, event: Any) -> None:
         if self._rim is not None:
