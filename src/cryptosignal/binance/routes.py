@@ -140,3 +140,8 @@ def _require_one_route(route: Route, streams: Sequence[str]) -> None:
         raise ValueError(
             f"{len(streams)} streams, at most {STREAMS_PER_CONNECTION_MAX} a connection"
         )
+
+
+def build_websocket_url(streams: Sequence[str], use_combined: bool = True) -> str:
+    """The real venue's URL for `streams`, which must share one route; combined or raw frames."""
+    return MAINNET.build_websocket_url(streams, use_combined)

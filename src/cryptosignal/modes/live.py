@@ -28,9 +28,10 @@ from cryptosignal.modes.program import Face, Program, Setup
 from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
 from cryptosignal.modes.snapshots import SnapshotHub
-from cryptosignal.net.client import MovableClock
+from cryptosignal.net.client import MovableClock, ledger_host
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.net.warmup import WarmUpSettings
+from cryptosignal.store.candles import CandleStore
 from cryptosignal.store.disk import FileDisk
 from cryptosignal.store.lease import Lease
 
@@ -103,6 +104,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             symbols=run.symbols,
             scans_max=run.scans,
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
+            candles=None if run.venue == EMBEDDED else _candles(disk, routes),
             info={"venue": routes.name, "seed": str(run.seed)},
         )
         watch = _Watch(publisher, socket_path)
@@ -220,6 +222,12 @@ def _check_account(config: Config) -> None:
 
 def _account_signer(config: Config, signer: Signer | None) -> Signer | None:
     return signer if config.run.account == "sim" else None
+
+
+def _candles(disk: FileDisk, routes: Routes) -> CandleStore:
+    """Candles by venue: its name and host are the folder. The embedded venue's end with it."""
+    host = "".join(letter if letter.isalnum() else "-" for letter in ledger_host(routes.rest_url))
+    return CandleStore(disk, f"candles/{routes.name}-{host}")
 
 
 def _ledger_dir() -> Path:

@@ -86,7 +86,7 @@ class MarketFeed:
         self.plan = StreamPlan(
             settings,
             route_of,
-            {"market": names.MARKET_CANARY, "public": names.PUBLIC_CANARY},
+            {"market": settings.market_canary, "public": names.PUBLIC_CANARY},
         )
         self.lines: dict[int, Line] = {}
         self.loop: asyncio.AbstractEventLoop
@@ -98,6 +98,7 @@ class MarketFeed:
         self._since_ms: dict[str, int] = {}
         self._wanted: dict[str, None] = {}
         self._watched: set[str] = set()
+        self._priced: set[str] = set()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._check_timer: asyncio.TimerHandle | None = None
@@ -170,9 +171,10 @@ class MarketFeed:
         if self._is_running:
             self._start(line)
 
-    def watch(self, symbols: Iterable[str]) -> None:
-        """Symbols whose marks and bars `on_event` gets (replaces the former set)."""
+    def watch(self, symbols: Iterable[str], priced: Iterable[str]) -> None:
+        """Symbols whose bars `on_event` gets, and those whose marks (replaces the former sets)."""
         self._watched = {symbol.upper() for symbol in symbols}
+        self._priced = {symbol.upper() for symbol in priced}
 
     def _apply_plan(self) -> None:
         index = 0
@@ -320,13 +322,13 @@ class MarketFeed:
 
     def _tell_marks(self) -> None:
         marked = self.board.intake.marked
-        if self._watched:
-            self.board.intake.read_marks({self.board.find(symbol) for symbol in self._watched})
+        if self._priced:
+            self.board.intake.read_marks({self.board.find(symbol) for symbol in self._priced})
         if not marked:
             return
-        if self._watched:
+        if self._priced:
             marks = self.board.marks
-            slots = [slot for slot in map(self.board.find, self._watched) if slot in marked]
+            slots = [slot for slot in map(self.board.find, self._priced) if slot in marked]
             if slots:
                 self.on_event(
                     MarksUpdated(
