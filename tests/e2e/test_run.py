@@ -142,7 +142,7 @@ def test_real_candles_are_ranked(tmp_path, name, speed):
     if not path.is_file():
         pytest.skip(f"no {path.name}")
     born = pl.read_parquet(path, columns=["symbol", "open_time"]).group_by("symbol").min()
-    start_ms = born["open_time"].quantile(0.9, "lower")
+    start_ms = int(born["open_time"].quantile(0.9, "lower"))
     listed = (born["open_time"] <= start_ms).sum()
     words = ("--data", path, "--start", start_ms, "--speed", speed, "--symbols", 600)
     ended = run("run", "--scans", 1, "--json", *words, folder=tmp_path)
