@@ -8,10 +8,10 @@ folded, the account is read, and only then may anything be opened.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -30,7 +30,7 @@ from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.ports import Disk, Transport
 from cryptosignal.engine.step import Engine
 from cryptosignal.factors.catalogue import FactorEngine
-from cryptosignal.ground.faults import Fault, UserFault
+from cryptosignal.ground.faults import Fault, RateLimited, UserFault
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
@@ -52,9 +52,12 @@ from cryptosignal.store.runs import RunHeader, money_history, new_run_dir, run_d
 from cryptosignal.streams import names
 from cryptosignal.trading.desk import Desk
 
+T = TypeVar("T")
+
 JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
+LIMIT_WAIT_MS_MIN = 1_000
 SPOT_WEIGHT_1M = 6000
 """Request weight of the spot API a minute and address, its documented default."""
 
@@ -185,9 +188,9 @@ class Program:
 
     async def run(self) -> str:
         """Start, run until told to stop, end cleanly. Answers the reason."""
-        await self.client.sync_time()
-        rules = await self.client.exchange_info()
-        chosen = await self._choose(rules.instruments)
+        await self._past_limits(self.client.sync_time)
+        rules = await self._past_limits(self.client.exchange_info)
+        chosen = await self._past_limits(lambda: self._choose(rules.instruments))
         journal = self._open_journal()
         self._journal_dir = journal.run_dir
         self._rim = self._make_rim(journal)
@@ -247,6 +250,16 @@ class Program:
             yield account.run()
 
     # ---- start --------------------------------------------------------------------------
+    async def _past_limits(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Wait out a rate limit: a process that ends by it and starts again asks its way to a ban."""
+        while True:
+            try:
+                return await ask()
+            except RateLimited as limit:
+                wait_ms = max(limit.until_ms - self.clock.now_ms(), LIMIT_WAIT_MS_MIN)
+                self._note("start.waits_for_limit", {"wait_ms": wait_ms})
+                await asyncio.sleep(wait_ms / 1000)
+
     async def _choose(self, listed: tuple[Instrument, ...]) -> list[Instrument]:
         """The contracts to watch: those asked for, or the most traded up to `symbols_max`."""
         tradable = {
