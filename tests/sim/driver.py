@@ -35,10 +35,15 @@ class Client:
         return self.venue.http(self.now, HttpRequest(method, path, query, body, headers))
 
     def call(self, method, path, signed=False, **params):
-        query = urlencode({k: str(v).lower() if isinstance(v, bool) else v for k, v in params.items()})
+        query = urlencode(
+            {k: str(v).lower() if isinstance(v, bool) else v for k, v in params.items()}
+        )
         if signed:
             query += ("&" if query else "") + f"timestamp={self.now}&recvWindow=5000"
-            query += "&signature=" + hmac.new(self.secret.encode(), query.encode(), hashlib.sha256).hexdigest()
+            query += (
+                "&signature="
+                + hmac.new(self.secret.encode(), query.encode(), hashlib.sha256).hexdigest()
+            )
         return self.raw(method, path, query).response
 
     def get(self, path, **params):

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.sim.driver import START_MS
 
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
 from cryptosignal.sim.bars import Bars, cut_ticks, share_out, split_bars, sum_bars
 from cryptosignal.sim.listing import generated_listing
 from cryptosignal.sim.noise import normals, uniforms
 from cryptosignal.sim.path import GeneratedPath
-from tests.sim.driver import START_MS
 
 FIELDS = ("open", "high", "low", "close", "buy", "sell", "trades")
 
@@ -24,11 +24,20 @@ def one(o, h, low, c, buy, sell, n):
     return Bars(*cols, np.array([float((buy + sell) * (o + h + low + c)) / 4]))
 
 
-prices = st.tuples(st.integers(50, 5_000), st.integers(0, 400), st.integers(0, 40), st.integers(0, 400))
+prices = st.tuples(
+    st.integers(50, 5_000), st.integers(0, 400), st.integers(0, 40), st.integers(0, 400)
+)
 
 
 @settings(max_examples=60, deadline=None)
-@given(prices, st.integers(500, 100_000), st.integers(500, 100_000), st.integers(40, 4_000), st.integers(0, 99), st.sampled_from([3, 4, 5]))
+@given(
+    prices,
+    st.integers(500, 100_000),
+    st.integers(500, 100_000),
+    st.integers(40, 4_000),
+    st.integers(0, 99),
+    st.sampled_from([3, 4, 5]),
+)
 def test_split_keeps_the_parent(shape, buy, sell, n, seed, k):
     """Children of any bar reproduce its open, high, low, close, volumes and count exactly."""
     o, up, down, move = shape
@@ -36,7 +45,12 @@ def test_split_keeps_the_parent(shape, buy, sell, n, seed, k):
     parent = one(o, max(o, c) + up, max(1, min(o, c) - down), c, buy, sell, n)
     index = np.arange(k)[None, :]
     rows = split_bars(
-        parent, 60_000, normals(seed, index), uniforms(seed + 1, index), np.exp(normals(seed + 2, index)), uniforms(seed + 3, index) < 0.3
+        parent,
+        60_000,
+        normals(seed, index),
+        uniforms(seed + 1, index),
+        np.exp(normals(seed + 2, index)),
+        uniforms(seed + 3, index) < 0.3,
     )
     summed = sum_bars(rows, np.array([0]))
     for field in FIELDS:
@@ -47,15 +61,29 @@ def test_split_keeps_the_parent(shape, buy, sell, n, seed, k):
 
 
 @settings(max_examples=60, deadline=None)
-@given(prices, st.integers(100, 50_000), st.integers(100, 50_000), st.integers(4, 400), st.integers(0, 99), st.integers(4, 40))
+@given(
+    prices,
+    st.integers(100, 50_000),
+    st.integers(100, 50_000),
+    st.integers(4, 400),
+    st.integers(0, 99),
+    st.integers(4, 40),
+)
 def test_ticks_make_their_bar(shape, buy, sell, n, seed, k):
     """The trades cut from a bar have its four prices, its volumes by taker side and its count."""
     o, up, down, move = shape
     c = max(1, o + move - 200)
     bar = one(o, max(o, c) + up, max(1, min(o, c) - down), c, buy, sell, n)
     index = np.arange(k)[None, :]
-    t = cut_ticks(bar, k, 60_000, normals(seed, index), uniforms(seed + 1, index), uniforms(seed + 2, index))
-    assert (t.price[0], t.price.max(), t.price.min(), t.price[-1]) == (o, bar.high[0], bar.low[0], c)
+    t = cut_ticks(
+        bar, k, 60_000, normals(seed, index), uniforms(seed + 1, index), uniforms(seed + 2, index)
+    )
+    assert (t.price[0], t.price.max(), t.price.min(), t.price[-1]) == (
+        o,
+        bar.high[0],
+        bar.low[0],
+        c,
+    )
     assert t.qty[~t.is_sell].sum() == buy
     assert t.qty[t.is_sell].sum() == sell
     assert t.count.sum() == max(n, len(t))
@@ -100,7 +128,9 @@ def test_a_path_is_a_function_of_its_seed(path):
 def test_symbols_move_together(path):
     """Coins share the market's moves; the TradFi symbol does not."""
     end = START_MS // HOUR_MS * HOUR_MS
-    moves = [np.diff(np.log(path.bars(i, "15m", end - 10 * DAY_MS, end).close)) for i in (0, 1, 2, 3, 9)]
+    moves = [
+        np.diff(np.log(path.bars(i, "15m", end - 10 * DAY_MS, end).close)) for i in (0, 1, 2, 3, 9)
+    ]
     correlation = np.corrcoef(moves)[0]
     assert (correlation[1:4] > 0.1).all()
     assert abs(correlation[4]) < 0.15

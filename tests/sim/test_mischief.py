@@ -1,10 +1,10 @@
 import json
 
 import pytest
+from tests.sim.driver import Client, small
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
 from cryptosignal.sim.mischief import MENU, rates_of
-from tests.sim.driver import Client, small
 
 REQUESTS = sorted(n for n, row in MENU.items() if row[0] == "request")
 
@@ -15,11 +15,36 @@ def busy(rates, minutes=40, **changes):
     c.seen = []
     for n in range(minutes):
         if not c.venue.links():
-            for link, target in ((10 + 3 * n, "/market/ws/btcusdt@kline_1m/btcusdt@aggTrade"), (11 + 3 * n, "/public/ws/btcusdt@bookTicker")):
+            for link, target in (
+                (10 + 3 * n, "/market/ws/btcusdt@kline_1m/btcusdt@aggTrade"),
+                (11 + 3 * n, "/public/ws/btcusdt@bookTicker"),
+            ):
                 c.open(link, target)
         c.seen.append(c.call("POST", "/fapi/v1/listenKey"))
-        c.seen.append(c.call("POST", "/fapi/v1/order", signed=True, symbol="BTCUSDT", side="BUY" if n % 2 else "SELL", type="MARKET", quantity="0.05"))
-        c.seen.append(c.call("POST", "/fapi/v1/algoOrder", signed=True, algoType="CONDITIONAL", symbol="BTCUSDT", side="SELL", type="STOP_MARKET", quantity="0.01", triggerPrice=f"{float(c.venue.mark('BTCUSDT')) * 0.9997:.1f}"))
+        c.seen.append(
+            c.call(
+                "POST",
+                "/fapi/v1/order",
+                signed=True,
+                symbol="BTCUSDT",
+                side="BUY" if n % 2 else "SELL",
+                type="MARKET",
+                quantity="0.05",
+            )
+        )
+        c.seen.append(
+            c.call(
+                "POST",
+                "/fapi/v1/algoOrder",
+                signed=True,
+                algoType="CONDITIONAL",
+                symbol="BTCUSDT",
+                side="SELL",
+                type="STOP_MARKET",
+                quantity="0.01",
+                triggerPrice=f"{float(c.venue.mark('BTCUSDT')) * 0.9997:.1f}",
+            )
+        )
         c.seen.append(c.call("GET", "/fapi/v1/order", signed=True, symbol="BTCUSDT", orderId=1))
         c.run(MINUTE_MS)
     return c
@@ -48,7 +73,15 @@ def test_lost_requests_and_lost_responses_differ():
     """A lost request is not executed, a lost response is; a late one arrives after the timeout."""
     for name, executed in (("http_request_lost", 0), ("http_response_lost", 1), ("http_late", 0)):
         c = Client(fault_rates={name: 1.0})
-        reply = c.call("POST", "/fapi/v1/order", signed=True, symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01")
+        reply = c.call(
+            "POST",
+            "/fapi/v1/order",
+            signed=True,
+            symbol="BTCUSDT",
+            side="BUY",
+            type="MARKET",
+            quantity="0.01",
+        )
         assert reply is None
         assert len(c.venue.executions()) == executed
     c.venue.mischief.calm()
@@ -61,7 +94,9 @@ def test_late_request_within_recv_window_executes():
     from cryptosignal.domain.ports import HttpRequest
 
     c = Client(fault_rates={"http_late": 1.0})
-    c.venue.http(c.now, HttpRequest("POST", "/fapi/v1/listenKey", "", b"", (("X-MBX-APIKEY", c.key),), 100))
+    c.venue.http(
+        c.now, HttpRequest("POST", "/fapi/v1/listenKey", "", b"", (("X-MBX-APIKEY", c.key),), 100)
+    )
     c.run(5_000)
     assert c.venue.account().listen_key
 
@@ -105,7 +140,14 @@ def test_storm_breaks_nothing_inside():
     """Ten hours of storm: money adds up, every fault kind that fits strikes, and calm ends it."""
     from tests.sim.test_money import check_cash, check_ledger
 
-    c = Client(faults="storm", latency_ms=20, tick_ms=1_000, ticks_per_minute=4, block_minutes=60, book_levels=20)
+    c = Client(
+        faults="storm",
+        latency_ms=20,
+        tick_ms=1_000,
+        ticks_per_minute=4,
+        block_minutes=60,
+        book_levels=20,
+    )
     rng_side = ["BUY", "SELL"]
     link = 0
     for n in range(300):
@@ -113,7 +155,15 @@ def test_storm_breaks_nothing_inside():
             link += 1
             c.open(link, "/market/ws/btcusdt@kline_1m/ethusdt@aggTrade")
         c.call("POST", "/fapi/v1/listenKey")
-        c.call("POST", "/fapi/v1/order", signed=True, symbol="BTCUSDT", side=rng_side[n % 2], type="MARKET", quantity="0.01")
+        c.call(
+            "POST",
+            "/fapi/v1/order",
+            signed=True,
+            symbol="BTCUSDT",
+            side=rng_side[n % 2],
+            type="MARKET",
+            quantity="0.01",
+        )
         c.run(2 * MINUTE_MS)
     check_ledger(c.venue)
     check_cash(c.venue)

@@ -7,16 +7,17 @@ from decimal import Decimal
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.sim.driver import START_MS, Client, small
 
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import MINUTE_MS
 from cryptosignal.sim.orders import OPEN_STATUSES
 from cryptosignal.sim.settings import AccountSettings
 from cryptosignal.sim.venue import Venue
-from tests.sim.driver import START_MS, Client, small
 
 ACCOUNTS = tuple(
-    AccountSettings(api_key=f"key{i}", api_secret=f"secret{i}", deposit_usdt="50000") for i in range(4)
+    AccountSettings(api_key=f"key{i}", api_secret=f"secret{i}", deposit_usdt="50000")
+    for i in range(4)
 )
 EIGHT = Decimal("1e-8")
 
@@ -36,7 +37,14 @@ def check_ledger(venue):
     desk = venue.exchange.desk
     book = desk.ledger
     wallets = sum(a.wallet for a in desk.accounts)
-    expected = book.deposits + book.realised + book.funding - book.fees - book.liquidation_fees + book.insurance_paid
+    expected = (
+        book.deposits
+        + book.realised
+        + book.funding
+        - book.fees
+        - book.liquidation_fees
+        + book.insurance_paid
+    )
     assert abs(wallets - expected) <= EIGHT
     for account in desk.accounts:
         flows = sum(i.amount for i in account.incomes)
@@ -73,8 +81,16 @@ def test_a_day_of_trading_conserves_money():
         price = c.price(symbol)
         notional = rng.uniform(200, 9_000)
         digits = 3 if symbol != "SOLUSDT" else venue.exchange.listed[2].qty_digits
-        tick = 1 if symbol == "BTCUSDT" else venue.exchange.listed[venue.exchange.index_of[symbol]].price_digits
-        params = {"symbol": symbol, "side": rng.choice(["BUY", "SELL"]), "quantity": f"{notional / price:.{digits}f}"}
+        tick = (
+            1
+            if symbol == "BTCUSDT"
+            else venue.exchange.listed[venue.exchange.index_of[symbol]].price_digits
+        )
+        params = {
+            "symbol": symbol,
+            "side": rng.choice(["BUY", "SELL"]),
+            "quantity": f"{notional / price:.{digits}f}",
+        }
         if rng.random() < 0.5:
             c.order(**params, type="MARKET")
         else:
@@ -108,23 +124,58 @@ class MatchingMachine(RuleBasedStateMachine):
     side = st.sampled_from(["BUY", "SELL"])
     size = st.integers(20, 400)
 
-    @rule(who=who, side=side, size=size, off=st.integers(-30, 30), tif=st.sampled_from(["GTC", "IOC", "FOK", "GTX"]), reduce=st.booleans())
+    @rule(
+        who=who,
+        side=side,
+        size=size,
+        off=st.integers(-30, 30),
+        tif=st.sampled_from(["GTC", "IOC", "FOK", "GTX"]),
+        reduce=st.booleans(),
+    )
     def limit(self, who, side, size, off, tif, reduce):
         c = self.client(who)
         price = round(c.price("ETHUSDT") * (1 + off / 10_000), 1)
-        c.signed("POST", "/fapi/v1/order", symbol="ETHUSDT", side=side, type="LIMIT", timeInForce=tif, quantity=f"{size / 100:.2f}", price=f"{price:.1f}", reduceOnly=reduce)
+        c.signed(
+            "POST",
+            "/fapi/v1/order",
+            symbol="ETHUSDT",
+            side=side,
+            type="LIMIT",
+            timeInForce=tif,
+            quantity=f"{size / 100:.2f}",
+            price=f"{price:.1f}",
+            reduceOnly=reduce,
+        )
 
-    @rule(who=who, side=side, size=size, stp=st.sampled_from(["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]))
+    @rule(
+        who=who,
+        side=side,
+        size=size,
+        stp=st.sampled_from(["NONE", "EXPIRE_TAKER", "EXPIRE_MAKER", "EXPIRE_BOTH"]),
+    )
     def market(self, who, side, size, stp):
         c = self.client(who)
-        c.signed("POST", "/fapi/v1/order", symbol="ETHUSDT", side=side, type="MARKET", quantity=f"{size / 100:.2f}", selfTradePreventionMode=stp)
+        c.signed(
+            "POST",
+            "/fapi/v1/order",
+            symbol="ETHUSDT",
+            side=side,
+            type="MARKET",
+            quantity=f"{size / 100:.2f}",
+            selfTradePreventionMode=stp,
+        )
 
     @rule(who=who, pick=st.integers(0, 20))
     def cancel(self, who, pick):
         c = self.client(who)
         open_ = self.venue.open_orders(who)
         if open_:
-            c.signed("DELETE", "/fapi/v1/order", symbol="ETHUSDT", orderId=open_[pick % len(open_)].order_id)
+            c.signed(
+                "DELETE",
+                "/fapi/v1/order",
+                symbol="ETHUSDT",
+                orderId=open_[pick % len(open_)].order_id,
+            )
 
     @rule(who=who, pick=st.integers(0, 20), size=size)
     def amend(self, who, pick, size):
@@ -132,14 +183,31 @@ class MatchingMachine(RuleBasedStateMachine):
         open_ = self.venue.open_orders(who)
         if open_:
             o = open_[pick % len(open_)]
-            c.signed("PUT", "/fapi/v1/order", symbol="ETHUSDT", orderId=o.order_id, side=o.side, quantity=f"{size / 100:.2f}", price=f"{o.price / 10:.1f}")
+            c.signed(
+                "PUT",
+                "/fapi/v1/order",
+                symbol="ETHUSDT",
+                orderId=o.order_id,
+                side=o.side,
+                quantity=f"{size / 100:.2f}",
+                price=f"{o.price / 10:.1f}",
+            )
 
     @rule(who=who, side=side, off=st.integers(1, 20), size=size)
     def stop(self, who, side, off, size):
         c = self.client(who)
         sign = 1 if side == "BUY" else -1
         trigger = c.price("ETHUSDT") * (1 + sign * off / 10_000)
-        c.signed("POST", "/fapi/v1/algoOrder", algoType="CONDITIONAL", symbol="ETHUSDT", side=side, type="STOP_MARKET", quantity=f"{size / 100:.2f}", triggerPrice=f"{trigger:.1f}")
+        c.signed(
+            "POST",
+            "/fapi/v1/algoOrder",
+            algoType="CONDITIONAL",
+            symbol="ETHUSDT",
+            side=side,
+            type="STOP_MARKET",
+            quantity=f"{size / 100:.2f}",
+            triggerPrice=f"{trigger:.1f}",
+        )
 
     @rule(ms=st.sampled_from([1, 250, 3_000, 60_000, 600_000]))
     def wait(self, ms):

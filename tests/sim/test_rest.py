@@ -5,12 +5,12 @@ from urllib.parse import quote
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tests.sim.driver import Client
 
 from cryptosignal.ground.units import HOUR_MS
 from cryptosignal.sim.account import Account
 from cryptosignal.sim.params import is_signed
 from cryptosignal.sim.settings import AccountSettings, VenueSettings, speed_max
-from tests.sim.driver import Client
 
 REFUSED = [
     ({"quantity": "0.0001"}, -1111),
@@ -47,7 +47,13 @@ REFUSED = [
 def test_refusals(changes, code):
     """Each broken order gets the venue's own code, and nothing rests."""
     c = Client()
-    base = {"side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01", "price": "82000"}
+    base = {
+        "side": "BUY",
+        "type": "LIMIT",
+        "timeInForce": "GTC",
+        "quantity": "0.01",
+        "price": "82000",
+    }
     reply = c.order(**{**base, **changes})
     assert reply.get("code") == code, reply
     assert c.venue.open_orders() == []
@@ -74,7 +80,10 @@ def test_signature_key_and_clock():
         assert (reply.status == 200) is ok, shift
         if not ok:
             assert json.loads(reply.body)["code"] == -1021
-    assert json.loads(c.raw("GET", "/fapi/v3/balance", "x=1", key=False).response.body)["code"] == -2014
+    assert (
+        json.loads(c.raw("GET", "/fapi/v3/balance", "x=1", key=False).response.body)["code"]
+        == -2014
+    )
     c.key = "unknown"
     reply = c.call("GET", "/fapi/v3/balance", signed=True)
     assert (json.loads(reply.body)["code"], reply.status) == (-2015, 401)
@@ -103,9 +112,11 @@ def test_documented_hmac_vector():
 def test_ed25519_is_accepted_on_rest_and_ws_api():
     """A registered Ed25519 key signs REST requests and session.logon."""
     key = Ed25519PrivateKey.generate()
-    pem = key.public_key().public_bytes(
-        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-    ).decode()
+    pem = (
+        key.public_key()
+        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        .decode()
+    )
     c = Client(accounts=(AccountSettings(ed25519_public_pem=pem),))
     query = f"timestamp={c.now}"
     signature = quote(base64.b64encode(key.sign(query.encode())).decode(), safe="")
@@ -129,8 +140,12 @@ def test_body_and_query_are_signed_together():
 
     c = Client()
     body = f"symbol=BTCUSDT&leverage=9&timestamp={c.now}"
-    mac = hmac.new(c.secret.encode(), b"recvWindow=4000" + body.encode(), hashlib.sha256).hexdigest()
-    reply = c.raw("POST", "/fapi/v1/leverage", "recvWindow=4000", f"{body}&signature={mac}".encode()).response
+    mac = hmac.new(
+        c.secret.encode(), b"recvWindow=4000" + body.encode(), hashlib.sha256
+    ).hexdigest()
+    reply = c.raw(
+        "POST", "/fapi/v1/leverage", "recvWindow=4000", f"{body}&signature={mac}".encode()
+    ).response
     assert json.loads(reply.body)["leverage"] == 9
 
 
@@ -195,7 +210,9 @@ MALFORMED = [
 
 
 @pytest.mark.parametrize("body", MALFORMED)
-@pytest.mark.parametrize("path", ["/fapi/v1/order", "/fapi/v1/batchOrders", "/fapi/v1/leverage", "/nope"])
+@pytest.mark.parametrize(
+    "path", ["/fapi/v1/order", "/fapi/v1/batchOrders", "/fapi/v1/leverage", "/nope"]
+)
 def test_malformed_bodies(body, path):
     """Garbage gets a documented JSON error, never a crash."""
     c = Client()
@@ -245,7 +262,9 @@ def test_spot_and_derived_data():
     assert [r[0] for r in spot] == [r[0] for r in fut]
     hist = c.get("/futures/data/openInterestHist", symbol="BTCUSDT", period="1h", limit=200)
     assert len(hist) == 200
-    assert all(b["timestamp"] - a["timestamp"] == HOUR_MS for a, b in zip(hist, hist[1:], strict=False))
+    assert all(
+        b["timestamp"] - a["timestamp"] == HOUR_MS for a, b in zip(hist, hist[1:], strict=False)
+    )
     rates = c.get("/fapi/v1/fundingRate", symbol="BTCUSDT", limit=3)
     assert [r["fundingTime"] % (8 * HOUR_MS) for r in rates] == [0, 0, 0]
     assert c.get("/sapi/v1/account/apiRestrictions")["code"] == -1102
@@ -260,7 +279,13 @@ def test_speed_refuses_past_the_machine():
 
 @pytest.mark.parametrize(
     ("changes", "key"),
-    [({"symbols": 1}, "symbols"), ({"faults": "hail"}, "faults"), ({"ticks_per_minute": 2}, "ticks_per_minute"), ({"block_minutes": 7}, "block_minutes"), ({"accounts": ()}, "accounts")],
+    [
+        ({"symbols": 1}, "symbols"),
+        ({"faults": "hail"}, "faults"),
+        ({"ticks_per_minute": 2}, "ticks_per_minute"),
+        ({"block_minutes": 7}, "block_minutes"),
+        ({"accounts": ()}, "accounts"),
+    ],
 )
 def test_settings_name_the_key(changes, key):
     """A bad setting is one line with the key and what is allowed."""

@@ -1,7 +1,7 @@
 import pytest
+from tests.sim.driver import START_MS, Client
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
-from tests.sim.driver import START_MS, Client
 
 
 def kline_frames(inbox, interval):
@@ -52,7 +52,9 @@ def test_agg_ids_are_consecutive_and_match_rest():
     ids = [f["a"] for f in frames]
     assert ids == list(range(ids[0], ids[0] + len(ids)))
     rest = c.get("/fapi/v1/aggTrades", symbol="BTCUSDT", limit=len(ids))
-    assert [(r["a"], r["p"], r["q"], r["T"]) for r in rest] == [(f["a"], f["p"], f["q"], f["T"]) for f in frames]
+    assert [(r["a"], r["p"], r["q"], r["T"]) for r in rest] == [
+        (f["a"], f["p"], f["q"], f["T"]) for f in frames
+    ]
 
 
 def test_kline_emission_is_trade_driven():
@@ -67,7 +69,9 @@ def test_kline_emission_is_trade_driven():
     for f in kline_frames(box, "1m"):
         by_bar.setdefault(f["k"]["t"], []).append(f)
     for frames in by_bar.values():
-        gaps = [b["E"] - a["E"] for a, b in zip(frames, frames[1:], strict=False) if not b["k"]["x"]]
+        gaps = [
+            b["E"] - a["E"] for a, b in zip(frames, frames[1:], strict=False) if not b["k"]["x"]
+        ]
         assert all(g >= 250 for g in gaps)
     lags = [f["E"] - f["k"]["T"] for f in kline_frames(box, "1m") if f["k"]["x"]]
     assert lags
@@ -122,7 +126,9 @@ def test_diffs_rebuild_the_book(wait_ms):
         apply(bids, e["b"])
         apply(asks, e["a"])
     final = c.get("/fapi/v1/depth", symbol="BTCUSDT", limit=1000)
-    assert {float(p): float(q) for p, q in final["bids"]} == {float(p): float(q) for p, q in bids.items()}
+    assert {float(p): float(q) for p, q in final["bids"]} == {
+        float(p): float(q) for p, q in bids.items()
+    }
     assert now["lastUpdateId"] < final["lastUpdateId"]
 
 
@@ -143,7 +149,9 @@ def test_unrouted_sockets_acknowledge_and_stay_silent():
     """On /stream and /ws only /public streams deliver; everything is acknowledged and listed."""
     c = Client()
     c.open(1, "/stream")
-    c.send(1, {"method": "SUBSCRIBE", "params": ["btcusdt@aggTrade", "btcusdt@bookTicker"], "id": 1})
+    c.send(
+        1, {"method": "SUBSCRIBE", "params": ["btcusdt@aggTrade", "btcusdt@bookTicker"], "id": 1}
+    )
     c.open(2, "/market/ws/btcusdt@bookTicker")
     c.open(3, "/public/ws/btcusdt@aggTrade")
     c.send(1, {"method": "LIST_SUBSCRIPTIONS", "id": 2})

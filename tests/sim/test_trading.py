@@ -2,10 +2,10 @@ import json
 from decimal import Decimal
 
 import pytest
+from tests.sim.driver import Client
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
 from cryptosignal.sim.settings import AccountSettings
-from tests.sim.driver import Client
 
 
 def kinds(events):
@@ -35,7 +35,9 @@ def test_market_order_life():
     risk = c.signed("GET", "/fapi/v3/positionRisk")
     assert risk[0]["entryPrice"] == str(Decimal(order["avgPrice"]).normalize())
     assert not {"leverage", "marginType"} & set(risk[0])
-    result = c.order(side="SELL", type="MARKET", quantity="0.05", newOrderRespType="RESULT", reduceOnly=True)
+    result = c.order(
+        side="SELL", type="MARKET", quantity="0.05", newOrderRespType="RESULT", reduceOnly=True
+    )
     assert result["status"] == "FILLED"
     assert c.venue.positions() == []
 
@@ -44,15 +46,32 @@ def test_client_ids_are_no_idempotency_keys():
     """A market order's id may be used again at once; a resting order's only when it is gone."""
     c = Client()
     for _ in range(2):
-        assert "orderId" in c.order(side="BUY", type="MARKET", quantity="0.01", newClientOrderId="same")
+        assert "orderId" in c.order(
+            side="BUY", type="MARKET", quantity="0.01", newClientOrderId="same"
+        )
     assert len(c.venue.executions()) == 2
-    limit = {"side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01", "price": "82000"}
+    limit = {
+        "side": "BUY",
+        "type": "LIMIT",
+        "timeInForce": "GTC",
+        "quantity": "0.01",
+        "price": "82000",
+    }
     assert "orderId" in c.order(**limit, newClientOrderId="rest")
     assert c.order(**limit, newClientOrderId="rest")["code"] == -4116
-    assert c.signed("DELETE", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="rest")["status"] == "CANCELED"
-    assert c.signed("DELETE", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="rest")["code"] == -2011
+    assert (
+        c.signed("DELETE", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="rest")["status"]
+        == "CANCELED"
+    )
+    assert (
+        c.signed("DELETE", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="rest")["code"]
+        == -2011
+    )
     assert "orderId" in c.order(**limit, newClientOrderId="rest")
-    assert c.signed("GET", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="none")["code"] == -2013
+    assert (
+        c.signed("GET", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="none")["code"]
+        == -2013
+    )
 
 
 def test_limit_order_waits_its_turn_and_fills_as_maker():
@@ -67,10 +86,16 @@ def test_limit_order_waits_its_turn_and_fills_as_maker():
     c.run(30 * MINUTE_MS)
     fills = c.venue.executions()
     assert sum(f.qty for f in fills) == Decimal("0.500")
-    assert all(f.is_maker and f.fee == (f.price * f.qty * Decimal("0.0002")).quantize(Decimal("1e-8")) for f in fills)
+    assert all(
+        f.is_maker and f.fee == (f.price * f.qty * Decimal("0.0002")).quantize(Decimal("1e-8"))
+        for f in fills
+    )
     prints = {t["f"]: t for t in c.inbox[1]}
     for f in fills:
-        assert (Decimal(prints[f.trade_id]["p"]), Decimal(prints[f.trade_id]["q"])) == (f.price, f.qty)
+        assert (Decimal(prints[f.trade_id]["p"]), Decimal(prints[f.trade_id]["q"])) == (
+            f.price,
+            f.qty,
+        )
 
 
 def test_clients_trades_stay_in_candles():
@@ -96,7 +121,17 @@ def test_times_in_force(tif):
     c = Client()
     ask = c.get("/fapi/v1/depth", symbol="ETHUSDT", limit=5)["asks"][0]
     size = f"{Decimal(ask[1]) + Decimal('0.5'):.3f}"
-    reply = c.signed("POST", "/fapi/v1/order", symbol="ETHUSDT", side="BUY", type="LIMIT", timeInForce=tif, quantity=size, price=ask[0], newOrderRespType="RESULT")
+    reply = c.signed(
+        "POST",
+        "/fapi/v1/order",
+        symbol="ETHUSDT",
+        side="BUY",
+        type="LIMIT",
+        timeInForce=tif,
+        quantity=size,
+        price=ask[0],
+        newOrderRespType="RESULT",
+    )
     if tif == "FOK":
         assert reply["code"] == -5021
         return
@@ -112,7 +147,12 @@ def test_gtd_and_countdown():
     c = Client()
     limit = {"side": "BUY", "type": "LIMIT", "quantity": "0.01", "price": "81000"}
     c.order(**limit, timeInForce="GTD", goodTillDate=c.now + 700_000)
-    assert c.signed("POST", "/fapi/v1/countdownCancelAll", symbol="ETHUSDT", countdownTime=5000)["countdownTime"] == "5000"
+    assert (
+        c.signed("POST", "/fapi/v1/countdownCancelAll", symbol="ETHUSDT", countdownTime=5000)[
+            "countdownTime"
+        ]
+        == "5000"
+    )
     c.run(699_000)
     assert len(c.venue.open_orders()) == 1
     c.run(2_000)
@@ -134,9 +174,15 @@ def test_amend_loses_priority_and_keeps_the_order():
     order = c.order(side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.01", price="82000")
     put = {"symbol": "BTCUSDT", "orderId": order["orderId"], "side": "BUY"}
     moved = c.signed("PUT", "/fapi/v1/order", **put, quantity="0.02", price="82100")
-    assert (moved["origQty"], moved["price"], moved["selfTradePreventionMode"]) == ("0.020", "82100.00", "NONE")
+    assert (moved["origQty"], moved["price"], moved["selfTradePreventionMode"]) == (
+        "0.020",
+        "82100.00",
+        "NONE",
+    )
     assert c.signed("PUT", "/fapi/v1/order", **put, quantity="0.02", price="82100")["code"] == -5027
-    assert c.signed("PUT", "/fapi/v1/order", **put, quantity="0.02", price="82100.05")["code"] == -4014
+    assert (
+        c.signed("PUT", "/fapi/v1/order", **put, quantity="0.02", price="82100.05")["code"] == -4014
+    )
     assert c.signed("GET", "/fapi/v1/openOrders")[0]["price"] == "82100.00"
     assert ("ORDER_TRADE_UPDATE", "NEW") in kinds(c.take(9))
     assert c.signed("GET", "/fapi/v1/orderAmendment", **put)[0]["amendment"]["count"] == 1
@@ -145,8 +191,17 @@ def test_amend_loses_priority_and_keeps_the_order():
 def test_batch_is_not_atomic():
     """A batch answers each order on its own."""
     c = Client()
-    good = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.01", "price": "82000"}
-    replies = c.signed("POST", "/fapi/v1/batchOrders", batchOrders=json.dumps([good, {**good, "price": "1"}]))
+    good = {
+        "symbol": "BTCUSDT",
+        "side": "BUY",
+        "type": "LIMIT",
+        "timeInForce": "GTC",
+        "quantity": "0.01",
+        "price": "82000",
+    }
+    replies = c.signed(
+        "POST", "/fapi/v1/batchOrders", batchOrders=json.dumps([good, {**good, "price": "1"}])
+    )
     assert replies[0]["status"] == "NEW"
     assert replies[1]["code"] == -4164
     ids = json.dumps([replies[0]["orderId"], 1])
@@ -161,13 +216,31 @@ def test_reduce_only_never_opens():
     c.open_private()
     c.order(side="BUY", type="MARKET", quantity="0.02")
     price = f"{c.price() * 1.02:.0f}"
-    c.order(side="SELL", type="LIMIT", timeInForce="GTC", quantity="0.02", price=price, reduceOnly=True)
-    assert c.order(side="SELL", type="LIMIT", timeInForce="GTC", quantity="0.02", price=price, reduceOnly=True)["code"] == -2022
-    reply = c.order(side="SELL", type="MARKET", quantity="0.05", reduceOnly=True, newOrderRespType="RESULT")
+    c.order(
+        side="SELL", type="LIMIT", timeInForce="GTC", quantity="0.02", price=price, reduceOnly=True
+    )
+    assert (
+        c.order(
+            side="SELL",
+            type="LIMIT",
+            timeInForce="GTC",
+            quantity="0.02",
+            price=price,
+            reduceOnly=True,
+        )["code"]
+        == -2022
+    )
+    reply = c.order(
+        side="SELL", type="MARKET", quantity="0.05", reduceOnly=True, newOrderRespType="RESULT"
+    )
     assert reply["executedQty"] == "0.020"
     assert c.venue.positions() == []
     assert c.venue.open_orders() == []
-    assert [e["o"]["er"] for e in c.take(9) if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["X"] == "EXPIRED"] == ["4", "9"]
+    assert [
+        e["o"]["er"]
+        for e in c.take(9)
+        if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["X"] == "EXPIRED"
+    ] == ["4", "9"]
 
 
 def test_hedge_mode():
@@ -176,10 +249,18 @@ def test_hedge_mode():
     assert c.signed("POST", "/fapi/v1/positionSide/dual", dualSidePosition="true")["code"] == 200
     assert c.signed("POST", "/fapi/v1/positionSide/dual", dualSidePosition="true")["code"] == -4059
     assert c.order(side="BUY", type="MARKET", quantity="0.01")["code"] == -4061
-    assert c.order(side="BUY", type="MARKET", quantity="0.01", positionSide="LONG", reduceOnly=True)["code"] == -1106
+    assert (
+        c.order(side="BUY", type="MARKET", quantity="0.01", positionSide="LONG", reduceOnly=True)[
+            "code"
+        ]
+        == -1106
+    )
     c.order(side="BUY", type="MARKET", quantity="0.01", positionSide="LONG")
     c.order(side="SELL", type="MARKET", quantity="0.02", positionSide="SHORT")
-    assert {(p.side, p.qty) for p in c.venue.positions()} == {("LONG", Decimal("0.010")), ("SHORT", Decimal("-0.020"))}
+    assert {(p.side, p.qty) for p in c.venue.positions()} == {
+        ("LONG", Decimal("0.010")),
+        ("SHORT", Decimal("-0.020")),
+    }
     assert c.signed("POST", "/fapi/v1/positionSide/dual", dualSidePosition="false")["code"] == -4068
     c.order(side="SELL", type="MARKET", quantity="0.01", positionSide="LONG")
     assert [p.side for p in c.venue.positions()] == ["SHORT"]
@@ -190,7 +271,9 @@ def test_algo_orders_live_elsewhere():
     c = Client()
     price = c.price()
     stop = {"side": "SELL", "type": "STOP_MARKET", "triggerPrice": f"{price * 0.98:.1f}"}
-    assert c.algo(**{**stop, "triggerPrice": f"{price * 1.01:.1f}"}, quantity="0.01")["code"] == -2021
+    assert (
+        c.algo(**{**stop, "triggerPrice": f"{price * 1.01:.1f}"}, quantity="0.01")["code"] == -2021
+    )
     made = c.algo(**stop, closePosition=True, clientAlgoId="c1")
     assert (made["algoStatus"], made["timeInForce"]) == ("NEW", "GTE_GTC")
     assert c.algo(**stop, closePosition=True)["code"] == -4130
@@ -198,8 +281,13 @@ def test_algo_orders_live_elsewhere():
     assert "algoId" in c.algo(**profit, closePosition=True)
     assert c.algo(**stop, quantity="0.01", closePosition=True)["code"] == -4137
     assert c.signed("GET", "/fapi/v1/openOrders") == []
-    assert c.signed("GET", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="c1")["code"] == -2013
-    assert c.signed("DELETE", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="c1")["code"] == -2011
+    assert (
+        c.signed("GET", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="c1")["code"] == -2013
+    )
+    assert (
+        c.signed("DELETE", "/fapi/v1/order", symbol="BTCUSDT", origClientOrderId="c1")["code"]
+        == -2011
+    )
     assert len(c.signed("GET", "/fapi/v1/openAlgoOrders")) == 2
     assert c.signed("DELETE", "/fapi/v1/algoOrder", clientAlgoId="c1")["code"] == "200"
     assert c.signed("DELETE", "/fapi/v1/algoOrder", clientAlgoId="c1")["code"] == -2011
@@ -207,7 +295,9 @@ def test_algo_orders_live_elsewhere():
     assert c.venue.open_algos() == []
 
 
-@pytest.mark.parametrize(("kind", "move"), [("STOP_MARKET", -1), ("TAKE_PROFIT_MARKET", 1), ("TRAILING_STOP_MARKET", 0)])
+@pytest.mark.parametrize(
+    ("kind", "move"), [("STOP_MARKET", -1), ("TAKE_PROFIT_MARKET", 1), ("TRAILING_STOP_MARKET", 0)]
+)
 @pytest.mark.parametrize("heard", [False, True])
 def test_triggered_algo_sequence(kind, move, heard):
     """TRIGGERING, TRIGGERED with the order's id, NEW, fill, FINISHED; clientOrderId is the algo's."""
@@ -217,7 +307,11 @@ def test_triggered_algo_sequence(kind, move, heard):
         c.open(1, "/market/ws/btcusdt@aggTrade")
     c.order(side="BUY", type="MARKET", quantity="0.01")
     price = c.price()
-    extra = {"callbackRate": "0.1"} if kind.startswith("TRAIL") else {"triggerPrice": f"{price * (1 + 0.0008 * move):.1f}"}
+    extra = (
+        {"callbackRate": "0.1"}
+        if kind.startswith("TRAIL")
+        else {"triggerPrice": f"{price * (1 + 0.0008 * move):.1f}"}
+    )
     c.algo(side="SELL", type=kind, quantity="0.01", reduceOnly=True, clientAlgoId="p1", **extra)
     c.take(9)
     for _ in range(60):
@@ -239,7 +333,9 @@ def test_triggered_algo_sequence(kind, move, heard):
     assert "ap" not in algo[-3]
     assert algo[-2]["ai"] == algo[-1]["ai"] != ""
     assert algo[-1]["aq"] == "0.010"
-    order = next(e["o"] for e in events if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["X"] == "FILLED")
+    order = next(
+        e["o"] for e in events if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["X"] == "FILLED"
+    )
     assert (order["c"], order["ot"], str(order["i"])) == ("p1", kind, algo[-1]["ai"])
     asked = c.signed("GET", "/fapi/v1/algoOrder", clientAlgoId="p1")
     assert (asked["algoStatus"], asked["actualQty"]) == ("FINISHED", "0.010")
@@ -249,7 +345,13 @@ def test_reduce_only_stop_without_position_is_rejected_at_trigger():
     """A reduce-only stop that fires flat ends REJECTED with a reason."""
     c = Client()
     c.open_private()
-    c.algo(side="SELL", type="STOP_MARKET", quantity="0.01", reduceOnly=True, triggerPrice=f"{c.price() * 0.999:.1f}")
+    c.algo(
+        side="SELL",
+        type="STOP_MARKET",
+        quantity="0.01",
+        reduceOnly=True,
+        triggerPrice=f"{c.price() * 0.999:.1f}",
+    )
     for _ in range(40):
         c.run(5 * MINUTE_MS)
         c.signed("PUT", "/fapi/v1/listenKey")
@@ -270,7 +372,9 @@ def test_funding_is_paid_at_its_time():
     row = c.signed("GET", "/fapi/v1/income", incomeType="FUNDING_FEE")[0]
     notional = Decimal("0.1") * c.venue.mark("BTCUSDT")
     assert float(row["income"]) == pytest.approx(float(notional * rate), rel=1e-3)
-    event = next(e for e in c.inbox[9] if e["e"] == "ACCOUNT_UPDATE" and e["a"]["m"] == "FUNDING_FEE")
+    event = next(
+        e for e in c.inbox[9] if e["e"] == "ACCOUNT_UPDATE" and e["a"]["m"] == "FUNDING_FEE"
+    )
     assert event["a"]["S"] == "BTCUSDT"
     assert event["a"]["P"] == []
     assert event["a"]["B"][0]["bc"] == str(Decimal(row["income"]).normalize())
@@ -282,7 +386,9 @@ def test_liquidation_takes_what_margin_does_not_carry():
     c.open_private()
     c.signed("POST", "/fapi/v1/leverage", symbol="DOGEUSDT", leverage=75)
     for side in ("BUY", "SELL"):
-        c.signed("POST", "/fapi/v1/order", symbol="DOGEUSDT", side=side, type="MARKET", quantity="60000")
+        c.signed(
+            "POST", "/fapi/v1/order", symbol="DOGEUSDT", side=side, type="MARKET", quantity="60000"
+        )
         for _ in range(80):
             c.run(10 * MINUTE_MS)
             c.signed("PUT", "/fapi/v1/listenKey")
@@ -290,28 +396,48 @@ def test_liquidation_takes_what_margin_does_not_carry():
                 break
         if not c.venue.positions():
             break
-    orders = [e["o"] for e in c.inbox[9] if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["c"].startswith("autoclose-")]
+    orders = [
+        e["o"]
+        for e in c.inbox[9]
+        if e["e"] == "ORDER_TRADE_UPDATE" and e["o"]["c"].startswith("autoclose-")
+    ]
     assert [o["x"] for o in orders[:2]] == ["NEW", "CALCULATED"]
     assert orders[1]["er"] == "5"
     assert c.venue.account().wallet >= 0
     ledger = c.venue.exchange.desk.ledger
     assert ledger.liquidation_fees > 0
-    assert any(i["incomeType"] == "INSURANCE_CLEAR" for i in c.signed("GET", "/fapi/v1/income", limit=1000))
+    assert any(
+        i["incomeType"] == "INSURANCE_CLEAR" for i in c.signed("GET", "/fapi/v1/income", limit=1000)
+    )
     assert c.signed("GET", "/fapi/v1/forceOrders", autoCloseType="LIQUIDATION")
 
 
 def test_isolated_margin():
     """An isolated position has its own wallet; margin type cannot change while it is held."""
     c = Client()
-    assert c.signed("POST", "/fapi/v1/marginType", symbol="ETHUSDT", marginType="ISOLATED")["code"] == 200
-    assert c.signed("POST", "/fapi/v1/marginType", symbol="ETHUSDT", marginType="ISOLATED")["code"] == -4046
+    assert (
+        c.signed("POST", "/fapi/v1/marginType", symbol="ETHUSDT", marginType="ISOLATED")["code"]
+        == 200
+    )
+    assert (
+        c.signed("POST", "/fapi/v1/marginType", symbol="ETHUSDT", marginType="ISOLATED")["code"]
+        == -4046
+    )
     c.signed("POST", "/fapi/v1/order", symbol="ETHUSDT", side="BUY", type="MARKET", quantity="1")
     risk = c.signed("GET", "/fapi/v2/positionRisk", symbol="ETHUSDT")[0]
     assert (risk["marginType"], risk["leverage"]) == ("isolated", "20")
     assert float(risk["isolatedWallet"]) == pytest.approx(float(risk["entryPrice"]) / 20, rel=1e-6)
-    assert float(risk["liquidationPrice"]) == pytest.approx(float(risk["entryPrice"]) * 0.957, rel=0.01)
-    assert c.signed("POST", "/fapi/v1/marginType", symbol="ETHUSDT", marginType="CROSSED")["code"] == -4048
-    assert c.signed("POST", "/fapi/v1/positionMargin", symbol="ETHUSDT", amount="10", type=1)["code"] == 200
+    assert float(risk["liquidationPrice"]) == pytest.approx(
+        float(risk["entryPrice"]) * 0.957, rel=0.01
+    )
+    assert (
+        c.signed("POST", "/fapi/v1/marginType", symbol="ETHUSDT", marginType="CROSSED")["code"]
+        == -4048
+    )
+    assert (
+        c.signed("POST", "/fapi/v1/positionMargin", symbol="ETHUSDT", amount="10", type=1)["code"]
+        == 200
+    )
     assert c.signed("POST", "/fapi/v1/leverage", symbol="ETHUSDT", leverage=10)["code"] == -4161
 
 
@@ -337,7 +463,9 @@ def test_listen_key_dies_after_an_hour():
     c = Client()
     key = c.open_private()
     c.run(HOUR_MS + 10)
-    assert c.take(9) == [{"e": "listenKeyExpired", "E": c.venue.start_ms + HOUR_MS, "listenKey": key}]
+    assert c.take(9) == [
+        {"e": "listenKeyExpired", "E": c.venue.start_ms + HOUR_MS, "listenKey": key}
+    ]
     assert c.closed == {}
     assert c.signed("PUT", "/fapi/v1/listenKey")["code"] == -1125
     assert json.loads(c.call("POST", "/fapi/v1/listenKey").body)["listenKey"] != key
@@ -353,19 +481,39 @@ def test_ws_api_places_orders():
 
     def ask(method, **params):
         params = {"apiKey": c.key, "timestamp": c.now, **params}
-        text = "&".join(f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in sorted(params.items()))
+        text = "&".join(
+            f"{k}={str(v).lower() if isinstance(v, bool) else v}" for k, v in sorted(params.items())
+        )
         params["signature"] = hmac.new(c.secret.encode(), text.encode(), hashlib.sha256).hexdigest()
         c.send(6, {"id": "x1", "method": method, "params": params})
         return c.take(6)[0]
 
-    placed = ask("order.place", symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.01", price="82000", reduceOnly=False)
+    placed = ask(
+        "order.place",
+        symbol="BTCUSDT",
+        side="BUY",
+        type="LIMIT",
+        timeInForce="GTC",
+        quantity="0.01",
+        price="82000",
+        reduceOnly=False,
+    )
     assert (placed["id"], placed["status"], placed["result"]["status"]) == ("x1", 200, "NEW")
     assert {r["rateLimitType"] for r in placed["rateLimits"]} == {"ORDERS", "REQUEST_WEIGHT"}
     order_id = placed["result"]["orderId"]
-    assert ask("order.status", symbol="BTCUSDT", orderId=order_id)["result"]["avgPrice"] == "0.00000"
+    assert (
+        ask("order.status", symbol="BTCUSDT", orderId=order_id)["result"]["avgPrice"] == "0.00000"
+    )
     assert ask("order.cancel", symbol="BTCUSDT", orderId=order_id)["result"]["status"] == "CANCELED"
     assert ask("order.cancel", symbol="BTCUSDT", orderId=order_id)["error"]["code"] == -2011
-    c.send(6, {"id": 3, "method": "order.place", "params": {"apiKey": c.key, "timestamp": c.now, "signature": "0"}})
+    c.send(
+        6,
+        {
+            "id": 3,
+            "method": "order.place",
+            "params": {"apiKey": c.key, "timestamp": c.now, "signature": "0"},
+        },
+    )
     assert c.take(6)[0]["error"]["code"] == -1022
     c.send(6, b"{")
     assert c.take(6)[0]["status"] == 400

@@ -131,6 +131,7 @@ class DaySettings(msgspec.Struct, frozen=True):
     weather: Weather | None = None
     kill_mean_s: float = KILL_MEAN_S
     trade_mean_s: float = TRADE_MEAN_S
+    host_mean_s: float = HOST_MEAN_S
     replays_all: bool = False
 
 
@@ -249,7 +250,7 @@ class Day:
         self._later(self.settings.kill_mean_s, self._kill)
         self._later(self.settings.trade_mean_s, self._trade)
         for name in sorted(self.weather.host):
-            self._later(HOST_MEAN_S, partial(self._host_fault, name))
+            self._later(self.settings.host_mean_s, partial(self._host_fault, name))
         await asyncio.sleep(self.settings.days * DAY_MS / 1000)
         await self._heal()
 
@@ -365,7 +366,7 @@ class Day:
     def _host_fault(self, name: str) -> None:
         if self.is_healing:
             return
-        self._later(HOST_MEAN_S, partial(self._host_fault, name))
+        self._later(self.settings.host_mean_s, partial(self._host_fault, name))
         if name != "aimed_kill" and self._strikes_host(name):
             self.counts[name] += 1
 
@@ -600,7 +601,9 @@ def _innermost(error: BaseException) -> BaseException:
 def _is_expected(error: BaseException) -> bool:
     """Faults of the network, the venue and the disk end a process; an operating system tries again."""
     inner = _innermost(error)
-    return (isinstance(inner, Fault) and inner.is_retryable) or isinstance(inner, Refused | DiskFault)
+    return (isinstance(inner, Fault) and inner.is_retryable) or isinstance(
+        inner, Refused | DiskFault
+    )
 
 
 class CampaignResult(msgspec.Struct):
@@ -639,7 +642,9 @@ def run_days(
             results.append(job(seed))
             progress(results[-1])
         return summary(results, settings.days)
-    with ProcessPoolExecutor(workers, max_tasks_per_child=20, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        workers, max_tasks_per_child=20, mp_context=get_context("spawn")
+    ) as pool:
         for result in pool.map(job, seeds):
             results.append(result)
             progress(result)
