@@ -32,7 +32,7 @@ from cryptosignal.domain.ports import Disk, Transport
 from cryptosignal.engine.step import Engine
 from cryptosignal.factors import kernels
 from cryptosignal.factors.catalogue import FactorEngine
-from cryptosignal.ground.faults import Fault, UserFault
+from cryptosignal.ground.faults import Fault, RateLimited, UserFault
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
@@ -63,6 +63,7 @@ T = TypeVar("T")
 JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
+LIMIT_WAIT_MS_MIN = 1_000
 SPOT_WEIGHT_1M = 6000
 """Request weight of the spot API a minute and address, its documented default."""
 
@@ -287,6 +288,16 @@ class Program:
             yield self.account_feed.run()
 
     # ---- start --------------------------------------------------------------------------
+    async def _past_limits(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Wait out a rate limit: a process that ends by it and starts again asks its way to a ban."""
+        while True:
+            try:
+                return await ask()
+            except RateLimited as limit:
+                wait_ms = max(limit.until_ms - self.clock.now_ms(), LIMIT_WAIT_MS_MIN)
+                self._note("start.waits_for_limit", {"wait_ms": wait_ms})
+                await asyncio.sleep(wait_ms / 1000)
+
     async def _choose(self, listed: tuple[Instrument, ...]) -> list[Instrument]:
         """The contracts to watch: those asked for, or the most traded up to `symbols_max`."""
         tradable = {
@@ -322,9 +333,11 @@ class Program:
         settings = self.config.websocket
         rng = self.setup.seeds.stream("backoff", "start")
         backoff = ExponentialBackoff(settings.base_delay, settings.max_delay, settings.jitter, rng)
-        return await patiently(
-            question, backoff, lambda fault: self._note("start.was_delayed", {"reason": str(fault)})
-        )
+
+        def tell(fault: Fault) -> None:
+            self._note("start.was_delayed", {"reason": str(fault)})
+
+        return await self._past_limits(lambda: patiently(question, backoff, tell))
 
     def _open_journal(self) -> Journal:
         setup = self.setup
