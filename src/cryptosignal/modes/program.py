@@ -282,6 +282,10 @@ class Program:
         yield self._keep_time()
         if self.keeper is not None:
             yield self.keeper.run()
+        if self.config.run.metrics_port:
+            from cryptosignal.modes.metrics import MetricsServer
+
+            yield MetricsServer(self.config.run.metrics_port).run(self)
         if self.setup.signer is not None and self.config.run.account != "none":
             account = AccountFeed(
                 self.setup.transport,
