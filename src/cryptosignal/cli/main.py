@@ -31,6 +31,7 @@ _COMMANDS: tuple[tuple[str, str, Group], ...] = (
     ("run", "cryptosignal.cli.run:run", _WATCH),
     ("scan", "cryptosignal.cli.scan:scan", _WATCH),
     ("explain", "cryptosignal.cli.explain:explain", _WATCH),
+    ("doctor", "cryptosignal.cli.doctor:doctor", _WATCH),
     ("paper-trade", "cryptosignal.cli.trade:paper_trade", _TRADE),
     ("report", "cryptosignal.cli.report:report", _TRADE),
     ("simulate", "cryptosignal.cli.venue:simulate", _PROVE),
