@@ -8,9 +8,11 @@ import msgspec
 from cyclopts import Parameter
 
 if TYPE_CHECKING:
+    from cryptosignal.modes.config import Config
     from cryptosignal.modes.doctor import Findings
 
 _SHOWN_MAX = 10
+_TESTED = 10
 _COMPARE_SPEED = 60.0
 
 
@@ -74,6 +76,21 @@ def doctor(
             speed=_COMPARE_SPEED if with_compare and venue == EMBEDDED else 1.0,
         )
         found = examine(request, _Silent(), every_stream=full, compare=with_compare)
+    print(as_json(found) if json else "\n".join(lines_of(found)))
+    return 0 if found.is_well else 1
+
+
+def self_test(
+    settings: Config, *, venue: str, names: tuple[str, ...], seed: int, json: bool
+) -> int:
+    """`run --test`: the 10 most liquid symbols, one scan, every stream; 0 only if all delivered."""
+    from cryptosignal.modes.doctor import examine
+    from cryptosignal.modes.live import Run
+
+    own = msgspec.structs.replace(settings.run, symbols_max=_TESTED)
+    settings = msgspec.structs.replace(settings, run=own)
+    request = Run(config=settings, venue=venue, symbols=names, symbol_count=2 * _TESTED, seed=seed)
+    found = examine(request, _Silent(), every_stream=True, compare=False)
     print(as_json(found) if json else "\n".join(lines_of(found)))
     return 0 if found.is_well else 1
 

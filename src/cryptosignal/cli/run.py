@@ -34,6 +34,7 @@ def run(
     page: bool = False,
     page_port: int = 8787,
     config: Annotated[str, Parameter(name=["--config", "-c"])] = "",
+    test: bool = False,
     every_table: bool = False,
     verbose: bool = False,
     json: bool = False,
@@ -81,6 +82,8 @@ def run(
         Its port; 8787 gives way to a free one if it is taken.
     config
         A TOML file with settings.
+    test
+        The 10 most liquid symbols, one scan, every connection; code 0 only if all streams deliver.
     every_table
         Print the whole table after each scan, not only after the first.
     verbose
@@ -108,6 +111,10 @@ def run(
         params = msgspec.structs.replace(settings.params, accept_synthetic_flow=True)
         settings = msgspec.structs.replace(settings, params=params)
     count, names = parse_symbols(symbols)
+    if test:
+        from cryptosignal.cli.doctor import self_test
+
+        return self_test(settings, venue=venue, names=names, seed=seed, json=json)
     face = Terminal(top=own.top, scans_table=every_table, as_json=json, verbose=verbose)
     request = Run(
         config=settings,
