@@ -37,12 +37,14 @@ from cryptosignal.ground.seeds import Seeds
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
 from cryptosignal.market.board import Board
+from cryptosignal.market.universe import UniverseSettings
 from cryptosignal.modes.account import AccountVenue
 from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
 from cryptosignal.modes.supervise import patiently
+from cryptosignal.modes.universe_watch import UniverseWatch
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
@@ -174,8 +176,14 @@ class Program:
             self.keeper = CandleKeeper(
                 setup.candles, self.board, self.client, setup.clock, self._note, setup.warm_up
             )
-        self.symbols: tuple[str, ...] = ()
-        self.instruments: dict[str, Instrument] = {}
+        self.universe = UniverseWatch(
+            self.board,
+            self.feed,
+            UniverseSettings(stream_intervals=config.run.intervals, warm_max=config.run.warm_max),
+            setup.streams_extra,
+            setup.streams_market,
+            self._note,
+        )
         self.warm_report = WarmUpReport()
         self.api_calls_at_scan = 0
         self.account_feed: AccountFeed | None = None
@@ -197,6 +205,16 @@ class Program:
 
     # ---- life ---------------------------------------------------------------------------
     @property
+    def symbols(self) -> tuple[str, ...]:
+        """What is watched now."""
+        return self.universe.symbols
+
+    @property
+    def instruments(self) -> dict[str, Instrument]:
+        """The contracts that are watched now, by symbol."""
+        return self.universe.instruments
+
+    @property
     def rim(self) -> Rim:
         """The engine's rim; exists from the start of `run` on."""
         assert self._rim is not None, "the program does not run yet"
@@ -212,11 +230,10 @@ class Program:
         self._rim = self._make_rim(journal)
         self._recover()
         self.scans.on_kernels = self._on_kernels if self.setup.is_compiled else None
-        self.board.set_universe(chosen)
         self.board.synthetic_flow = rules.synthetic_flow
         if rules.synthetic_flow:
             self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
-        self.instruments = {item.symbol: item for item in chosen}
+        self.universe.take(chosen)
         self._first_events(chosen)
         self.started.set()
         background: list[asyncio.Task[Any]] = []
@@ -274,6 +291,10 @@ class Program:
         yield self._keep_time()
         if self.keeper is not None:
             yield self.keeper.run()
+        if self.config.run.metrics_port:
+            from cryptosignal.modes.metrics import MetricsServer
+
+            yield MetricsServer(self.config.run.metrics_port).run(self)
         if self.setup.signer is not None and self.config.run.account != "none":
             self.account_feed = AccountFeed(
                 self.setup.transport,
@@ -300,11 +321,7 @@ class Program:
 
     async def _choose(self, listed: tuple[Instrument, ...]) -> list[Instrument]:
         """The contracts to watch: those asked for, or the most traded up to `symbols_max`."""
-        tradable = {
-            item.symbol: item
-            for item in listed
-            if item.is_tradable_perpetual and item.underlying_type == "COIN"
-        }
+        tradable = _tradable(listed)
         known = {item.symbol for item in listed}
         for symbol in self.setup.symbols:
             if symbol not in known:
@@ -317,8 +334,7 @@ class Program:
                     f"{symbol} cannot be watched: allowed are TRADING USDT perpetuals on coins"
                 )
         names_wanted = self.setup.symbols or await self._by_volume(tradable)
-        self.symbols = tuple(names_wanted)
-        return [tradable[symbol] for symbol in self.symbols]
+        return [tradable[symbol] for symbol in names_wanted]
 
     async def _by_volume(self, tradable: dict[str, Instrument]) -> tuple[str, ...]:
         tickers = await self._ask(self.client.tickers_24h)
@@ -364,11 +380,7 @@ class Program:
 
     def _watch(self, symbols: tuple[str, ...], priced: tuple[str, ...]) -> None:
         self.feed.watch(symbols, priced)
-        extra = self.setup.streams_held
-        if extra and priced:
-            self.feed.add_streams(extra)
-        elif extra:
-            self.feed.remove_streams(extra)
+        self.universe.carry(self.setup.streams_held if priced else ())
 
     def _recover(self) -> None:
         """Fold the money events of all former runs: what we own, owe and promised (D2)."""
@@ -401,7 +413,7 @@ class Program:
         intervals = (*run.intervals, *run.rest_intervals)
         if self.keeper is not None:
             await self.keeper.load(self.symbols, intervals)
-        self.feed.set_streams(self._streams())
+        self.universe.start()
         candles_first = msgspec.structs.replace(
             setup.warm_up, with_open_interest=False, with_funding=False, with_spot=False
         )
@@ -415,6 +427,7 @@ class Program:
             tasks.create_task(self.scans.run())
             tasks.create_task(self.repairer.run())
             tasks.create_task(self._warm((), setup.warm_up))  # the rest fills in between scans
+            tasks.create_task(self.universe.run(self._choose_again, self._on_universe))
 
     def _say_reach(self) -> None:
         """Whether Prime can be reached at all, and how often it would have been (DOMAIN §0.18)."""
@@ -425,26 +438,36 @@ class Program:
             history = passed(self.board.view(self.clock.now_ms()), self.config.params)
             self._note("min_score.was_checked", {"result": history.line})
 
-    async def _warm(self, intervals: tuple[str, ...], settings: WarmUpSettings) -> WarmUpReport:
+    async def _warm(
+        self,
+        intervals: tuple[str, ...],
+        settings: WarmUpSettings,
+        symbols: tuple[str, ...] = (),
+    ) -> WarmUpReport:
         return await warm_up(
             self.client,
             self.board,
-            self.symbols,
+            symbols or self.symbols,
             intervals,
             self.clock,
             self.setup.face.on_progress,
             settings=settings,
         )
 
-    def _streams(self) -> list[str]:
-        extra = self.setup.streams_extra
-        warm = self.symbols[: self.config.run.warm_max]
-        return [
-            *names.create_combined_streams(self.symbols, self.config.run.intervals),
-            *(f"{symbol.lower()}@{kind}" for symbol in warm for kind in extra),
-            *self.setup.streams_market,
-            *(self.setup.streams_held if self.desk.state.trades else ()),
-        ]
+    async def _choose_again(self) -> list[Instrument]:
+        """The venue's list as it is now; of symbols asked for by name, those that still trade."""
+        rules = await self.client.exchange_info()
+        tradable = _tradable(rules.instruments)
+        if self.setup.symbols:
+            return [tradable[symbol] for symbol in self.setup.symbols if symbol in tradable]
+        return [tradable[symbol] for symbol in await self._by_volume(tradable)]
+
+    async def _on_universe(self, added: tuple[str, ...]) -> None:
+        """The engine learns the new rules at once; history of new symbols follows."""
+        self._post(InstrumentsListed(tuple(self.instruments.values())))
+        if added:
+            intervals = (*self.config.run.intervals, *self.config.run.rest_intervals)
+            await self._warm(intervals, self.setup.warm_up, added)
 
     async def _keep_time(self) -> None:
         """Measure the clock anew now and then: an offset taken once goes stale (-1021)."""
@@ -460,6 +483,9 @@ class Program:
         before = self.client.api_calls.total()
         self.rim.handle(scan)
         self.api_calls_at_scan = self.client.api_calls.total() - before
+        if scan.rows.trigger.startswith("bar:") and self.engine.latest is not None:
+            held = (position.symbol for position in self.desk.positions())
+            self.universe.replan(self.engine.latest, held)
         if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
             self.stop(f"{self.engine.scans} scans done")
 
@@ -480,6 +506,15 @@ class Program:
 
     def _note(self, event: str, fields: dict[str, str | int | float]) -> None:
         self.setup.face.on_note(self.clock.now_ms(), Note(event, dict(fields)))
+
+
+def _tradable(listed: Iterable[Instrument]) -> dict[str, Instrument]:
+    """Contracts that can be watched: TRADING USDT perpetuals on coins."""
+    return {
+        item.symbol: item
+        for item in listed
+        if item.is_tradable_perpetual and item.underlying_type == "COIN"
+    }
 
 
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:
