@@ -84,9 +84,9 @@ def examine(run: Run, face: Face, *, every_stream: bool, compare: bool) -> Findi
 
 
 def _is_done(program: Program, *, every_stream: bool) -> bool:
-    if program.engine.latest is None:
+    if program.engine.latest is None or not program.feed.is_healthy:
         return False
-    return not silent(program) if every_stream else program.feed.is_healthy
+    return not (every_stream and silent(program))
 
 
 def silent(program: Program) -> list[str]:
