@@ -17,7 +17,7 @@ RUN_FLAGS = --page $(call flag,VENUE,venue) $(call flag,DATA,data) $(call flag,S
 SIM_FLAGS = $(call flag,DAYS,days) $(call flag,SEED,seed)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check fix sim bench conformance chaos soak mutants docs lock clean
+.PHONY: help setup setup-dev run test check fix sim bench golden conformance chaos soak mutants docs lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +49,9 @@ sim: $(READY) ## the whole program in simulated time, with faults (DAYS SEED)
 bench: $(READY_DEV) ## the tables of speed and memory
 	@[ -f benchmarks/__main__.py ] || { echo "make bench: there are no benchmarks yet" >&2; exit 1; }
 	@exec $(BIN)/python -m benchmarks
+
+golden: $(READY_DEV) ## record the golden journal anew (when decisions were meant to change)
+	@$(BIN)/python -m tests.replay.record
 
 docs: $(READY_DEV) ## check the documents: links, names, what must not be in them
 	$(BIN)/python -m pytest -q tests/laws/test_papers.py

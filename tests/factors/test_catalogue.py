@@ -116,9 +116,7 @@ def test_an_empty_market_has_no_scores():
 
 def test_synthetic_flow_weighs_nothing_unless_accepted(market):
     """Flow that a file lacked and a venue made up gives no C, O, Q unless the parameters accept it."""
-    made_up = dataclasses.replace(
-        market, synthetic_flow=("taker_flow", "trades", "open_interest")
-    )
+    made_up = dataclasses.replace(market, synthetic_flow=("taker_flow", "trades", "open_interest"))
     assert np.isnan(compute(made_up)["score.C"]).all()
     import msgspec
 

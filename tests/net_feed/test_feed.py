@@ -217,7 +217,7 @@ def test_watched_symbols_are_told_of_marks_and_bars():
     async def main(loop):
         rig = Rig(loop, PAIR, ["1m"])
         await rig.warm()
-        rig.feed.watch(["ethusdt"])
+        rig.feed.watch(["ethusdt"], ["ethusdt"])
         await asyncio.sleep(185)
         assert {event.symbol for event in rig.events if isinstance(event, BarClosed)} == {"ETHUSDT"}
         marks = [event for event in rig.events if isinstance(event, MarksUpdated)]

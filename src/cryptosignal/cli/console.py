@@ -105,7 +105,7 @@ class Terminal:
             f"{utc_text(action.time_ms)}  scan {action.scan_id} ({decisions.rows.trigger})"
             f"  {action.scanned} symbols  prime {action.prime}  watch {action.watch}"
             f"  {program.scans.elapsed_ms:.0f} ms  api calls {program.api_calls_at_scan}"
-            f"  quality {_median_quality(decisions):.2f}  best: {best}"
+            f"  quality {_share(_median_quality(decisions))}  best: {best}"
         )
 
     def on_decision(self, action: PublishDecision) -> None:

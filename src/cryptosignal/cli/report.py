@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from cryptosignal.ground.faults import UserFault
+
+_DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def report(*, day: str = "latest", data_dir: str = "runs", json: bool = False) -> int:
@@ -21,6 +25,8 @@ def report(*, day: str = "latest", data_dir: str = "runs", json: bool = False) -
     """
     from cryptosignal.modes.recorder import read_report, report_days
 
+    if day != "latest" and not _DAY.fullmatch(day):
+        raise UserFault(f"--day: found {day!r}, allowed: YYYY-MM-DD, or latest")
     text = read_report(data_dir, day, as_json=json)
     if text is None:
         known = ", ".join(report_days(data_dir)[-5:]) or "none yet"

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from cyclopts import Parameter
 
-from cryptosignal.ground.faults import UserFault
-
-if TYPE_CHECKING:
-    from cryptosignal.modes.config import Config
-
-T = TypeVar("T", bound=msgspec.Struct)
+from cryptosignal.cli.flags import (
+    PORT_MAX,
+    SCANS_MAX,
+    parse_symbols,
+    whole,
+    with_min_score,
+    with_run,
+)
 
 
 def run(
@@ -92,23 +94,22 @@ def run(
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.live import Run, run_live
 
-    settings = load_config(config)
-    own = settings.run
+    whole("--scans", scans, 0, SCANS_MAX)
+    whole("--page-port", page_port, 0, PORT_MAX)
     changes = {
         "scan_interval_s": interval,
         "top": top,
         "data_dir": data_dir or None,
         "mode": mode or None,
     }
-    own = replaced(own, {k: v for k, v in changes.items() if v is not None})
-    settings = msgspec.structs.replace(settings, run=own)
+    settings = with_run(load_config(config), changes)
     if min_score is not None:
         settings = with_min_score(settings, min_score)
     if synthetic_flow:
         params = msgspec.structs.replace(settings.params, accept_synthetic_flow=True)
         settings = msgspec.structs.replace(settings, params=params)
     count, names = parse_symbols(symbols)
-    face = Terminal(top=own.top, scans_table=every_table, as_json=json, verbose=verbose)
+    face = Terminal(top=settings.run.top, scans_table=every_table, as_json=json, verbose=verbose)
     request = Run(
         config=settings,
         venue=venue,
@@ -129,34 +130,3 @@ def run(
     reason = run_live(request, face)
     face.say(f"ended: {reason}")
     return 0
-
-
-def parse_symbols(text: str) -> tuple[int, tuple[str, ...]]:
-    """(how many, which) from `60` or `BTCUSDT,ETHUSDT`. Raises UserFault otherwise."""
-    if text.isdigit():
-        count = int(text)
-        if not 2 <= count <= 600:
-            raise UserFault(f"--symbols: found {count}, allowed: 2 to 600, or names with commas")
-        return count, ()
-    names = tuple(dict.fromkeys(n.strip().upper() for n in text.split(",") if n.strip()))
-    if not names:
-        raise UserFault(f"--symbols: found {text!r}, allowed: 2 to 600, or names with commas")
-    return 60, names
-
-
-def with_min_score(settings: Config, min_score: float) -> Config:
-    """The configuration with another limit of the strength gate (DOMAIN §0.18)."""
-    from cryptosignal.modes.config import checked
-
-    gates = msgspec.structs.replace(settings.params.gates, min_score=min_score)
-    params = msgspec.structs.replace(settings.params, gates=gates)
-    return checked(msgspec.structs.replace(settings, params=params), "command line")
-
-
-def replaced(settings: T, changes: dict[str, object]) -> T:
-    """Settings with some values changed and all checked. Raises UserFault with one line."""
-    try:
-        body = {**msgspec.to_builtins(settings), **changes}
-        return msgspec.convert(body, type(settings))
-    except msgspec.ValidationError as error:
-        raise UserFault(f"command line: {error}") from None

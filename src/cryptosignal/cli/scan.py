@@ -58,7 +58,7 @@ def scan(
         The nine keys as one JSON object.
     """
     from cryptosignal.cli.console import Terminal
-    from cryptosignal.cli.run import parse_symbols, replaced, with_min_score
+    from cryptosignal.cli.flags import parse_symbols, replaced, with_min_score
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.live import Run, run_live
 

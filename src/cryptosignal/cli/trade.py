@@ -36,6 +36,7 @@ _LEGS = {
 }
 _GIVE_UP_S = 600.0
 """Venue seconds after which a trade that does not move is given up."""
+HOLD_S_MAX = 86_400.0
 
 
 def paper_trade(
@@ -83,12 +84,14 @@ def paper_trade(
         One JSON object a line instead of text.
     """
     from cryptosignal.cli.console import Terminal
-    from cryptosignal.cli.run import replaced
+    from cryptosignal.cli.flags import SYMBOLS_MAX, SYMBOLS_MIN, replaced, whole, within
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.live import Run, run_live
 
     if direction not in tuple(Direction):
         raise UserFault(f"direction: found {direction!r}, allowed: {', '.join(Direction)}")
+    within("--hold", hold, 0.0, HOLD_S_MAX)
+    whole("--symbols", symbols, SYMBOLS_MIN, SYMBOLS_MAX)
     settings = load_config(config)
     changes: dict[str, Any] = {"account": "sim", "data_dir": data_dir or settings.run.data_dir}
     settings = msgspec.structs.replace(settings, run=replaced(settings.run, changes))
@@ -111,6 +114,7 @@ class _Story:
         self._outcome: Any = None
         self._line = ""
         self._run_dir = ""
+        self._given_up = False
         self._changed = asyncio.Event()
 
     async def conduct(self, program: Program, recorder: Recorder) -> None:
@@ -121,27 +125,35 @@ class _Story:
             await program.started.wait()
             program.rim.on_event.append(self._hear)
             self._run_dir = f"{program.config.run.data_dir}/{program.journal_dir}"
-            await self._until(lambda: program.engine.latest is not None and self._ready(program))
+            await self._soon(lambda: program.engine.latest is not None and self._ready(program))
             if self._symbol not in program.instruments:
                 self._refusal = _unknown(self._symbol, program)
                 return
             arguments = {"symbol": self._symbol, "direction": self._direction}
             program.command("trade", arguments)
-            await self._until(lambda: bool(self._refusal) or self._is_protected(program))
+            await self._soon(lambda: bool(self._refusal) or self._is_protected(program))
             if not self._refusal:
                 await self._hold(program)
-            await self._until(lambda: bool(self._refusal) or self._outcome is not None)
+            await self._soon(lambda: bool(self._refusal) or self._outcome is not None)
             if self._outcome is not None:
                 self._line = recorder.line(utc_day(self._outcome.closed_ms))
+        except TimeoutError:
+            self._given_up = True
         finally:
-            program.stop("the trade is over" if not self._refusal else self._refusal)
+            program.stop(self._refusal or self._ending())
+
+    def _ending(self) -> str:
+        if self._given_up:
+            return f"the trade did not move for {_GIVE_UP_S:.0f} s of venue time"
+        return "the trade is over"
 
     def finish(self) -> int:
         """The day's line and the exit code. Raises UserFault if the trade was refused."""
         if self._refusal:
             raise UserFault(self._refusal)
         if self._outcome is None:
-            self._face.say("no outcome: the run ended before the trade did")
+            why = self._ending() if self._given_up else "the run ended before the trade did"
+            self._face.say(f"no outcome: {why}")
             return 1
         self._face.say(f"report: {self._line}")
         self._face.say(f"journal: {self._run_dir} (`cryptosignal replay` repeats every decision)")
@@ -150,10 +162,14 @@ class _Story:
     # ---- waiting --------------------------------------------------------------------------
     async def _until(self, is_so: Callable[[], bool]) -> None:
         """Wait for a condition that only an event can make true."""
+        while not is_so():
+            self._changed.clear()
+            await self._changed.wait()
+
+    async def _soon(self, is_so: Callable[[], bool]) -> None:
+        """The same, given up after `_GIVE_UP_S`. Raises TimeoutError then."""
         async with asyncio.timeout(_GIVE_UP_S):
-            while not is_so():
-                self._changed.clear()
-                await self._changed.wait()
+            await self._until(is_so)
 
     def _ready(self, program: Program) -> bool:
         return program.desk.is_reconciled

@@ -46,12 +46,13 @@ def simulate(
     until_stdin_closes
         End when standard input closes: for a program that owns this venue.
     """
-    from cryptosignal.cli.run import parse_symbols
+    from cryptosignal.cli.flags import PORT_MAX, parse_symbols, whole
     from cryptosignal.ground.calendar import parse_utc
     from cryptosignal.sim.server import run_server
     from cryptosignal.sim.settings import VenueSettings
 
     count, names = parse_symbols(symbols)
+    whole("--port", port, 0, PORT_MAX)
     try:
         start_ms = parse_utc(start) if start else 0
         settings = VenueSettings(

@@ -63,9 +63,13 @@ class SetLeverage(_Action, frozen=True, gc=False):
 
 
 class WatchSymbols(_Action, frozen=True, gc=False):
-    """The symbols whose marks and 1m bars the engine needs from now on (replaces the former set)."""
+    """The symbols whose 1m bars the engine needs from now on, and those of them whose marks too.
+
+    Replaces the former sets.
+    """
 
     symbols: tuple[str, ...]
+    priced: tuple[str, ...] = ()
 
 
 class WakeAt(_Action, frozen=True, gc=False):

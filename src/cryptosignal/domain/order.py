@@ -96,7 +96,7 @@ class OrderState(StrEnum):
     @property
     def is_terminal(self) -> bool:
         """Nothing more can happen to the order."""
-        return self in (OrderState.FILLED, OrderState.DEAD)
+        return self is OrderState.FILLED or self is OrderState.DEAD
 
 
 class OrderIntent(msgspec.Struct, frozen=True, gc=False):

@@ -76,7 +76,7 @@ class Engine:
         self.scans = 0
         self._memory_text = ""
         self._desk_watch: tuple[str, ...] = ()
-        self._watching: tuple[str, ...] = ()
+        self._watching = WatchSymbols(())
 
     # ---- the two doors ------------------------------------------------------------------
     def step(self, now_ms: int, event: Event | ScanTaken) -> tuple[Action, ...]:
@@ -114,10 +114,6 @@ class Engine:
         """Chain the digest of one step's actions; None for a step that did nothing."""
         return self.chain.add(now_ms, actions)
 
-    def _desk(self, now_ms: int, event: Any) -> tuple[Action, ...]:
-        """What the desk wants done; nothing where there is no account to do it on."""
-        return () if self.account == "none" else self.desk.decide(now_ms, event)
-
     @staticmethod
     def records_of(actions: tuple[Action, ...]) -> list[str]:
         """The records among `actions` as the journal spells them, in order."""
@@ -129,17 +125,15 @@ class Engine:
 
     # ---- events ---------------------------------------------------------------------------
     def _on_other(self, now_ms: int, event: Any) -> tuple[Action, ...]:
-        return self._desk(now_ms, event)
+        return self._ask_desk(now_ms, event)
 
     def _on_started(self, now_ms: int, event: EngineStarted) -> tuple[Action, ...]:
         report = WakeAt(REPORT_TIMER, day_start(now_ms) + DAY_MS)
-        if self.account == "none":
-            return (report,)
-        return (report, *self._desk(now_ms, event))
+        return (report, *self._ask_desk(now_ms, event))
 
     def _on_timer(self, now_ms: int, event: TimerFired) -> tuple[Action, ...]:
         if event.name != REPORT_TIMER:
-            return self._desk(now_ms, event)
+            return self._ask_desk(now_ms, event)
         return (
             WriteReport(utc_day(now_ms - DAY_MS)),
             WakeAt(REPORT_TIMER, day_start(now_ms) + DAY_MS),
@@ -147,7 +141,7 @@ class Engine:
 
     def _on_instruments(self, now_ms: int, event: InstrumentsListed) -> tuple[Action, ...]:
         self.instruments = {item.symbol: item for item in event.instruments}
-        return self._desk(now_ms, event)
+        return self._ask_desk(now_ms, event)
 
     def _on_params(self, now_ms: int, event: ParamsPublished) -> tuple[Action, ...]:
         self.params = params_from_json(event.body)
@@ -160,7 +154,7 @@ class Engine:
                 body = msgspec.json.encode(outcome).decode()
                 fact = FactRecorded(OUTCOME_RECORDED, outcome.signal_id, body)
                 actions += [Record(fact), RecordOutcome(outcome)]
-        return (*actions, *self._desk(now_ms, event))
+        return (*actions, *self._ask_desk(now_ms, event))
 
     def _on_scan(self, now_ms: int, event: ScanTaken) -> tuple[Action, ...]:
         decisions = decide(event.rows, self.params, self.memory)
@@ -187,7 +181,7 @@ class Engine:
 
     def _on_command(self, now_ms: int, event: OperatorCommanded) -> tuple[Action, ...]:
         if event.command != "trade":
-            return self._desk(now_ms, event)
+            return self._ask_desk(now_ms, event)
         symbol = event.arguments.get("symbol", "")
         direction = event.arguments.get("direction", "")
         if self.latest is None or symbol not in self.instruments:
@@ -212,6 +206,12 @@ class Engine:
         self._memory_text = text
         return (Record(FactRecorded(SIGNAL_MEMORY, "", text)),)
 
+    def _ask_desk(self, now_ms: int, event: Any) -> tuple[Action, ...]:
+        """What the desk wants done; without an account it may not even ask (public data only)."""
+        if self.account == "none":
+            return ()
+        return self.desk.decide(now_ms, event)
+
     # ---- parts ------------------------------------------------------------------------------
     def _publish(self, decision: Decision) -> list[Action]:
         self._remember(decision)
@@ -230,28 +230,25 @@ class Engine:
         self.tracker.follow(decision)
 
     def _with_watch(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
-        """One set of watched symbols out of the desk's and the tracker's, told when it changes."""
+        """The desk's symbols with marks, the tracker's with bars alone; told when they change."""
         for action in actions:
             if isinstance(action, WatchSymbols):
                 self._desk_watch = action.symbols
         wanted = tuple(sorted({*self._desk_watch, *self.tracker.symbols()}))
         kept = tuple(action for action in actions if not isinstance(action, WatchSymbols))
-        if wanted == self._watching:
+        watching = WatchSymbols(wanted, self._desk_watch)
+        if watching == self._watching:
             return kept
-        self._watching = wanted
-        return (*kept, WatchSymbols(wanted))
+        self._watching = watching
+        return (*kept, watching)
 
     def _open(
         self, now_ms: int, decision: Decision, *, is_approved: bool, price: Decimal | None = None
     ) -> list[Action]:
         instrument = self.instruments.get(decision.symbol)
-        if instrument is None:
-            return [
-                Note(
-                    "entry.refused",
-                    {"symbol": decision.symbol, "reason": "the contract is not listed"},
-                )
-            ]
+        if instrument is None or self.account == "none":
+            reason = "no account" if self.account == "none" else "the contract is not listed"
+            return [Note("entry.refused", {"symbol": decision.symbol, "reason": reason})]
         return list(
             self.desk.open_from(decision, now_ms, instrument, price=price, is_approved=is_approved)
         )

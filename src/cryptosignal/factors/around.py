@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from cryptosignal.domain.params import ChainParams, ParamSet
 from cryptosignal.factors import context, flow, positioning, price, window
 from cryptosignal.factors.frame import Frame, closes_of, ends_of, thin
+from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import ATR_BARS, Panel, as_of
 from cryptosignal.factors.standardise import robust_z
+from cryptosignal.factors.window import filled
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.market.views import BarsView, MarketView, SeriesView
 
@@ -50,9 +52,9 @@ def columns(
     out["ctx.ema10"] = np.exp(panel.ema(10, 30)[:, pick])
     _extremes(panel, pick, params, out)
     _coverage(view, hours, times, facts, out)
-    _market(view, panel, pick, out)
+    _market(view, panel, pick, frame, out)
     _coherence(view, times, frame, out)
-    _micro(view, times, atr, out)
+    _micro(view, times, atr, frame, out)
     _modulators(view, hours, times, facts, params, frame, out)
 
 
@@ -79,10 +81,10 @@ def _coverage(
             out[name] = np.zeros((len(view.symbols), len(times)))
             continue
         ends = ends_of(bars, times)
-        known = ~np.isnan(bars.close[:, : int(ends[-1])])
         if len(times) == 1:
-            out[name] = known.sum(axis=1, dtype=float)[:, None]
+            out[name] = _count(bars.close[:, : int(ends[-1])])[:, None]
             continue
+        known = ~np.isnan(bars.close[:, : int(ends[-1])])
         total = np.cumsum(known, axis=1, dtype=float)
         out[name] = np.where(ends > 0, total[:, np.maximum(ends - 1, 0)], 0.0)
     if "bars_1h" in facts:
@@ -107,7 +109,18 @@ def _coverage(
     out["ctx.tick_size"] = np.repeat(view.tick_size[:, None], len(times), axis=1)
 
 
-def _market(view: MarketView, panel: Panel, pick: Ints, out: Columns) -> None:
+def _count(x: Floats) -> Floats:
+    """How many values of each row exist."""
+    fast = compiled_kernels()
+    if fast is None or not x.shape[1]:
+        return (~np.isnan(x)).sum(axis=1, dtype=float)
+    out = np.empty(len(x))
+    line, (step,) = flat(x)
+    fast.known(line, step, x.shape[1], out)
+    return out
+
+
+def _market(view: MarketView, panel: Panel, pick: Ints, frame: Frame, out: Columns) -> None:
     shape = out["ctx.close"].shape
     btc = context.market_trend(panel, view.btc)[pick]
     eth = context.market_trend(panel, view.eth)[pick]
@@ -116,7 +129,7 @@ def _market(view: MarketView, panel: Panel, pick: Ints, out: Columns) -> None:
     score = out.get("score.T")
     if score is None:
         score = np.full(shape, np.nan)
-    score = np.where(view.active[:, None], score, np.nan)
+    score = frame.of_market(np.where(view.active[:, None], score, np.nan))
     known = (~np.isnan(score)).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         up = np.where(known > 0, (score > 0.0).sum(axis=0) / known, np.nan)
@@ -132,7 +145,7 @@ def _coherence(view: MarketView, times: Ints, frame: Frame, out: Columns) -> Non
         bars = view.bars.get(interval)
         if bars is None or not len(bars.open_ms):
             continue
-        logs = frame.logs if interval == "1h" else None
+        logs = frame.quarters if interval == "15m" else frame.logs if interval == "1h" else None
         panel, pick = thin(bars, times, max(price.TREND_LOOKBACK, ATR_BARS + 1), logs=logs)
         inputs = (bars.open_ms[ends_of(bars, times) - 1].astype(np.float64), panel.bars_read())
         signs.extend(frame.keep(f"mtf.{interval}", inputs, partial(_signs, panel, pick)))
@@ -147,14 +160,14 @@ def _signs(panel: Panel, pick: Ints) -> tuple[Floats, ...]:
     return tuple(np.sign(read(panel))[:, pick] for read in reads)
 
 
-def _micro(view: MarketView, times: Ints, atr_1h: Floats, out: Columns) -> None:
+def _micro(view: MarketView, times: Ints, atr_1h: Floats, frame: Frame, out: Columns) -> None:
     bars = view.bars.get("15m")
     names = ("ctx.micro_up", "ctx.micro_down", "ctx.micro_atr_ratio", "ctx.micro_volume_ratio")
     if bars is None or not len(bars.open_ms):
         for name in names:
             out[name] = np.full(atr_1h.shape, np.nan)
         return
-    panel, pick = thin(bars, times, context.MICRO_LOOKBACK)
+    panel, pick = thin(bars, times, context.MICRO_LOOKBACK, logs=frame.quarters)
     wide = np.full((len(view.symbols), panel.count), np.nan)
     wide[:, pick] = atr_1h
     for name, value in zip(names, context.micro(panel, wide, flow.cvd(panel)), strict=True):
@@ -200,7 +213,7 @@ def _modulators(
 
 def _smooth_g(x: Floats, taps: Floats) -> Floats:
     """g = EMA(tanh(3(x − ½))) over fixed bars; what is missing is neutral (§1.4)."""
-    return window.fir(np.nan_to_num(np.tanh(3.0 * (x - 0.5))), taps)
+    return window.fir(filled(np.tanh(3.0 * (x - 0.5))), taps)
 
 
 def _oi_change(view: MarketView, count: int, end: int, frame: Frame) -> tuple[Floats, Floats]:

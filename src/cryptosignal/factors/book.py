@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from cryptosignal.factors.window import filled
 from cryptosignal.market.views import BookView
 
 Floats = NDArray[np.float64]
@@ -64,14 +65,14 @@ def impact_bps(off_bps: Floats, usdt: Floats, notional_usdt: float) -> Floats:
     A book too thin for it costs the distance of its last level, for the rest twice that: a thin
     book must look expensive, not missing. NaN without a first level.
     """
-    level = np.nan_to_num(usdt)
-    filled = np.minimum(np.cumsum(level, axis=1), notional_usdt)
-    taken = np.diff(filled, axis=1, prepend=0.0)
-    cost = (taken * np.nan_to_num(off_bps)).sum(axis=1)
-    rest = notional_usdt - filled[:, -1]
+    level = filled(usdt)
+    bought = np.minimum(np.cumsum(level, axis=1), notional_usdt)
+    taken = np.diff(bought, axis=1, prepend=0.0)
+    cost = (taken * filled(off_bps)).sum(axis=1)
+    rest = notional_usdt - bought[:, -1]
     last = np.fmax.reduce(off_bps, axis=1)
     return np.where(
-        np.isnan(off_bps[:, 0]), np.nan, (cost + rest * 2.0 * np.nan_to_num(last)) / notional_usdt
+        np.isnan(off_bps[:, 0]), np.nan, (cost + rest * 2.0 * filled(last)) / notional_usdt
     )
 
 
@@ -91,5 +92,5 @@ def liquidity(facts: BookFacts) -> Floats:
 
 
 def _depth(off_bps: Floats, usdt: Floats, middle: Floats) -> Floats:
-    inside = np.where(off_bps <= _BAND_BPS, np.nan_to_num(usdt), 0.0).sum(axis=1)
+    inside = np.where(off_bps <= _BAND_BPS, filled(usdt), 0.0).sum(axis=1)
     return np.where(np.isnan(middle), np.nan, inside)

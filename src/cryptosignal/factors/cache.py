@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import standardise as chain
-from cryptosignal.factors.kernels import compiled_kernels
+from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import Logs, panel_of
 from cryptosignal.factors.table import Factor
 from cryptosignal.ground.units import HOUR_MS
@@ -67,6 +67,10 @@ class Strip:
             kept[...] = now[:, :, : width - shift]
         return width - first
 
+    def rows(self, places: Ints) -> Strip:
+        """A copy of some rows."""
+        return Strip(self.buffer[:, places], self.stop)
+
 
 class Stage:
     """The newest columns of one stage of the chain, [factor · row, column].
@@ -79,6 +83,10 @@ class Stage:
         self.buffer = np.empty((len(columns), self.width + _SLACK))
         self.buffer[:, : self.width] = columns
         self.stop = self.width
+
+    def rows(self, places: Ints) -> Stage:
+        """A copy of some rows."""
+        return Stage(self.columns[places])
 
     @property
     def columns(self) -> Floats:
@@ -121,6 +129,22 @@ class ScoreCache:
         self._bars = Strip()
         self._beside: dict[tuple[str, str], Strip] = {}
         self._stages: _Stages | None = None
+
+    def branch(self, places: Ints) -> ScoreCache:
+        """A cache of a few rows that goes its own way; this one stays as it is."""
+        out, kept = ScoreCache(self.params), self._stages
+        if kept is None:
+            return out
+        total = len(self._symbols)
+        at = (np.arange(len(self._table))[:, None] * total + places).ravel()
+        out._symbols = tuple(self._symbols[i] for i in places.tolist())
+        out._table, out._open_ms = self._table, self._open_ms
+        out._bars = self._bars.rows(places)
+        out._beside = {name: strip.rows(places) for name, strip in self._beside.items()}
+        out._stages = _Stages(
+            kept.raw.rows(at), kept.smooth.rows(at), kept.instant.rows(at), kept.score.rows(at)
+        )
+        return out
 
     def scores(
         self,
@@ -295,7 +319,8 @@ def _compare(one: Ints, two: Ints) -> tuple[bool, Ints]:
     fast = compiled_kernels()
     if fast is not None:
         first = np.empty(one.shape[1], dtype=np.int64)
-        return bool(fast.first_difference(one, two, first)), first
+        left, right = flat(one), flat(two)
+        return bool(fast.first_difference(*left, *right, len(one), width, first)), first
     same = one == two
     if same.all():
         return True, np.full(one.shape[1], width)

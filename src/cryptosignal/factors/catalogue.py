@@ -19,6 +19,7 @@ from cryptosignal.domain.scan import ScanRows
 from cryptosignal.factors import around, newcoin, now
 from cryptosignal.factors.cache import ScoreCache
 from cryptosignal.factors.frame import Frame, ends_of
+from cryptosignal.factors.narrow import narrow
 from cryptosignal.factors.panel import panel_of
 from cryptosignal.factors.standardise import reach, standardise
 from cryptosignal.factors.table import BAR_FACTORS, Factor, register_factor
@@ -43,17 +44,40 @@ class FactorEngine:
         self.factors = factors
         self.cache = ScoreCache(self.params)
         self.frame = Frame()
+        self._seen: tuple[tuple[str, ...], bytes, int] | None = None
 
     def compute(self, view: MarketView, scan_id: int, trigger: str) -> ScanRows:
         """The rows of every active symbol at `view.time_ms`. Never touches the network."""
         times = np.array([view.time_ms], dtype=np.int64)
         columns = self.columns(view, times, now.facts(view, self.params))
+        self._seen = _market_of(view)
         keep = np.flatnonzero(view.active)
         flat = {name: np.ascontiguousarray(value[keep, 0]) for name, value in columns.items()}
         symbols = tuple(view.symbols[i] for i in keep)
         return ScanRows(
             scan_id, view.time_ms, trigger, symbols, flat, meta=now.receipt(view, self.params)
         )
+
+    def refresh(
+        self, view: MarketView, slot: int, scan_id: int, trigger: str = "symbol"
+    ) -> ScanRows:
+        """The row of one symbol, equal to its row in a full scan of `view` where every symbol
+        whose bars changed since the last one has been refreshed.
+
+        Reads the symbol, BTC and ETH alone; the breadth of the market is that of the last scan and
+        of the refreshes since. The first refresh of an hour, or of other symbols, is a full scan.
+        Raises ValueError for a slot that is not in the universe.
+        """
+        if not 0 <= slot < len(view.symbols) or not view.active[slot]:
+            raise ValueError(f"refresh of slot {slot}: found none, allowed: a symbol of the scan")
+        if self._seen != _market_of(view):
+            whole = self.compute(view, scan_id, trigger)
+            return pick_row(whole, whole.symbols.index(view.symbols[slot]))
+        beside = (slot, view.btc, view.eth)
+        places = np.array(list(dict.fromkeys(p for p in beside if p >= 0)), dtype=np.int64)
+        engine = FactorEngine(self.params, self.factors)
+        engine.cache, engine.frame = self.cache.branch(places), self.frame.branch(places)
+        return pick_row(engine.compute(narrow(view, places), scan_id, trigger), 0)
 
     def columns(self, view: MarketView, times_ms: Ints, facts: Mapping[str, Floats]) -> Columns:
         """All columns at each decision time, [symbol, time]; `times_ms` ascend.
@@ -149,6 +173,24 @@ _FED_BY: Final = {
     "liquidations": ("Q",),
 }
 """The direction factors that stand on each kind of flow that candles may lack."""
+
+
+def pick_row(rows: ScanRows, place: int) -> ScanRows:
+    """The rows of a scan cut down to one symbol."""
+    return ScanRows(
+        rows.scan_id,
+        rows.time_ms,
+        rows.trigger,
+        (rows.symbols[place],),
+        {name: value[place : place + 1] for name, value in rows.columns.items()},
+        meta=rows.meta,
+    )
+
+
+def _market_of(view: MarketView) -> tuple[tuple[str, ...], bytes, int]:
+    """What must not have changed for a refresh to stand on the last scan: symbols and hour."""
+    hour = int(view.time_ms) // INTERVAL_MS["1h"]
+    return view.symbols, view.active.tobytes(), hour
 
 
 def _spot(spot: BarsView, hours: BarsView, bars: int, end: int) -> dict[str, Floats]:

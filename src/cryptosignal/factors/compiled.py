@@ -42,45 +42,48 @@ def _z_of_row(x: Floats, taps: Floats, least: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def z_of_window(x: Floats, taps: Floats, least: Floats, scale_min: int, out: Floats) -> None:
-    """`standardise._z_of_window`, row by row."""
-    rows, width = x.shape
-    for r in range(rows):
+def z_of_window(
+    flat: Floats, step: int, taps: Floats, least: Floats, scale_min: int, out: Floats
+) -> None:
+    """`standardise._z_of_window`, row by row; row r starts at r·`step` of `flat`."""
+    width = taps.shape[0]
+    for r in range(out.shape[0]):
+        x = flat[r * step : r * step + width]
         gaps = 0
         for j in range(width):
-            gaps += x[r, j] != x[r, j]
+            gaps += x[j] != x[j]
         if gaps == 0:
-            out[r] = _z_of_row(x[r], taps, least[r])
+            out[r] = _z_of_row(x, taps, least[r])
             continue
         weight = 0.0
         total = 0.0
         seen = 0
         for j in range(width):
-            value = x[r, j]
+            value = x[j]
             if value == value:
                 weight += taps[j]
                 total += taps[j] * value
                 seen += 1
-        newest = x[r, width - 1]
+        newest = x[width - 1]
         if newest != newest or seen < scale_min:
             out[r] = np.nan
             continue
         first = total / weight
         total = 0.0
         for j in range(width):
-            value = x[r, j]
+            value = x[j]
             if value == value:
                 total += taps[j] * abs(value - first)
         bound = _HUBER * max(_MEAN_ABS_TO_SIGMA * total / weight, least[r])
         total = 0.0
         for j in range(width):
-            value = x[r, j]
+            value = x[j]
             if value == value:
                 total += taps[j] * min(max(value - first, -bound), bound)
         centre = first + total / weight
         total = 0.0
         for j in range(width):
-            value = x[r, j]
+            value = x[j]
             if value == value:
                 total += taps[j] * min(abs(value - centre), bound)
         spread = max(_CLIPPED_TO_SIGMA * total / weight, least[r])
@@ -152,23 +155,35 @@ def swings(
 @njit(cache=True, error_model="numpy")
 # deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def first_difference(
-    one: NDArray[np.int64], two: NDArray[np.int64], out: NDArray[np.int64]
+    one: NDArray[np.int64],
+    steps: tuple[int, int],
+    two: NDArray[np.int64],
+    others: tuple[int, int],
+    fields: int,
+    width: int,
+    out: NDArray[np.int64],
 ) -> bool:
-    """First differing column of each row over all fields [field, row, bar]; the width where none."""
-    fields, rows, width = one.shape
+    """First differing column of each row over all fields [field, row, bar]; the width where none.
+
+    Both come as `kernels.flat` gives them, with the steps from field to field and row to row.
+    """
+    rows = out.shape[0]
     is_same = True
     for r in range(rows):
         out[r] = width
     for f in range(fields):
         for r in range(rows):
+            here = f * steps[0] + r * steps[1]
+            there = f * others[0] + r * others[1]
+            left, right = one[here : here + width], two[there : there + width]
             bits = 0
             for j in range(width):
-                bits |= one[f, r, j] ^ two[f, r, j]
+                bits |= left[j] ^ right[j]
             if bits == 0:
                 continue
             is_same = False
             for j in range(out[r]):
-                if one[f, r, j] != two[f, r, j]:
+                if left[j] != right[j]:
                     out[r] = j
                     break
     return is_same
@@ -201,7 +216,7 @@ def adx(high: Floats, low: Floats, close: Floats, span: int, period: int, out: F
             out[r, k] = 100.0 * value if scale == scale else np.nan
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def regress(
     returns: Floats, btc: int, eth: int, bars: int, b1: Floats, b2: Floats, r2: Floats, rho: Floats
 ) -> None:
@@ -240,7 +255,7 @@ def regress(
             rho[r, k] = rx / scale if scale != 0.0 else np.nan
 
 
-@njit(cache=True, error_model="numpy")
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _centre(values: Floats, out: Floats) -> None:
     mean = 0.0
     for j in range(values.shape[0]):
@@ -248,3 +263,120 @@ def _centre(values: Floats, out: Floats) -> None:
     mean /= values.shape[0]
     for j in range(values.shape[0]):
         out[j] = values[j] - mean
+
+
+@njit(cache=True, error_model="numpy")
+def atr(
+    high: Floats, low: Floats, close: Floats, steps: tuple[int, int, int], taps: Floats, out: Floats
+) -> None:
+    """`Panel.atr`, window by window; prices as `kernels.flat` gives them, rows `steps` apart."""
+    rows, count = out.shape
+    width = taps.shape[0]
+    for r in range(rows):
+        h = high[r * steps[0] : r * steps[0] + width + count]
+        lo = low[r * steps[1] : r * steps[1] + width + count]
+        c = close[r * steps[2] : r * steps[2] + width + count]
+        for k in range(count):
+            out[r, k] = _mean_range(h[k:], lo[k:], c[k:], taps)
+
+
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
+def _mean_range(high: Floats, low: Floats, close: Floats, taps: Floats) -> float:
+    total = 0.0
+    for j in range(taps.shape[0]):
+        before = close[j]
+        top = high[j + 1] if high[j + 1] > before else before
+        bottom = low[j + 1] if low[j + 1] < before else before
+        # a missing value must stay missing, which comparisons do not promise
+        total += taps[j] * (top - bottom + (high[j + 1] + low[j + 1]) * 0.0)
+    return float(total)
+
+
+@njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
+def cvd(net: Floats, turnover: Floats, mean_bars: int, slope_bars: int, out: Floats) -> None:
+    """`flow.cvd` from net flow and turnover, row by row."""
+    rows, count = out.shape
+    width = count + slope_bars - 1
+    middle = (slope_bars - 1) / 2.0
+    ramp = 0.0
+    for j in range(slope_bars):
+        ramp += (j - middle) * (j - middle)
+    flow = np.empty(width)
+    for r in range(rows):
+        for k in range(width):
+            size = mean = 0.0
+            for j in range(k, k + mean_bars):
+                size += abs(net[r, j])
+                mean += turnover[r, j]
+            size, mean = size / mean_bars, mean / mean_bars
+            now = net[r, k + mean_bars - 1]
+            bound = 3.0 * size
+            excess = now - min(max(now, -bound), bound) + size * 0.0
+            flow[k] = (now - 0.5 * excess) / mean if mean > 0.0 else np.nan
+        for k in range(count):
+            level = total = square = lean = 0.0
+            for j in range(slope_bars):
+                level += flow[k + j]
+                total += level
+                lean += (j - middle) * level
+            mean, level = total / slope_bars, 0.0
+            for j in range(slope_bars):
+                level += flow[k + j]
+                square += (level - mean) * (level - mean)
+            slope = lean / ramp
+            fitted = slope * slope * ramp / square if square > 0.0 else 0.0
+            fitted = min(max(fitted, 0.0), 1.0)
+            out[r, k] = slope * (1.0 if fitted >= 0.7 else 0.7 + 0.3 * fitted / 0.7)
+
+
+@njit(cache=True, error_model="numpy")
+def net_share(
+    bars: Floats, steps: tuple[int, int], fields: tuple[int, int, int, int], out: Floats
+) -> None:
+    """`flow.net_share` of futures alone: net flow and turnover, [2, row, bar]; bars as
+    `kernels.flat` gives them, `fields` the places of close, volume, quote and taker volume."""
+    width = out.shape[2]
+    for r in range(out.shape[1]):
+        here = r * steps[1]
+        close = bars[here + fields[0] * steps[0] : here + fields[0] * steps[0] + width]
+        volume = bars[here + fields[1] * steps[0] : here + fields[1] * steps[0] + width]
+        quote = bars[here + fields[2] * steps[0] : here + fields[2] * steps[0] + width]
+        taker = bars[here + fields[3] * steps[0] : here + fields[3] * steps[0] + width]
+        for j in range(width):
+            turnover = quote[j] if quote[j] == quote[j] else volume[j] * close[j]
+            share = (2.0 * taker[j] - volume[j]) / volume[j] if volume[j] > 0.0 else 0.0 * taker[j]
+            out[0, r, j] = share * turnover
+            out[1, r, j] = turnover
+
+
+@njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
+def extremes(
+    high: Floats, low: Floats, steps: tuple[int, int], width: int, top: Floats, bottom: Floats
+) -> None:
+    """Largest and smallest of each window of `width`; NaN if one is missing."""
+    rows, count = top.shape
+    for r in range(rows):
+        for k in range(count):
+            h = high[r * steps[0] + k : r * steps[0] + k + width]
+            lo = low[r * steps[1] + k : r * steps[1] + k + width]
+            most, least, gap, hole = -math.inf, math.inf, 0, 0
+            for j in range(width):
+                most = h[j] if h[j] > most else most
+                least = lo[j] if lo[j] < least else least
+                gap += h[j] != h[j]
+                hole += lo[j] != lo[j]
+            top[r, k] = most if gap == 0 else np.nan
+            bottom[r, k] = least if hole == 0 else np.nan
+
+
+@njit(cache=True, error_model="numpy")
+def known(flat: Floats, step: int, width: int, out: Floats) -> None:
+    """How many of the first `width` values of each row exist."""
+    for r in range(out.shape[0]):
+        x = flat[r * step : r * step + width]
+        number = 0
+        for j in range(width):
+            number += x[j] == x[j]
+        out[r] = number

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.factors import window
-from cryptosignal.factors.kernels import compiled_kernels
+from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import ATR_BARS, Panel
 
 Floats = NDArray[np.float64]
@@ -83,8 +83,8 @@ def room(panel: Panel, breakout_atr: float) -> tuple[Floats, Floats]:
     A close beyond the extreme by `breakout_atr` has open room; one at or just beyond it has none.
     """
     span = ROOM_BARS + 1
-    top = window.rolling_max(panel.cut(panel.high, span)[:, :-1], ROOM_BARS)
-    bottom = window.rolling_min(panel.cut(panel.low, span)[:, :-1], ROOM_BARS)
+    before = (panel.cut(x, span)[:, :-1] for x in (panel.high, panel.low))
+    top, bottom = _rolling(*before, ROOM_BARS)
     close, atr = panel.at(panel.close), np.where(panel.atr() > 0.0, panel.atr(), np.nan)
     up, down = (top - close) / atr, (close - bottom) / atr
     return (
@@ -95,10 +95,17 @@ def room(panel: Panel, breakout_atr: float) -> tuple[Floats, Floats]:
 
 def extremes(panel: Panel, bars: int) -> tuple[Floats, Floats]:
     """Highest and lowest log price of the last `bars` bars."""
-    return (
-        window.rolling_max(panel.cut(panel.high, bars), bars),
-        window.rolling_min(panel.cut(panel.low, bars), bars),
-    )
+    return _rolling(panel.cut(panel.high, bars), panel.cut(panel.low, bars), bars)
+
+
+def _rolling(high: Floats, low: Floats, width: int) -> tuple[Floats, Floats]:
+    fast = compiled_kernels()
+    if fast is None:
+        return window.rolling_max(high, width), window.rolling_min(low, width)
+    top, bottom = (np.empty((len(high), high.shape[1] - width + 1)) for _ in range(2))
+    (tops, (one,)), (bottoms, (two,)) = flat(high), flat(low)
+    fast.extremes(tops, bottoms, (one, two), width, top, bottom)
+    return top, bottom
 
 
 def independence(panel: Panel, btc: int, eth: int) -> tuple[Floats, Floats, Floats]:

@@ -9,7 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.factors import window
+from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import Panel
+from cryptosignal.factors.window import filled
+from cryptosignal.market.views import CLOSE, QUOTE, TAKER_BASE, VOLUME
 
 Floats = NDArray[np.float64]
 
@@ -24,17 +27,27 @@ def net_share(panel: Panel, bars: int) -> tuple[Floats, Floats]:
     (2·taker_buy − volume)/volume is exact in base units; it is weighed by quote volume, which mixes
     spot in by its share of turnover (§1.3 C). Spot that is missing counts as nothing.
     """
+    net, turnover = _of_futures(panel, bars)
+    spot = panel.beside.get("spot_net"), panel.beside.get("spot_quote")
+    if spot[0] is not None and spot[1] is not None:
+        spot_net, spot_quote = window.tail(spot[0], bars), window.tail(spot[1], bars)
+        net = net + filled(spot_net)
+        turnover = turnover + np.where(np.isnan(spot_net), 0.0, filled(spot_quote))
+    return net, turnover
+
+
+def _of_futures(panel: Panel, bars: int) -> tuple[Floats, Floats]:
+    fast = compiled_kernels()
+    if fast is not None:
+        raw = panel.bars_read(bars)
+        out = np.empty((2, raw.shape[1], bars))
+        fast.net_share(*flat(raw), (CLOSE - 1, VOLUME - 1, QUOTE - 1, TAKER_BASE - 1), out)
+        return out[0], out[1]
     volume, taker = window.tail(panel.volume, bars), window.tail(panel.taker, bars)
     turnover = panel.quote(bars)
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.where(volume > 0.0, (2.0 * taker - volume) / volume, 0.0)
-    net = np.where(np.isnan(taker), np.nan, share) * turnover
-    spot = panel.beside.get("spot_net"), panel.beside.get("spot_quote")
-    if spot[0] is not None and spot[1] is not None:
-        spot_net, spot_quote = window.tail(spot[0], bars), window.tail(spot[1], bars)
-        net = net + np.nan_to_num(spot_net)
-        turnover = turnover + np.where(np.isnan(spot_net), 0.0, np.nan_to_num(spot_quote))
-    return net, turnover
+    return np.where(np.isnan(taker), np.nan, share) * turnover, turnover
 
 
 def relative_flow(panel: Panel, count: int) -> Floats:
@@ -54,6 +67,12 @@ def cvd(panel: Panel) -> Floats:
 
     R² ≥ 0.7 counts as persistent and keeps the whole slope.
     """
+    fast = compiled_kernels()
+    if fast is not None:
+        out = np.empty((panel.volume.shape[0], panel.count))
+        net, turnover = net_share(panel, panel.count + _SLOPE_BARS + _NORM_BARS - 2)
+        fast.cvd(net, turnover, _NORM_BARS, _SLOPE_BARS, out)
+        return out
     flow = relative_flow(panel, panel.count + _SLOPE_BARS - 1)
     total = np.zeros((flow.shape[0], panel.count))
     levels = []
@@ -96,7 +115,7 @@ def large_trades(
     with np.errstate(invalid="ignore", divide="ignore"):
         tilt = np.where(large > 0.0, (large_buy - large_sell) / large, 0.0)
         weight = np.where(flow > 0.0, np.minimum(1.0, 10.0 * large / flow), 0.0)
-        forced = np.nan_to_num(liquidated_buy) + np.nan_to_num(liquidated_sell)
-        squeeze = np.nan_to_num(liquidated_buy) - np.nan_to_num(liquidated_sell)
+        forced = filled(liquidated_buy) + filled(liquidated_sell)
+        squeeze = filled(liquidated_buy) - filled(liquidated_sell)
         pressed = np.where(forced > 0.0, squeeze / forced, 0.0)
     return np.where(np.isnan(large + flow), np.nan, 80.0 * tilt * weight + 20.0 * pressed)

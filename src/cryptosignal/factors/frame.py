@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
+from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import Logs, Panel, as_of, log_of, panel_of
 from cryptosignal.ground.units import HOUR_MS, INTERVAL_MS
 from cryptosignal.market.views import BarsView, MarketView
@@ -18,7 +19,9 @@ from cryptosignal.market.views import BarsView, MarketView
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LOG_BARS = 160
+LOG_BARS = 124
+"""What ADX and the four newest bars of every factor of the table read; more is logged by itself."""
+_QUARTERS = 72
 _OI_BARS = 240
 
 
@@ -27,6 +30,10 @@ class Frame:
 
     def __init__(self) -> None:
         self.logs: Logs | None = None
+        self.quarters: Logs | None = None
+        self.trend: Floats | None = None
+        """T of every row at the scan's moment, before new coins are blended in: breadth is of it."""
+        self.places: Ints | None = None
         self._view: MarketView | None = None
         self._hours: BarsView | None = None
         self._oi: tuple[int, Floats] | None = None
@@ -36,7 +43,26 @@ class Frame:
         """Start a scan."""
         self._view, self._hours, self._oi = view, hours, None
         end = int(ends_of(hours, times_ms)[-1])
-        self.logs = Logs(hours, end, LOG_BARS) if len(times_ms) == 1 and end else None
+        is_one = len(times_ms) == 1
+        self.logs = Logs(hours, end, LOG_BARS) if is_one and end else None
+        short = view.bars.get("15m")
+        stop = 0 if short is None or not is_one else int(ends_of(short, times_ms)[-1])
+        self.quarters = None if short is None or not stop else Logs(short, stop, _QUARTERS)
+
+    def branch(self, places: Ints) -> Frame:
+        """A frame for a few `places` of the market that this one has seen whole."""
+        out = Frame()
+        out.trend, out.places = self.trend, places
+        return out
+
+    def of_market(self, trend: Floats) -> Floats:
+        """T of the whole market: the rows of this scan, in the places of a refresh if it is one."""
+        if self.places is None:
+            self.trend = trend
+            return trend
+        assert self.trend is not None
+        self.trend[self.places] = trend
+        return self.trend
 
     def open_interest(self, bars: int, end: int) -> Floats:
         """Log open interest (contracts) as it was known at each bar's close, [row, bars]."""
@@ -62,6 +88,13 @@ class Frame:
         if known is not None and all(map(_same, known[0], inputs)):
             return known[1]
         result = compute()
+        if known is not None and all(
+            a.shape == b.shape for a, b in zip(known[0], inputs, strict=True)
+        ):
+            for old, new in zip(known[0], inputs, strict=True):
+                old[...] = new
+            self._kept[name] = (known[0], result)
+            return result
         self._kept[name] = (tuple(x.copy() for x in inputs), result)
         return result
 
@@ -94,4 +127,12 @@ def thin(
 def _same(one: Floats, two: Floats) -> bool:
     if one.shape != two.shape:
         return False
-    return bool((one.view(np.int64) == two.view(np.int64)).all())
+    fast = compiled_kernels()
+    left, right = one.view(np.int64), two.view(np.int64)
+    if fast is None or one.ndim < 2:
+        return bool((left == right).all())
+    first = np.empty(one.shape[-2], dtype=np.int64)
+    wide = (left, right) if one.ndim == 3 else (left[None], right[None])
+    return bool(
+        fast.first_difference(*flat(wide[0]), *flat(wide[1]), len(wide[0]), one.shape[-1], first)
+    )

@@ -6,6 +6,11 @@ The switch is one for the process and changes no number beyond 1e-9; start-up ne
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
 
 _active: list[ModuleType] = []
 
@@ -35,3 +40,19 @@ def compiled_kernels() -> ModuleType | None:
 def path_name() -> str:
     """`numba` or `numpy`: named in a journal's header, since equality to the byte is per path."""
     return "numba" if _active else "numpy"
+
+
+def flat(x: NDArray[Any]) -> tuple[NDArray[Any], tuple[int, ...]]:
+    """The memory that `x` spans as one dense line, and how many items each axis but the last steps.
+
+    A compiled loop over a dense line uses the wide instructions, one over a strided view does not.
+    Read-only; `x` itself where its newest axis is dense, a copy elsewhere.
+    """
+    if not x.size or x.strides[-1] != x.itemsize or min(x.strides) < 0:
+        x = np.ascontiguousarray(x)
+    steps = tuple(step // x.itemsize for step in x.strides)
+    length = (
+        1 + sum((n - 1) * step for n, step in zip(x.shape, steps, strict=True)) if x.size else 0
+    )
+    line = as_strided(x, shape=(length,), strides=(x.itemsize,), writeable=False)
+    return line, steps[:-1]

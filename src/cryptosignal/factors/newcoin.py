@@ -20,6 +20,7 @@ from cryptosignal.factors.panel import ATR_BARS, Panel, panel_of
 from cryptosignal.factors.price import soft_sign
 from cryptosignal.factors.standardise import reach, standardise
 from cryptosignal.factors.table import Factor
+from cryptosignal.factors.window import filled
 from cryptosignal.market.views import BarsView, MarketView
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,7 @@ def newness(hours: Floats, own: NewCoinParams) -> Floats:
     """
     edge = max(own.age_days * 24.0, float(own.bars_1h))
     faded = 1.0 - (hours - edge) / max(own.blend_hours, 1e-9)
-    return np.clip(np.nan_to_num(faded), 0.0, 1.0)
+    return np.clip(filled(faded), 0.0, 1.0)
 
 
 def zlema(panel: Panel, half_life: int) -> Floats:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.factors import window
+from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.market.views import (
     CLOSE,
     HIGH,
@@ -40,9 +41,7 @@ class Panel:
     taken when first asked for.
     """
 
-    def __init__(
-        self, raw: Floats, interval: str, count: int, logs: tuple[Floats, ...] | None = None
-    ) -> None:
+    def __init__(self, raw: Floats, interval: str, count: int, logs: Logs | None = None) -> None:
         self.interval = interval
         self.count = count
         self.beside: Mapping[str, Floats] = {}
@@ -51,7 +50,9 @@ class Panel:
         self._atr: Floats | None = None
 
     def _log(self, which: int) -> Floats:
-        return log_of(self._raw[which]) if self._logs is None else self._logs[which]
+        if self._logs is None:
+            return log_of(self._raw[which])
+        return self._logs.newest(which, self.bars)
 
     @cached_property
     def open(self) -> Floats:
@@ -98,9 +99,11 @@ class Panel:
         """How many bars the panel holds."""
         return self._raw.shape[2]
 
-    def bars_read(self) -> Floats:
-        """The bars themselves, as they came: what a kept result is checked against."""
-        return self._raw[1:]
+    def bars_read(self, bars: int | None = None) -> Floats:
+        """The newest bars themselves, as they came, high to taker volume: what a kept result
+        is checked against."""
+        count = self.bars if bars is None else bars
+        return self._raw[HIGH : TAKER_BASE + 1, :, self.bars - count :]
 
     def cut(self, x: Floats, width: int) -> Floats:
         """The newest bars of `x` that a window of `width` needs for `count` outputs."""
@@ -109,12 +112,20 @@ class Panel:
     def atr(self) -> Floats:
         """ATR14 of log prices (a fraction of price), [row, count]; Wilder over `ATR_BARS`."""
         if self._atr is None:
-            span = ATR_BARS + 1
-            ranges = window.true_range(
-                self.cut(self.high, span), self.cut(self.low, span), self.cut(self.close, span)
-            )
-            self._atr = window.fir(ranges, window.wilder_taps(14, ATR_BARS))
+            self._atr = self.mean_range() if self._logs is None else self._logs.atr(self)
         return self._atr
+
+    def mean_range(self) -> Floats:
+        """ATR14 from the bars themselves."""
+        span, taps = ATR_BARS + 1, window.wilder_taps(14, ATR_BARS)
+        high, low, close = (self.cut(x, span) for x in (self.high, self.low, self.close))
+        fast = compiled_kernels()
+        if fast is None:
+            return window.fir(window.true_range(high, low, close), taps)
+        out = np.empty((len(close), self.count))
+        lines = [flat(x) for x in (high, low, close)]
+        fast.atr(*(line for line, _ in lines), tuple(step for _, (step,) in lines), taps, out)
+        return out
 
     def ema(self, period: int, width: int) -> Floats:
         """EMA of log closes, [row, count]."""
@@ -140,16 +151,26 @@ def log_of(values: Floats) -> Floats:
 
 
 class Logs:
-    """Logs of the newest bars of an interval, taken once and shared by the panels of a scan."""
+    """Logs of the newest bars of an interval, and their ATR, taken once for the panels of a scan."""
 
     def __init__(self, bars: BarsView, end: int, width: int) -> None:
         self.end = end
         self.width = min(width, end)
-        self.prices = tuple(log_of(bars.data[k, :, end - self.width : end]) for k in range(4))
+        self._raw = bars.data[:4, :, end - self.width : end]
+        self._prices: dict[int, Floats] = {}
+        self._atr: dict[int, Floats] = {}
 
-    def newest(self, count: int) -> tuple[Floats, ...]:
-        """Logs of the newest `count` bars: open, high, low, close."""
-        return tuple(x[:, self.width - count :] for x in self.prices)
+    def newest(self, which: int, count: int) -> Floats:
+        """Logs of the newest `count` bars of open, high, low or close."""
+        if which not in self._prices:
+            self._prices[which] = log_of(self._raw[which])
+        return self._prices[which][:, self.width - count :]
+
+    def atr(self, panel: Panel) -> Floats:
+        """The ATR of a panel that stands on these logs."""
+        if panel.count not in self._atr:
+            self._atr[panel.count] = panel.mean_range()
+        return self._atr[panel.count]
 
 
 def panel_of(
@@ -169,7 +190,7 @@ def panel_of(
     start = stop - need
     raw = bars.data[:, :, max(start, 0) : max(stop, 0)]
     if rows is None and logs is not None and logs.end == stop and start >= 0 and need <= logs.width:
-        return Panel(raw, bars.interval, count, logs.newest(need))
+        return Panel(raw, bars.interval, count, logs)
     if rows is not None:
         raw = raw[:, rows]
     if start < 0:

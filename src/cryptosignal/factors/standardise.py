@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ChainParams
-from cryptosignal.factors.kernels import compiled_kernels
+from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.window import decay_taps
 
 Floats = NDArray[np.float64]
@@ -75,7 +75,8 @@ def _z_of_window(x: Floats, taps: Floats, floor: Floats | float, params: ChainPa
     fast = compiled_kernels()
     if fast is not None:
         out = np.empty(len(x))
-        fast.z_of_window(x, taps, np.ascontiguousarray(least), params.scale_min, out)
+        line, (step,) = flat(x)
+        fast.z_of_window(line, step, taps, np.ascontiguousarray(least), params.scale_min, out)
         return out
     known = ~np.isnan(x)
     if known.all():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cryptosignal.factors import window
 from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.panel import Panel
+from cryptosignal.factors.window import filled
 
 Floats = NDArray[np.float64]
 
@@ -79,7 +80,7 @@ def structure(panel: Panel) -> Floats:
     atr = np.where(panel.atr() > 0.0, panel.atr(), np.nan)
     close = panel.cut(panel.close, SWING_BARS)
     seen = window.fir((~np.isnan(close)).astype(float), np.ones(SWING_BARS))
-    found = swings(close, np.nan_to_num(atr), SWING_BARS, THETA)
+    found = swings(close, filled(atr), SWING_BARS, THETA)
     raw = _composite(panel, found, atr)
     none = np.isnan(found.pivots[3])
     missing = np.isnan(atr) | np.isnan(panel.at(panel.close)) | (seen < SWING_BARS / 2)
@@ -100,4 +101,4 @@ def _composite(panel: Panel, found: Swings, atr: Floats) -> Floats:
     stretch = np.abs(panel.at(panel.close) - panel.ema(_EMA, _EMA_BARS)) / atr
     calm = np.clip(1.0 - (stretch - _EXTENDED_ATR) / (2.0 * _EXTENDED_ATR), 0.0, 1.0)
     raw = 0.22 * consistency + 0.18 * impulse
-    return raw + trend * (0.18 * half + 0.14 * timing + 0.20 * np.nan_to_num(calm))
+    return raw + trend * (0.18 * half + 0.14 * timing + 0.20 * filled(calm))

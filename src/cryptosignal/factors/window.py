@@ -134,6 +134,11 @@ def fit(x: Floats, width: int) -> tuple[Floats, Floats]:
     return slope, np.where(np.isnan(slope), np.nan, np.clip(r2, 0.0, 1.0))
 
 
+def filled(x: Floats, nan: float = 0.0) -> Floats:
+    """`x` with `nan` in place of what is missing."""
+    return np.where(np.isnan(x), nan, x)
+
+
 def true_range(high: Floats, low: Floats, close: Floats) -> Floats:
     """True range of log prices, one column fewer than the input."""
     before = close[:, :-1]

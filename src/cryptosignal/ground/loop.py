@@ -63,6 +63,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._clock_resolution = 1e-7
         self._dead: set[int] = set()
         self._grave: list[Any] = []
+        self._paused = 0
+        self._held_back: list[Any] = []
         self.steps = 0
 
     def time(self) -> float:
@@ -83,11 +85,61 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def kill(self, pid: int) -> None:
         """SIGKILL: nothing of `pid` ever runs again, not even a `finally`."""
         self._dead.add(pid)
+        if self._paused == pid:
+            self._grave += self._held_back
+            self._held_back, self._paused = [], 0
         scheduled: Any = self._scheduled  # type: ignore[attr-defined]
         self._grave.extend(h for h in scheduled if self._is_dead(h._context))
         scheduled[:] = [h for h in scheduled if not self._is_dead(h._context)]
         heapq.heapify(scheduled)
         self._bury()
+
+    def pause(self, pid: int) -> None:
+        """The host stops `pid` (a paused machine): nothing of it runs until `resume`.
+
+        What is due or delivered meanwhile waits. One process at a time.
+        """
+        self._paused = pid
+        scheduled: Any = self._scheduled  # type: ignore[attr-defined]
+        self._held_back += sorted(
+            (h for h in scheduled if self._is_of(h, pid)), key=lambda h: h._when
+        )
+        scheduled[:] = [h for h in scheduled if not self._is_of(h, pid)]
+        heapq.heapify(scheduled)
+
+    def resume(self) -> None:
+        """The paused process goes on; its overdue timers fire in their order."""
+        pid, self._paused = self._paused, 0
+        scheduled: Any = self._scheduled  # type: ignore[attr-defined]
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        for handle in self._held_back:
+            if handle._cancelled or pid in self._dead:
+                continue
+            if isinstance(handle, asyncio.TimerHandle):
+                heapq.heappush(scheduled, handle)
+            else:
+                ready.append(handle)
+        self._held_back = []
+
+    @staticmethod
+    def _is_of(handle: Any, pid: int) -> bool:
+        return bool(handle._context.get(PROCESS, 0) == pid)
+
+    def _hold_back(self) -> None:
+        """Put aside what became ready for the paused process."""
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        scheduled: Any = self._scheduled  # type: ignore[attr-defined]
+        pid = self._paused
+        if any(self._is_of(h, pid) for h in scheduled):
+            self._held_back += [h for h in scheduled if self._is_of(h, pid)]
+            scheduled[:] = [h for h in scheduled if not self._is_of(h, pid)]
+            heapq.heapify(scheduled)
+        waiting = [h for h in ready if self._is_of(h, pid)]
+        if waiting:
+            keep = [h for h in ready if not self._is_of(h, pid)]
+            self._held_back += waiting
+            ready.clear()
+            ready.extend(keep)
 
     def call_at(  # type: ignore[override]  # typeshed ties the arguments' types together
         self,
@@ -129,6 +181,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         if self._dead and self._ready:  # type: ignore[attr-defined]
             self._bury()
+        if self._paused:
+            self._hold_back()
         self.steps += 1
         super()._run_once()  # type: ignore[misc]
 

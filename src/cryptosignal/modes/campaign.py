@@ -9,11 +9,15 @@ its last journal. The trace hash covers every execution at the venue and every d
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import partial
+from multiprocessing import get_context
 from typing import Any
 
 import msgspec
@@ -27,31 +31,53 @@ from cryptosignal.domain.actions import (
     ScanDecided,
     WriteReport,
 )
+from cryptosignal.domain.events import (
+    AccountSnapshotTaken,
+    CancelReplied,
+    FactRecorded,
+    IntentRecorded,
+    OrderLookedUp,
+    OrderReplied,
+    SendOutcome,
+)
+from cryptosignal.domain.order import Leg, parse_client_id
 from cryptosignal.ground.clock import LoopClock
-from cryptosignal.ground.faults import Fault
+from cryptosignal.ground.faults import Fault, Refused, UserFault
 from cryptosignal.ground.loop import VirtualLoop
 from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.modes.config import Config, RunSettings
-from cryptosignal.modes.monitors import Monitors, Violation
+from cryptosignal.modes.monitors import NAKED_P99_MS, Limits, Monitors, Violation
 from cryptosignal.modes.program import JOURNAL_ROOT, Program, Setup
 from cryptosignal.modes.replay import replay
-from cryptosignal.modes.virtual_net import STORM, MemoryTransport, NetFaults, VirtualNetwork
+from cryptosignal.modes.virtual_net import MemoryTransport, NetFaults, VirtualNetwork
+from cryptosignal.modes.weather import HOST_FAULTS, Weather, never_struck, swarm
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings
 from cryptosignal.risk.settings import RiskSettings
 from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.venue import Venue
+from cryptosignal.store.faults import DiskFault
 from cryptosignal.store.memory_disk import SimDisk
-from cryptosignal.store.runs import run_dirs
+from cryptosignal.store.runs import money_history, run_dirs
+from cryptosignal.streams.settings import FeedSettings
+from cryptosignal.trading import facts
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z: every campaign starts on the same day
 SYMBOLS = 4
-HEAL_S = 90.0
+HEAL_S = 60.0
 KILL_MEAN_S = 1_800.0
-TRADE_MEAN_S = 90.0
+TRADE_MEAN_S = 480.0
+HOLD_MEAN_S = 45.0
+LONG_HOLD_SHARE = 0.1
+LONG_HOLD_MEAN_S = 600.0
 RESTART_S = (0.5, 8.0)
+HOST_MEAN_S = 2_400.0
+AIMED_SHARE = 0.12
+AIMED_MEAN_S = 1.5
 CRASHES_IN_A_ROW_MAX = 50
+COVERED_DAYS = 20.0
+"""A campaign of so many days must have seen everything once."""
 
 
 _BUSY = RiskSettings(
@@ -70,6 +96,16 @@ _BUSY = RiskSettings(
 """A desk that trades all day: what is under test is the trading, not the restraint."""
 
 
+_SPARING = FeedSettings(
+    market_canary="",
+    repair_interval=15.0,
+    kline_reconcile_interval=1_800.0,
+    heartbeat_interval=60.0,
+    heartbeat_timeout=180.0,
+)
+"""Marks of all symbols every three seconds while something is held, minutes' bars otherwise."""
+
+
 class DayResult(msgspec.Struct):
     """What one simulated day brought."""
 
@@ -81,20 +117,30 @@ class DayResult(msgspec.Struct):
     stops_filled: int = 0
     violations: list[str] = []
     naked_spans_ms: list[int] = []
+    paths: dict[str, int] = {}
     replayed_digests: int = 0
     trace_hash: str = ""
     restarts: int = 0
 
 
-@dataclass
-class DaySettings:
-    """How hard one day is."""
+class DaySettings(msgspec.Struct, frozen=True):
+    """How hard one day is. `weather` None: a random part of the menu, by the seed (swarm)."""
 
-    days: float = 1.0
-    faults: NetFaults = STORM
-    venue_faults: str = "calm"
+    days: float = 0.25
+    weather: Weather | None = None
     kill_mean_s: float = KILL_MEAN_S
     trade_mean_s: float = TRADE_MEAN_S
+    replays_all: bool = False
+
+
+class HostClock(LoopClock):
+    """The clock of the simulated host, which can be stepped; the loop's time goes on evenly."""
+
+    skew_ms = 0
+
+    def now_ms(self) -> int:
+        """Exchange time as the host believes it."""
+        return super().now_ms() + self.skew_ms
 
 
 class _Silence:
@@ -137,37 +183,55 @@ class Day:
 
     def __post_init__(self) -> None:
         self.seeds = Seeds(self.seed)
+        given = self.settings.weather
+        self.weather = given if given is not None else swarm(self.seeds.stream("weather"))
         self.loop = VirtualLoop()
         self.clock = LoopClock(self.loop, START_MS)
         venue_settings = VenueSettings(
             symbols=SYMBOLS,
-            faults=self.settings.venue_faults,
+            fault_rates=self.weather.venue,
             tick_ms=1_000,
             ticks_per_minute=4,
             block_minutes=60,
             book_levels=20,
+            kline_throttle_ms=20_000,
             events=False,
         )
         self.venue = Venue(venue_settings, self.seeds.child("venue"), START_MS)
         self.network = VirtualNetwork(
-            self.loop, self.clock, self.venue, self.seeds.child("network"), self.settings.faults
+            self.loop, self.clock, self.venue, self.seeds.child("network"), self.weather.net
         )
         self.disk = SimDisk(self.seeds.stream("disk"), sync_ms=0.3)
-        self.monitors = Monitors(self.venue)
+        self.monitors = Monitors(
+            self.venue, Limits(SYMBOLS, _BUSY.symbol_notional_max_usdt), self._is_excused
+        )
         self.network.after_move = self.monitors.check
         self.counts: Counter[str] = Counter()
         self.face = _Silence()
         self.program: Program | None = None
+        self.venue_symbols = sorted(item.symbol for item in self.venue.exchange.listed)
         self.pid = 0
         self.is_healing = False
         self._chance = self.seeds.stream("world")
         self._crashes_in_a_row = 0
         self._appointment = 0
+        self._is_paused = False
+        self._is_disk_full = False
+        self._skew_ms = 0
+        self._clock: HostClock | None = None
+        self._net_usdt: dict[str, Decimal] = {}
+        self.paths: Counter[str] = Counter()
+
+    def _is_excused(self) -> bool:
+        """The venue is down or the whole machine stands still: no program could protect now."""
+        return self.venue.mischief.is_down or self._is_paused or self._is_disk_full
 
     # ---- the day ------------------------------------------------------------------------
     def run(self) -> DayResult:
         """Live the day; answers what happened."""
         asyncio.set_event_loop(self.loop)
+        gc.collect()
+        gc.disable()
         self.loop.set_exception_handler(self._on_exception)
         try:
             self.loop.run_until_complete(self._live())
@@ -175,6 +239,7 @@ class Day:
             self.loop.discard_dead()
             asyncio.set_event_loop(None)
             self.loop.close()
+            gc.enable()
         return self._result()
 
     async def _live(self) -> None:
@@ -182,6 +247,8 @@ class Day:
         self._boot_in(0.0)
         self._later(self.settings.kill_mean_s, self._kill)
         self._later(self.settings.trade_mean_s, self._trade)
+        for name in sorted(self.weather.host):
+            self._later(HOST_MEAN_S, partial(self._host_fault, name))
         await asyncio.sleep(self.settings.days * DAY_MS / 1000)
         await self._heal()
 
@@ -189,6 +256,10 @@ class Day:
         """Faults off, no more kills or trades: within `HEAL_S` both sides must agree."""
         self.is_healing = True
         self.network.faults = NetFaults()
+        self.disk.capacity_bytes = None
+        self._is_disk_full = False
+        if self._is_paused:
+            self._resume()
         self.venue.mischief.calm()
         differences = ["the program never came up"]
         for _ in range(int(HEAL_S)):
@@ -231,10 +302,15 @@ class Day:
     async def _process(self) -> None:
         """The program as an operating system runs it: started again when it ends by a fault."""
         pid = self.pid
+        self._take_lease(pid)
         program = Program(self._setup(pid))
         self.program = program
         try:
             await program.run()
+            if not self.is_healing:
+                self.program = None
+                self.network.forget(pid)
+                self._boot_in(self._chance.uniform(*RESTART_S))
         except BaseExceptionGroup as group:
             self._died(pid, group)
         except Fault as fault:
@@ -250,6 +326,7 @@ class Day:
             )
             raise error
         self.network.forget(pid)
+        self.loop.kill(pid)  # what a dead process had spawned is dead with it
         self.program = None
         self._boot_in(2.0)
 
@@ -257,33 +334,131 @@ class Day:
         """SIGKILL at whatever await the program is, then a restart some seconds later."""
         if self.is_healing:
             return
-        self.counts["kill"] += 1
-        self._crashes_in_a_row = 0
-        self.loop.kill(self.pid)
-        self.network.forget(self.pid)
-        self.disk.crash()
-        self.program = None
-        self._boot_in(self._chance.uniform(*RESTART_S))
+        self._kill_now()
         self._later(self.settings.kill_mean_s, self._kill)
 
+    def _kill_now(self) -> None:
+        if self.is_healing:
+            return
+        self.counts["kill"] += 1
+        self._crashes_in_a_row = 0
+        if self._is_paused:
+            self._is_paused = False
+        if self.program is not None and self.monitors.is_held():
+            self.paths["restart_while_held"] += 1
+        self.loop.kill(self.pid)
+        self.network.forget(self.pid)
+        unsynced = self.disk.used_bytes()
+        self.disk.crash()
+        self.paths["torn_tail"] += self.disk.used_bytes() < unsynced
+        self.program = None
+        self._boot_in(self._chance.uniform(*RESTART_S))
+
+    # ---- what befalls the host ---------------------------------------------------------------
+    def _host_fault(self, name: str) -> None:
+        if self.is_healing:
+            return
+        self._later(HOST_MEAN_S, partial(self._host_fault, name))
+        if name != "aimed_kill" and self._strikes_host(name):
+            self.counts[name] += 1
+
+    def _strikes_host(self, name: str) -> bool:
+        """Let one host fault strike; False where it cannot now."""
+        if name == "clock_step":
+            self._skew_ms = self._chance.choice((-3_600_000, 3_600_000, -1_500, 1_500, 0))
+            if self._clock is not None:
+                self._clock.skew_ms = self._skew_ms
+            return self._clock is not None
+        if name == "pause":
+            return self._pause()
+        if name == "disk_full":
+            self._is_disk_full = True
+            self.disk.capacity_bytes = self.disk.used_bytes() + self._chance.randrange(2_000)
+            self._in(self._chance.uniform(2.0, 10.0), self._free_disk)
+            return True
+        if name == "terminate" and self.program is not None and self.program.started.is_set():
+            self.program.stop("SIGTERM")
+            return True
+        return name == "double_start" and self._start_twice()
+
+    def _in(self, wait_s: float, action: Callable[[], None]) -> None:
+        self.loop.call_later(wait_s, action, context=self.network.world)
+
+    def _pause(self) -> bool:
+        """The machine stands still for a while (a suspended guest, a collection of garbage)."""
+        if self.program is None or self._is_paused:
+            return False
+        self._is_paused = True
+        self.loop.pause(self.pid)
+        self._in(self._chance.uniform(5.0, 30.0), self._resume)
+        return True
+
+    def _resume(self) -> None:
+        if self._is_paused:
+            self._is_paused = False
+            self.loop.resume()
+
+    def _free_disk(self) -> None:
+        self.disk.capacity_bytes = None
+        self._is_disk_full = False
+
+    def _start_twice(self) -> bool:
+        """A second program over the same data folder: the lease must refuse it."""
+        if self.program is None:
+            return False
+        try:
+            self._take_lease(-1)
+        except UserFault:
+            return True
+        self.monitors.violate("lease", self.clock.now_ms(), "two programs hold the data folder")
+        return True
+
+    def _take_lease(self, pid: int) -> None:
+        if self.program is not None:
+            raise UserFault(f"data folder: process {self.pid} works in it")
+
     def _trade(self) -> None:
-        """A person asks for a trade, or closes one."""
+        """A person asks for a trade, and soon has enough of it: most of the day is flat."""
         if self.is_healing:
             return
         self._later(self.settings.trade_mean_s, self._trade)
+        symbol = self._chance.choice(self.venue_symbols)
+        direction = self._chance.choice(("long", "short"))
+        is_long = self._chance.random() < LONG_HOLD_SHARE
+        self._later(LONG_HOLD_MEAN_S if is_long else HOLD_MEAN_S, partial(self._close, symbol))
+        if self._says("trade", {"symbol": symbol, "direction": direction}):
+            self.counts["asked_to_trade"] += 1
+            self._aim()
+
+    def _close(self, symbol: str) -> None:
+        """The person closes what is held on a symbol, if anything is."""
+        program = self.program
+        if self.is_healing or program is None:
+            return
+        if symbol in {p.symbol for p in program.desk.positions()} and self._says(
+            "close", {"symbol": symbol}
+        ):
+            self.counts["asked_to_close"] += 1
+            self._aim()
+
+    def _aim(self) -> None:
+        """Where an order is on its way, hosts like to die."""
+        for name, strike in (("aimed_kill", self._kill_now), ("terminate", self._terminate)):
+            if name in self.weather.host and self._chance.random() < AIMED_SHARE:
+                self.counts[name] += 1
+                self._in(self._chance.expovariate(1.0 / AIMED_MEAN_S), strike)
+
+    def _terminate(self) -> None:
+        if self.program is not None and not self.is_healing:
+            self.program.stop("SIGTERM")
+
+    def _says(self, command: str, arguments: dict[str, str]) -> bool:
+        """A person's command, if there is a program that hears it."""
         program = self.program
         if program is None or not program.started.is_set() or program.engine.latest is None:
-            return
-        symbol = self._chance.choice(sorted(program.instruments))
-        held = {p.symbol for p in program.desk.positions()}
-        if symbol in held:
-            if self._chance.random() < 0.5:
-                program.command("close", {"symbol": symbol}, "person")
-                self.counts["asked_to_close"] += 1
-            return
-        direction = self._chance.choice(("long", "short"))
-        program.command("trade", {"symbol": symbol, "direction": direction}, "person")
-        self.counts["asked_to_trade"] += 1
+            return False
+        program.command(command, arguments, "person")
+        return True
 
     def _setup(self, pid: int) -> Setup:
         run = RunSettings(
@@ -296,9 +471,11 @@ class Day:
             rest_intervals=(),
             trigger_intervals=("1h",),
         )
+        clock = self._clock = HostClock(self.loop, START_MS)
+        clock.skew_ms = self._skew_ms
         return Setup(
-            config=Config(run=run, risk=_BUSY),
-            clock=LoopClock(self.loop, START_MS),
+            config=Config(run=run, risk=_BUSY, websocket=_SPARING),
+            clock=clock,
             transport=MemoryTransport(self.network),
             disk=self.disk,
             seeds=self.seeds.child("program", pid),
@@ -310,7 +487,8 @@ class Day:
                 rows=99, with_spot=False, with_funding=False, with_open_interest=False
             ),
             streams_extra=(),
-            streams_market=("!markPrice@arr",),
+            streams_market=(),
+            streams_held=("!markPrice@arr",),
             says_history=False,
         )
 
@@ -324,30 +502,86 @@ class Day:
 
     def _result(self) -> DayResult:
         trace = self.monitors.trace
-        replayed = 0
-        for run_dir in run_dirs(self.disk, JOURNAL_ROOT)[-1:]:
-            report = replay(self.disk, run_dir)
-            replayed = report.equal
-            trace.update(report.digest.encode())
-            if not report.is_equal:
-                self.monitors.violations.append(
-                    Violation("replay", report.first_difference, report.difference)
-                )
+        monitors, now_ms = self.monitors, self.clock.now_ms()
+        self._read_journal()
+        replayed = self._replay()
+        self._look_for_secrets()
+        monitors.judge_ban(now_ms)
+        monitors.judge_money(now_ms, self._net_usdt)
         trace.update(repr(sorted(self.counts.items())).encode())
-        monitors = self.monitors
         return DayResult(
             seed=self.seed,
             kills=self.counts["kill"],
-            faults={**self.network.counts, **self.venue.faults_injected},
+            faults={
+                **self.network.counts,
+                **self.venue.faults_injected,
+                **{name: self.counts[name] for name in HOST_FAULTS if self.counts[name]},
+            },
             fills=monitors.fills,
-            entries=monitors.entries,
-            stops_filled=monitors.stops_filled,
+            entries=monitors.counts["entries"],
+            stops_filled=monitors.counts["stops_filled"],
             violations=[f"{v.kind} at {v.at_ms}: {v.detail}" for v in monitors.violations],
             naked_spans_ms=monitors.naked_spans_ms,
+            paths=dict(sorted(self.paths.items())),
             replayed_digests=replayed,
             trace_hash=trace.hexdigest(),
             restarts=self.pid,
         )
+
+    def _replay(self) -> int:
+        runs = run_dirs(self.disk, JOURNAL_ROOT)
+        equal = 0
+        for run_dir in runs if self.settings.replays_all else runs[-1:]:
+            report = replay(self.disk, run_dir)
+            equal += report.equal
+            self.monitors.trace.update(report.digest.encode())
+            if not report.is_equal:
+                self.monitors.violate(
+                    "replay", report.first_difference, f"{run_dir}: {report.difference}"
+                )
+        return equal
+
+    def _read_journal(self) -> None:
+        """Which ways the program went, and what its closed trades brought."""
+        unknown: set[str] = set()
+        for record in money_history(self.disk, JOURNAL_ROOT):
+            event = record.event
+            if isinstance(event, FactRecorded) and event.kind == facts.SIGNAL_CLOSED:
+                closed = msgspec.json.decode(event.body, type=facts.Closed)
+                symbol = closed.symbol
+                self._net_usdt[symbol] = self._net_usdt.get(symbol, Decimal(0)) + closed.net_usdt
+            for path in _paths_of(event, unknown):
+                self.paths[path] += 1
+        self.paths["foreign_fill"] += self.monitors.counts["foreign_fills"]
+
+    def _look_for_secrets(self) -> None:
+        """Keys must be in no file and in no word to people (DESIGN §5.15)."""
+        texts = [self.disk.read(name) for name in self.disk.names("")]
+        texts.append("\n".join(self.face.notes).encode())
+        for secret in (self.venue.api_key, self.venue.api_secret):
+            if any(secret.encode() in text for text in texts):
+                self.monitors.violate("secret", 0, "a planted key was written down")
+
+
+def _paths_of(event: object, unknown: set[str]) -> Iterator[str]:
+    """The ways of `PATHS` that one journaled event shows; `unknown` holds orders not proven yet."""
+    if isinstance(event, IntentRecorded):
+        yield f"intent_{event.intent.leg.name.lower()}"
+        parts = parse_client_id(event.intent.client_id)
+        if parts is not None and parts.leg is Leg.STOP and parts.attempt:
+            yield "second_stop"
+    elif isinstance(event, OrderReplied):
+        yield f"reply_{event.outcome.value}"
+        if event.outcome is SendOutcome.UNKNOWN:
+            unknown.add(event.client_id)
+    elif isinstance(event, CancelReplied):
+        yield f"cancel_{event.outcome.value}"
+    elif isinstance(event, OrderLookedUp) and event.client_id in unknown:
+        if event.found is not None:
+            unknown.discard(event.client_id)
+            yield "unknown_found" if event.found else "unknown_absent"
+    elif isinstance(event, AccountSnapshotTaken):
+        yield f"snapshot_{event.purpose.split(' ')[0]}"
 
 
 def _innermost(error: BaseException) -> BaseException:
@@ -357,9 +591,9 @@ def _innermost(error: BaseException) -> BaseException:
 
 
 def _is_expected(error: BaseException) -> bool:
-    """Faults of the network and the venue end a start-up; an operating system tries again."""
+    """Faults of the network, the venue and the disk end a process; an operating system tries again."""
     inner = _innermost(error)
-    return (isinstance(inner, Fault) and inner.is_retryable) or type(inner).__name__ == "Refused"
+    return (isinstance(inner, Fault) and inner.is_retryable) or isinstance(inner, Refused | DiskFault)
 
 
 class CampaignResult(msgspec.Struct):
@@ -376,40 +610,68 @@ class CampaignResult(msgspec.Struct):
     naked_ms_p99: int
     naked_ms_max: int
     trace_hash: str
+    paths: dict[str, int]
+
+
+def run_day(seed: int, settings: DaySettings) -> DayResult:
+    """One seed; a crash of the day itself is a violation like any other."""
+    return Day(seed, settings).run()
 
 
 def run_days(
-    seeds: list[int], settings: DaySettings, progress: Callable[[DayResult], None] = lambda _: None
+    seeds: list[int],
+    settings: DaySettings,
+    progress: Callable[[DayResult], None] = lambda _: None,
+    workers: int = 1,
 ) -> CampaignResult:
-    """Run one simulated day a seed, one after the other."""
-    results = []
-    for seed in seeds:
-        results.append(Day(seed, settings).run())
-        progress(results[-1])
+    """Run one simulated day a seed, in `workers` processes; results come in the seeds' order."""
+    results: list[DayResult] = []
+    job = partial(run_day, settings=settings)
+    if workers <= 1:
+        for seed in seeds:
+            results.append(job(seed))
+            progress(results[-1])
+        return summary(results, settings.days)
+    with ProcessPoolExecutor(workers, max_tasks_per_child=20, mp_context=get_context("spawn")) as pool:
+        for result in pool.map(job, seeds):
+            results.append(result)
+            progress(result)
     return summary(results, settings.days)
 
 
 def summary(results: list[DayResult], days_each: float) -> CampaignResult:
-    """The days added up; the trace hash chains theirs in order."""
+    """The days added up; the trace hash chains theirs in order.
+
+    A campaign of `COVERED_DAYS` must have seen every fault and gone every way of recovery.
+    """
     faults: Counter[str] = Counter()
+    paths: Counter[str] = Counter()
     spans: list[int] = []
     trace = hashlib.blake2b(digest_size=16)
     for result in results:
         faults.update(result.faults)
+        paths.update(result.paths)
         spans += result.naked_spans_ms
         trace.update(result.trace_hash.encode())
     spans.sort()
     rank = max(0, -(-len(spans) * 99 // 100) - 1)
+    days = days_each * len(results)
+    violations = [f"seed {r.seed}: {v}" for r in results for v in r.violations]
+    if days >= COVERED_DAYS:
+        violations += [f"never: {name}" for name in never_struck(faults, paths)]
+    if spans and spans[rank] > NAKED_P99_MS:
+        violations.append(f"naked p99 of {spans[rank]} ms, allowed {NAKED_P99_MS}")
     return CampaignResult(
-        days=days_each * len(results),
+        days=days,
         seeds=[r.seed for r in results],
         kills=sum(r.kills for r in results),
         faults=dict(sorted(faults.items())),
         fills=sum(r.fills for r in results),
         entries=sum(r.entries for r in results),
         stops_filled=sum(r.stops_filled for r in results),
-        violations=[f"seed {r.seed}: {v}" for r in results for v in r.violations],
+        violations=violations,
         naked_ms_p99=spans[rank] if spans else 0,
         naked_ms_max=spans[-1] if spans else 0,
         trace_hash=trace.hexdigest(),
+        paths=dict(sorted(paths.items())),
     )

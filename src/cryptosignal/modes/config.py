@@ -9,12 +9,13 @@ from __future__ import annotations
 import difflib
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.ground.faults import UserFault
+from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.net.settings import (
     AccountFeedSettings,
@@ -57,6 +58,29 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"run.scan_interval_s: found {self.scan_interval_s}, allowed: 1 to 86400"
             )
+        for key, low, high in (("symbols_max", 1, 600), ("warm_max", 0, 600), ("top", 1, 600)):
+            value = getattr(self, key)
+            if not low <= value <= high:
+                raise ValueError(f"run.{key}: found {value}, allowed: {low} to {high}")
+        if not self.data_dir:
+            raise ValueError("run.data_dir: found '', allowed: a folder")
+        self._check_intervals()
+
+    def _check_intervals(self) -> None:
+        for key in ("intervals", "rest_intervals", "trigger_intervals"):
+            for interval in getattr(self, key):
+                if interval not in INTERVAL_MS:
+                    raise ValueError(
+                        f"run.{key}: found {interval!r}, allowed: {', '.join(INTERVAL_MS)}"
+                    )
+        if not self.intervals:
+            raise ValueError(f"run.intervals: found none, allowed: {', '.join(INTERVAL_MS)}")
+        for interval in self.trigger_intervals:
+            if interval not in self.intervals:
+                raise ValueError(
+                    f"run.trigger_intervals: found {interval!r},"
+                    f" allowed: those of run.intervals ({', '.join(self.intervals)})"
+                )
 
 
 class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,7 +143,7 @@ def _converted(body: dict[str, Any], path: str) -> Config:
     try:
         return msgspec.convert(body, Config)
     except msgspec.ValidationError as error:
-        raise UserFault(f"{path}: {_readable(str(error))}") from None
+        raise UserFault(f"{path}: {readable(str(error), Config)}") from None
 
 
 def checked(config: Config, source: str) -> Config:
@@ -149,12 +173,28 @@ def _check_keys(body: dict[str, Any], struct: type, prefix: str, path: str) -> N
             _check_keys(value, inner, f"{prefix}{key}.", path)
 
 
-def _readable(text: str) -> str:
-    """msgspec's words with the place first: `run.mode: Expected …`."""
+def readable(text: str, struct: type) -> str:
+    """msgspec's words with the place first, and the words that are allowed there:
+    `run.mode: found 'yolo', allowed: signal, approve, auto`. `struct` is the type it read."""
     message, separator, place = text.rpartition(" - at `$")
     if not separator:
         return text
-    return f"{place.rstrip('`').lstrip('.')}: {message}"
+    key = place.rstrip("`").lstrip(".")
+    words = _literals(struct, key)
+    if words and message.startswith("Invalid enum value "):
+        found = message.removeprefix("Invalid enum value ")
+        return f"{key}: found {found}, allowed: {', '.join(words)}"
+    return f"{key}: {message}" if key else message
+
+
+def _literals(struct: type, key: str) -> tuple[str, ...]:
+    """The words that the field `key` (dotted) of `struct` may hold, none if it is free."""
+    kind: Any = struct
+    for name in key.split("."):
+        if not (isinstance(kind, type) and issubclass(kind, msgspec.Struct)):
+            return ()
+        kind = get_type_hints(kind).get(name)
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def render(config: Config, *, as_json: bool) -> str:

@@ -28,14 +28,16 @@ from cryptosignal.modes.program import Face, Program, Setup
 from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
 from cryptosignal.modes.snapshots import SnapshotHub
-from cryptosignal.net.client import MovableClock
+from cryptosignal.net.client import MovableClock, ledger_host
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.net.warmup import WarmUpSettings
+from cryptosignal.store.candles import CandleStore
 from cryptosignal.store.disk import FileDisk
 from cryptosignal.store.lease import Lease
 
 EMBEDDED = "embedded"
 _VENUES = {"binance": MAINNET, "testnet": TESTNET}
+_ACCOUNTS = ("none", "sim")
 Conduct = Callable[[Program, Recorder], Any]
 """What else to do while the program runs: a coroutine function, started with it."""
 
@@ -62,6 +64,7 @@ class Run:
 
 def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
     """Run until it ends by itself, by a signal or by a fault. Answers the reason it ended."""
+    _check_account(run.config)
     with ExitStack() as stack:
         ready: VenueReady | None = None
         if run.venue == EMBEDDED:
@@ -101,6 +104,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             symbols=run.symbols,
             scans_max=run.scans,
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
+            candles=None if run.venue == EMBEDDED else _candles(disk, routes),
             info={"venue": routes.name, "seed": str(run.seed)},
         )
         watch = _Watch(publisher, socket_path)
@@ -206,8 +210,24 @@ def _routes(run: Run) -> Routes:
         raise UserFault(f"venue.{error}") from None
 
 
+def _check_account(config: Config) -> None:
+    """Nobody may believe that a trade happens on an account that is not there."""
+    account = config.run.account
+    if account not in _ACCOUNTS:
+        raise UserFault(
+            f"run.account: found {account!r}, allowed so far: {', '.join(_ACCOUNTS)}"
+            " (sim is the embedded venue's account)"
+        )
+
+
 def _account_signer(config: Config, signer: Signer | None) -> Signer | None:
     return signer if config.run.account == "sim" else None
+
+
+def _candles(disk: FileDisk, routes: Routes) -> CandleStore:
+    """Candles by venue: its name and host are the folder. The embedded venue's end with it."""
+    host = "".join(letter if letter.isalnum() else "-" for letter in ledger_host(routes.rest_url))
+    return CandleStore(disk, f"candles/{routes.name}-{host}")
 
 
 def _ledger_dir() -> Path:

@@ -1,15 +1,19 @@
 """Eyes inside the simulated venue: what must always hold, judged from the venue's own books.
 
 Every check reads the venue's truth, never the program's opinion (DESIGN §5, RELIABILITY §5).
+Positions of others (a person at the same account, forced fills) are told apart by the client id of
+each execution: what must be protected is the program's own part of what is there.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from cryptosignal.domain.order import Leg, parse_client_id
+from cryptosignal.domain.order import Leg, OwnId, parse_client_id
 from cryptosignal.sim.account import Fill
 from cryptosignal.sim.venue import Venue
 
@@ -18,7 +22,8 @@ _PROTECTING = ("NEW", "TRIGGERING", "TRIGGERED")
 """Statuses of a stop that rests, or that is closing the position just now."""
 
 NAKED_LIMIT_MS = 20_000
-"""Never longer than this without a stop, venue outages excluded (DESIGN §5.1)."""
+"""Never longer than this without a stop, venue outages and stopped clocks excluded (DESIGN §5.1)."""
+NAKED_P99_MS = 5_000
 
 
 @dataclass
@@ -31,43 +36,80 @@ class Violation:
 
 
 @dataclass
+class Limits:
+    """What the program was told to keep to; 0 means no limit."""
+
+    position_max: int = 0
+    gross_max_usdt: Decimal = ZERO
+
+
+@dataclass
 class Monitors:
-    """Watches one account of one venue."""
+    """Watches one account of one venue. `is_excused` says that the clock of nakedness stands still."""
 
     venue: Venue
+    limits: Limits = field(default_factory=Limits)
+    is_excused: Callable[[], bool] = lambda: False
     violations: list[Violation] = field(default_factory=list)
     naked_spans_ms: list[int] = field(default_factory=list)
-    fills: int = 0
-    entries: int = 0
-    stops_filled: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._naked_since: dict[str, int] = {}
         self._reported: set[str] = set()
         self._entry_ids: dict[str, set[str]] = {}
         self._last_fill = (-1, -1)
+        self._looked_ms = 0
+        self._net: dict[str, Decimal] = {}
+        self._own: dict[str, Decimal] = {}
+        self.touched: set[str] = set()
         self.trace = hashlib.blake2b(digest_size=16)
+
+    @property
+    def fills(self) -> int:
+        """Executions of the account so far."""
+        return self.counts["fills"]
 
     # ---- after every move of the venue ------------------------------------------------------
     def check(self, now_ms: int) -> None:
         """Judge the venue as it stands."""
-        self._check_protection(now_ms)
         self._check_executions(now_ms)
+        self._check_protection(now_ms)
 
     def _symbol(self, index: int) -> str:
         return self.venue.exchange.listed[index].symbol
 
+    def is_held(self) -> bool:
+        """The program has a position at the venue."""
+        return bool(self._at_risk())
+
     def _held(self) -> dict[str, Decimal]:
-        return {self._symbol(p.index): p.qty for p in self.venue.positions() if p.qty}
+        held: dict[str, Decimal] = {}
+        for position in self.venue.positions():
+            symbol = self._symbol(position.index)
+            held[symbol] = held.get(symbol, ZERO) + position.qty
+        return {symbol: quantity for symbol, quantity in held.items() if quantity}
+
+    def _at_risk(self) -> dict[str, Decimal]:
+        """The program's own part of each position, others' trades taken off."""
+        held: dict[str, Decimal] = {}
+        for symbol, net in self._held().items():
+            own = self._own.get(symbol, ZERO)
+            if own * net > ZERO:
+                held[symbol] = min(own, net, key=abs)
+        return held
 
     def _check_protection(self, now_ms: int) -> None:
-        account = self.venue.account()
-        held = self._held()
+        passed_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
+        held = self._at_risk() if self._net or self._naked_since else {}
         if not held and not self._naked_since:
             return
+        if self._naked_since and self.is_excused():
+            for symbol in self._naked_since:
+                self._naked_since[symbol] += passed_ms
         protected = {
             self._symbol(algo.index)
-            for algo in account.algos.values()
+            for algo in self.venue.account().algos.values()
             if algo.kind == "STOP_MARKET" and algo.status in _PROTECTING
         }
         for symbol in [s for s in self._naked_since if s not in held or s in protected]:
@@ -79,25 +121,66 @@ class Monitors:
             since_ms = self._naked_since.setdefault(symbol, now_ms)
             if now_ms - since_ms > NAKED_LIMIT_MS and symbol not in self._reported:
                 self._reported.add(symbol)
-                self._violate("naked", now_ms, f"{symbol} {held[symbol]} since {since_ms}")
+                self.violate("naked", now_ms, f"{symbol} {held[symbol]} since {since_ms}")
 
     def _check_executions(self, now_ms: int) -> None:
-        for fill in self._new_fills():
-            self.fills += 1
+        fresh = self._new_fills()
+        for fill in fresh:
+            self.counts["fills"] += 1
             self.trace.update(
                 f"{fill.time_ms} {fill.index} {fill.client_id} {fill.side} {fill.qty} {fill.price}\n".encode()
             )
             own = parse_client_id(fill.client_id)
+            self._follow(fill, own, now_ms)
             if own is None:
+                self.counts["foreign_fills"] += 1
+                self.touched.add(self._symbol(fill.index))
                 continue
-            self.stops_filled += own.leg is Leg.STOP
-            if own.leg is not Leg.ENTRY:
-                continue
-            known = self._entry_ids.setdefault(own.signal_key, set())
-            self.entries += not known
-            known.add(fill.client_id)
-            if len(known) > 1:
-                self._violate("double_entry", now_ms, f"{own.signal_key}: {sorted(known)}")
+            self.counts["stops_filled"] += own.leg is Leg.STOP
+            if own.leg is Leg.ENTRY:
+                self._check_entry(fill, own, now_ms)
+        if fresh:
+            self._check_sums(now_ms)
+
+    def _follow(self, fill: Fill, own: OwnId | None, now_ms: int) -> None:
+        """Count the execution; an exit of ours may only take away (RELIABILITY §5.10)."""
+        symbol = self._symbol(fill.index)
+        signed = fill.qty if fill.side == "BUY" else -fill.qty
+        before = self._net.get(symbol, ZERO)
+        after = self._net[symbol] = before + signed
+        if own is None:
+            return
+        own_before = self._own.get(symbol, ZERO)
+        self._own[symbol] = own_before + signed
+        is_flip = abs(after) > abs(before) or before * after < ZERO
+        if own.leg is not Leg.ENTRY and is_flip and not self._is_hedged():
+            self.violate("flip", now_ms, f"{fill.client_id} took {symbol} {before} to {after}")
+        if not after:
+            self._own[symbol] = ZERO
+
+    def _is_hedged(self) -> bool:
+        return self.venue.account().is_hedge or "mode_flip" in self.touched
+
+    def _check_entry(self, fill: Fill, own: OwnId, now_ms: int) -> None:
+        known = self._entry_ids.setdefault(own.signal_key, set())
+        self.counts["entries"] += not known
+        known.add(fill.client_id)
+        if len(known) > 1:
+            self.violate("double_entry", now_ms, f"{own.signal_key}: {sorted(known)}")
+        held = self._at_risk()
+        if self.limits.position_max and len(held) > self.limits.position_max:
+            self.violate("too_many", now_ms, f"{len(held)} positions: {sorted(held)}")
+        gross = sum((abs(q) * fill.price for s, q in held.items() if s == self._symbol(fill.index)), ZERO)
+        if self.limits.gross_max_usdt and gross > self.limits.gross_max_usdt:
+            self.violate("too_big", now_ms, f"{fill.client_id}: {gross:.0f} USDT held")
+
+    def _check_sums(self, now_ms: int) -> None:
+        """Executions add up to the positions (RELIABILITY §5.8)."""
+        held = self._held()
+        for symbol, net in self._net.items():
+            if net != held.get(symbol, ZERO) and symbol not in self._reported:
+                self._reported.add(symbol)
+                self.violate("sum", now_ms, f"{symbol}: fills {net}, position {held.get(symbol)}")
 
     def _new_fills(self) -> list[Fill]:
         """Executions since the last look, oldest first."""
@@ -133,5 +216,33 @@ class Monitors:
         found += [f"still naked: {symbol}" for symbol in self._naked_since]
         return found
 
-    def _violate(self, kind: str, at_ms: int, detail: str) -> None:
+    def judge_ban(self, now_ms: int) -> None:
+        """The venue must never have cause for a 418 (DESIGN §5.11)."""
+        banned = self.venue.exchange.limits.refusals_418
+        if banned:
+            self.violate("banned", now_ms, f"{banned} refusals with 418")
+
+    def judge_money(self, now_ms: int, net_usdt: dict[str, Decimal]) -> None:
+        """What closed trades brought, by our account and by the venue's, symbol by symbol."""
+        held = self._held()
+        for symbol, ours in sorted(net_usdt.items()):
+            if symbol in self.touched or symbol in held or self._is_hedged():
+                continue
+            theirs = sum(
+                (f.realised - f.fee for f in self.venue.account().fills if self._symbol(f.index) == symbol),
+                ZERO,
+            )
+            theirs += sum(
+                (
+                    i.amount
+                    for i in self.venue.account().incomes
+                    if i.kind == "FUNDING_FEE" and self._symbol(i.index) == symbol
+                ),
+                ZERO,
+            )
+            if abs(ours - theirs) > Decimal("0.000001") * (1 + self.counts["fills"]):
+                self.violate("money", now_ms, f"{symbol}: here {ours}, venue {theirs}")
+
+    def violate(self, kind: str, at_ms: int, detail: str) -> None:
+        """Note what must not happen."""
         self.violations.append(Violation(kind, at_ms, detail))

@@ -37,6 +37,7 @@ from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
 from cryptosignal.market.board import Board
 from cryptosignal.modes.account import AccountVenue
+from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
@@ -49,6 +50,7 @@ from cryptosignal.net.repair import Repairer
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.signals.reachability import passed, reachable
+from cryptosignal.store.candles import CandleStore
 from cryptosignal.store.journal import Journal, numeric_path
 from cryptosignal.store.runs import RunHeader, money_history, new_run_dir, run_dirs
 from cryptosignal.streams import names
@@ -103,6 +105,10 @@ class Setup:
     tape_position: Callable[[], int] = lambda: 0
     info: dict[str, str] = field(default_factory=dict)
     says_history: bool = True
+    streams_held: tuple[str, ...] = ()
+    """Streams carried only while the desk needs prices (a simulated day is mostly flat)."""
+    candles: CandleStore | None = None
+    """Where candles stay between runs; None keeps none (a venue that ends with the run)."""
 
 
 class Program:
@@ -159,6 +165,11 @@ class Program:
         )
         self.scans = ScanLoop(self.board, self.factors, setup.clock, config.run, self._take_scan)
         self.scans.before_scan = self.feed.settle
+        self.keeper: CandleKeeper | None = None
+        if setup.candles is not None:
+            self.keeper = CandleKeeper(
+                setup.candles, self.board, self.client, setup.clock, self._note, setup.warm_up
+            )
         self.symbols: tuple[str, ...] = ()
         self.instruments: dict[str, Instrument] = {}
         self.warm_report = WarmUpReport()
@@ -209,6 +220,8 @@ class Program:
             engine = tasks.create_task(self._rim.run())
             background = [tasks.create_task(job) for job in self._jobs(journal)]
             engine.add_done_callback(lambda _: _cancel(background))
+        if self.keeper is not None:
+            await self.keeper.save()
         await journal.durable(journal.seq)
         return self._rim.stop_reason
 
@@ -254,6 +267,8 @@ class Program:
         yield self.feed.run()
         yield self._warm_then_scan()
         yield self._keep_time()
+        if self.keeper is not None:
+            yield self.keeper.run()
         if self.setup.signer is not None and self.config.run.account != "none":
             self.account_feed = AccountFeed(
                 self.setup.transport,
@@ -326,9 +341,17 @@ class Program:
 
     def _make_rim(self, journal: Journal) -> Rim:
         venue = AccountVenue(self.client) if self.setup.signer is not None else None
-        rim = Rim(self.engine, journal, self.clock, self.setup.face, venue, self.feed.watch)
+        rim = Rim(self.engine, journal, self.clock, self.setup.face, venue, self._watch)
         rim.tape_position = self.setup.tape_position
         return rim
+
+    def _watch(self, symbols: tuple[str, ...], priced: tuple[str, ...]) -> None:
+        self.feed.watch(symbols, priced)
+        extra = self.setup.streams_held
+        if extra and priced:
+            self.feed.add_streams(extra)
+        elif extra:
+            self.feed.remove_streams(extra)
 
     def _recover(self) -> None:
         """Fold the money events of all former runs: what we own, owe and promised (D2)."""
@@ -358,11 +381,13 @@ class Program:
         """Streams first, so that no bar falls between history and stream; then history; then scan."""
         setup = self.setup
         run = self.config.run
+        intervals = (*run.intervals, *run.rest_intervals)
+        if self.keeper is not None:
+            await self.keeper.load(self.symbols, intervals)
         self.feed.set_streams(self._streams())
         candles_first = msgspec.structs.replace(
             setup.warm_up, with_open_interest=False, with_funding=False, with_spot=False
         )
-        intervals = (*run.intervals, *run.rest_intervals)
         self.warm_report = await self._warm(intervals, candles_first)
         for symbol, step, _reason in self.warm_report.failed:
             if step.startswith("klines "):
@@ -401,6 +426,7 @@ class Program:
             *names.create_combined_streams(self.symbols, self.config.run.intervals),
             *(f"{symbol.lower()}@{kind}" for symbol in warm for kind in extra),
             *self.setup.streams_market,
+            *(self.setup.streams_held if self.desk.state.trades else ()),
         ]
 
     async def _keep_time(self) -> None:

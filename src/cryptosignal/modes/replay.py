@@ -56,15 +56,10 @@ def replay_path(path: str, progress: Callable[[int], None] = lambda _: None) -> 
 
     Raises UserFault with one line for a folder that is no journal or cannot be read.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise UserFault(f"{path}: no such folder (allowed: a run's journal folder)")
-    parts = folder.resolve().parts
-    if len(parts) < 3 or parts[-2] != "journal":
-        raise UserFault(f"{path}: not a run's journal folder (allowed: …/journal/<number>-<run>)")
-    disk = FileDisk(folder.resolve().parents[1], read_only=True)
+    root, run_dir = _folders(path)
+    disk = FileDisk(root, read_only=True)
     try:
-        return replay(disk, f"journal/{parts[-1]}", progress)
+        return replay(disk, run_dir, progress)
     finally:
         disk.close()
 
@@ -107,19 +102,30 @@ def decision_at(data_dir: str, run: str, symbol: str, at_ms: int | None) -> Deci
 
     Raises UserFault where there is no such run, scan or symbol.
     """
-    root = Path(run).resolve().parents[1] if run else Path(data_dir)
+    root, run_dir = _folders(run) if run else (Path(data_dir), "")
     if not root.is_dir():
         raise UserFault(f"{root}: no such folder (allowed: a data folder with journal/)")
     disk = FileDisk(root, read_only=True)
     try:
-        run_dir = f"journal/{Path(run).name}" if run else _newest_run(disk, data_dir, at_ms)
-        decision = _decision_in(disk, run_dir, symbol.upper(), at_ms)
+        run_dir = run_dir or _newest_run(disk, data_dir, at_ms)
+        scanned, decision = _decision_in(disk, run_dir, symbol.upper(), at_ms)
     finally:
         disk.close()
     if decision is None:
         when = "" if at_ms is None else f" at or before {utc_text(at_ms)}"
-        raise UserFault(f"{run_dir}: no scan of {symbol.upper()}{when}")
+        some = f"such as {', '.join(scanned[:5])}" if scanned else "none: it holds no scan"
+        raise UserFault(f"{run_dir}: no scan of {symbol.upper()}{when} (scanned: {some})")
     return decision
+
+
+def _folders(path: str) -> tuple[Path, str]:
+    """The data folder and, in it, the run that `path` names. Raises UserFault for another place."""
+    folder = Path(path).resolve()
+    if not folder.is_dir():
+        raise UserFault(f"{path}: no such folder (allowed: a run's journal folder)")
+    if len(folder.parts) < 3 or folder.parent.name != "journal":
+        raise UserFault(f"{path}: not a run's journal folder (allowed: …/journal/<number>-<run>)")
+    return folder.parents[1], f"journal/{folder.name}"
 
 
 def _newest_run(disk: Disk, data_dir: str, at_ms: int | None) -> str:
@@ -131,12 +137,16 @@ def _newest_run(disk: Disk, data_dir: str, at_ms: int | None) -> str:
     raise UserFault(f"{data_dir}: no run{'' if at_ms is None else ' as old as that'} (journal/)")
 
 
-def _decision_in(disk: Disk, run_dir: str, symbol: str, at_ms: int | None) -> Decision | None:
+def _decision_in(
+    disk: Disk, run_dir: str, symbol: str, at_ms: int | None
+) -> tuple[list[str], Decision | None]:
+    """What was scanned at all by then, and the newest decision on `symbol`."""
     reader = read_run(disk, run_dir, past_gaps=True)
     header = reader.header()
     engine = engine_of(header)
     _fold_history(disk, header, engine)
     found: ScanDecisions | None = None
+    scanned: dict[str, None] = {}
     for record in reader:
         if isinstance(record.event, Digest | IntentRecorded | CancelRecorded | FactRecorded):
             continue
@@ -148,8 +158,9 @@ def _decision_in(disk: Disk, run_dir: str, symbol: str, at_ms: int | None) -> De
             break
         engine.step(record.now_ms, record.event)
         if isinstance(record.event, ScanTaken) and engine.latest is not None:
+            scanned.update(dict.fromkeys(engine.latest.rows.symbols))
             found = engine.latest if symbol in engine.latest.rows.symbols else found
-    return found.find(symbol) if found is not None else None
+    return sorted(scanned), found.find(symbol) if found is not None else None
 
 
 def engine_of(header: RunHeader) -> Engine:

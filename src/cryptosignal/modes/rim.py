@@ -142,7 +142,7 @@ class Rim:
         clock: Clock,
         audience: Audience,
         venue: Venue | None,
-        watch: Callable[[tuple[str, ...]], None],
+        watch: Callable[[tuple[str, ...], tuple[str, ...]], None],
         first_seq: int = 1,
     ) -> None:
         self.engine = engine
@@ -281,8 +281,8 @@ class Rim:
                 self._spawn(self._ask(lambda v: v.snapshot(purpose, symbols, since_ms)))
             case SetLeverage():
                 self._leverage[action.symbol] = action  # set just before the entry leaves
-            case WatchSymbols(symbols=symbols):
-                self._watch(symbols)
+            case WatchSymbols(symbols=symbols, priced=priced):
+                self._watch(symbols, priced)
             case PublishDecision():
                 self._audience.on_decision(action)
             case ScanDecided():

@@ -10,18 +10,15 @@ import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Protocol
 
-import msgspec
-
 from cryptosignal.binance.routes import stream_route
 from cryptosignal.domain.events import BarClosed, MarksUpdated, QualityChanged
 from cryptosignal.domain.market import Bar, Finality
-from cryptosignal.domain.ports import Transport, WsLink
+from cryptosignal.domain.ports import Transport
 from cryptosignal.ground.clock import Clock
-from cryptosignal.ground.faults import Fault
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import INTERVAL_MS
-from cryptosignal.market import frames
 from cryptosignal.market.board import Board
+from cryptosignal.net.lines import Line, heard_of
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.streams import names, session
 from cryptosignal.streams.backoff import ExponentialBackoff
@@ -40,7 +37,6 @@ OnNote = Callable[[str, dict[str, str | int | float]], None]
 FRAMES_WAITING_MAX: Final = 100_000
 """Frames that may wait for one flush; past that the flush comes at once."""
 _CLOCK_STEP_MS: Final = 1_000
-_HEAD_BYTES: Final = 80
 _READY_SHARE: Final = 1.0
 
 
@@ -50,180 +46,6 @@ class StreamRoutes(Protocol):
     def build_websocket_url(self, streams: Sequence[str], use_combined: bool = True) -> str:
         """The combined URL of streams that share a route."""
         ...
-
-
-class _Line:
-    """One connection: a session and the socket under it. Also the socket's listener."""
-
-    def __init__(self, feed: MarketFeed, conn_id: int, route: str, sess: Session) -> None:
-        self.feed = feed
-        self.conn_id = conn_id
-        self.route = route
-        self.session = sess
-        self.frames: list[bytes] = []
-        self.socket: _Socket | None = None
-        self.noise = 0
-        self.heard: tuple[str, ...] = ()
-        self.link: WsLink | None = None
-        self.generation = 0
-        self.wake_ns = 0
-        self.timer: asyncio.TimerHandle | None = None
-        self.replaces: _Line | None = None
-        self.deadline_ns = 0
-        self.connecting: asyncio.Task[None] | None = None
-
-    def step(self, event: session.SessionEvent) -> None:
-        """One session step and its actions."""
-        feed = self.feed
-        for action in self.session.step(feed.clock.mono_ns(), event):
-            _PERFORM[type(action)](self, action)
-
-    def put_aside(self, payload: bytes) -> None:
-        """A frame whose stream is not known yet, or that is no stream's, for the drain."""
-        if not self.frames:
-            self.feed.drain_soon()
-        self.frames.append(payload)
-
-    def take_count(self) -> int:
-        """Market frames since the last call."""
-        if self.socket is None:
-            return 0
-        count, self.socket.taken = self.socket.taken - self.noise, 0
-        self.noise = 0
-        return count
-
-    # ---- actions ------------------------------------------------------------------------------
-    def _connect(self, action: session.Connect) -> None:
-        self.generation += 1
-        task = self.feed.loop.create_task(self._open(action, self.generation))
-        self.connecting = task
-        self.feed.tasks.add(task)
-        task.add_done_callback(self.feed.tasks.discard)
-
-    async def _open(self, action: session.Connect, generation: int) -> None:
-        socket = _Socket(self, generation)
-        self.socket = socket
-        try:
-            link = await self.feed.transport.open_ws(action.url, socket, action.timeout_ms)
-        except Fault as fault:
-            if generation == self.generation:
-                self.step(session.Closed(0, f"{type(fault).__name__}: {fault}"))
-            return
-        if generation != self.generation or socket.is_closed:
-            link.close()
-            return
-        self.link = link
-        self.step(session.Opened())
-
-    def _send(self, action: session.Send) -> None:
-        if self.link is not None:
-            self.link.send(action.payload)
-
-    def _ping(self, action: session.Ping) -> None:
-        if self.link is not None:
-            self.link.ping()
-
-    def _close(self, action: session.Close) -> None:
-        self.generation += 1
-        self.socket = None
-        link, self.link = self.link, None
-        if link is not None:
-            link.close(action.code)
-
-    def _wake(self, action: session.WakeAt) -> None:
-        """Timers are lazy: one that fires early only asks the session again."""
-        if self.timer is not None and self.wake_ns <= action.at_ns:
-            return
-        if self.timer is not None:
-            self.timer.cancel()
-        self.wake_ns = action.at_ns
-        delay_s = max(0.0, (action.at_ns - self.feed.clock.mono_ns()) / session.SECOND_NS)
-        self.timer = self.feed.loop.call_later(delay_s, self._on_timer)
-
-    def _on_timer(self) -> None:
-        self.timer = None
-        self.wake_ns = 0
-        self.feed.flush()
-        self.step(session.Due())
-
-    def _emit(self, action: session.Emit) -> None:
-        self.feed.on_session(self, action)
-
-    def _note(self, action: session.Note) -> None:
-        self.feed.note(action.event, action.fields)
-
-    def stop(self) -> None:
-        """End for good."""
-        self.step(session.Stop())
-        if self.timer is not None:
-            self.timer.cancel()
-            self.timer = None
-        self.generation += 1
-
-
-_PERFORM: Final[dict[type, Callable[..., None]]] = {
-    session.Connect: _Line._connect,
-    session.Send: _Line._send,
-    session.Ping: _Line._ping,
-    session.Close: _Line._close,
-    session.WakeAt: _Line._wake,
-    session.Emit: _Line._emit,
-    session.Note: _Line._note,
-}
-
-
-class _Socket:
-    """The listener of one socket of a line; a socket that was given up is counted no more.
-
-    Frames of known streams go straight to their stream while they are in the processor's cache;
-    the others, and all while the connection has still to prove its canary, are put aside for the
-    drain.
-    """
-
-    __slots__ = ("_arm", "_generation", "_line", "is_closed", "on_frame", "taken", "takes")
-
-    def __init__(self, line: _Line, generation: int) -> None:
-        self._line = line
-        self._generation = generation
-        self._arm = line.feed.arm
-        self.taken = 0
-        self.takes: dict[bytes, Callable[[bytes], None]] = {}
-        self.is_closed = False
-        self.on_frame: Callable[[bytes], None] = (
-            self._frame if line.feed.tap is None else self._tapped
-        )
-
-    def _frame(self, payload: bytes) -> None:
-        """The hot path. The first frame after a flush arms the next flush."""
-        count = self.taken
-        if not count:
-            self._arm()
-        self.taken = count + 1
-        try:
-            self.takes[payload[11:43]](payload)
-        except KeyError:
-            self._line.put_aside(payload)
-
-    def _tapped(self, payload: bytes) -> None:
-        feed = self._line.feed
-        if feed.tap is not None:
-            feed.tap(self._line.conn_id, feed.clock.now_ms(), payload)
-        self._frame(payload)
-
-    def on_pong(self) -> None:
-        """Proof of a peer, not of data."""
-        if self._generation == self._line.generation:
-            self._line.step(session.Ponged())
-
-    def on_closed(self, code: int, reason: str) -> None:
-        """The socket is gone."""
-        self.is_closed = True
-        line = self._line
-        if self._generation == line.generation:
-            line.feed.flush()
-            line.link = line.socket = None
-            line.generation += 1
-            line.step(session.Closed(code, reason))
 
 
 class MarketFeed:
@@ -264,18 +86,19 @@ class MarketFeed:
         self.plan = StreamPlan(
             settings,
             route_of,
-            {"market": names.MARKET_CANARY, "public": names.PUBLIC_CANARY},
+            {"market": settings.market_canary, "public": names.PUBLIC_CANARY},
         )
-        self.lines: dict[int, _Line] = {}
+        self.lines: dict[int, Line] = {}
         self.loop: asyncio.AbstractEventLoop
         self.tasks: set[asyncio.Task[None]] = set()
-        self._renewing: dict[int, _Line] = {}
+        self._renewing: dict[int, Line] = {}
         self._attached: set[int] = set()
         self._seeds = seeds
         self._monitor = HeartbeatMonitor(settings)
         self._since_ms: dict[str, int] = {}
         self._wanted: dict[str, None] = {}
         self._watched: set[str] = set()
+        self._priced: set[str] = set()
         self._flush_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
         self._check_timer: asyncio.TimerHandle | None = None
@@ -348,9 +171,10 @@ class MarketFeed:
         if self._is_running:
             self._start(line)
 
-    def watch(self, symbols: Iterable[str]) -> None:
-        """Symbols whose marks and bars `on_event` gets (replaces the former set)."""
+    def watch(self, symbols: Iterable[str], priced: Iterable[str]) -> None:
+        """Symbols whose bars `on_event` gets, and those whose marks (replaces the former sets)."""
         self._watched = {symbol.upper() for symbol in symbols}
+        self._priced = {symbol.upper() for symbol in priced}
 
     def _apply_plan(self) -> None:
         index = 0
@@ -381,7 +205,7 @@ class MarketFeed:
         for stream in streams:
             self._since_ms.setdefault(stream, now_ms)
 
-    def _start(self, line: _Line) -> None:
+    def _start(self, line: Line) -> None:
         if self._is_running and line in (*self.lines.values(), *self._renewing.values()):
             line.step(session.Start())
 
@@ -391,7 +215,7 @@ class MarketFeed:
         route: str,
         streams: tuple[str, ...],
         url_of: Callable[[Sequence[str]], str] | None = None,
-    ) -> _Line:
+    ) -> Line:
         settings = self.settings
         number = self._next_number
         self._next_number += 1
@@ -403,7 +227,7 @@ class MarketFeed:
         )
         url_of = url_of or self.routes.build_websocket_url
         made = Session(number, url_of, streams, settings, backoff)
-        return _Line(self, conn_id, route, made)
+        return Line(self, conn_id, route, made)
 
     def _shut(self) -> None:
         self._is_running = False
@@ -471,27 +295,14 @@ class MarketFeed:
             delay_s = self.board.settings.trade_delay_ms / 1000
             self._flush_timer = self.loop.call_later(delay_s, self.flush)
 
-    def _absorb(self, line: _Line) -> None:
+    def _absorb(self, line: Line) -> None:
         batch, line.frames = line.frames, []
         if awaited := line.session.awaiting:
             line.heard = (*line.heard, *heard_of(awaited, batch))
         strays = self.board.absorb(batch)
         line.noise += len(strays)
         for payload in strays:
-            self._on_stray(line, payload)
-
-    def _on_stray(self, line: _Line, payload: bytes) -> None:
-        """Replies to our control messages; anything else is noise and counted by the board."""
-        try:
-            reply = frames.CONTROL.decode(payload)
-        except msgspec.DecodeError:
-            self.note("frame.was_unreadable", {"conn_id": line.conn_id, "bytes": len(payload)})
-            return
-        error = reply.msg or (bytes(reply.error).decode() if reply.error else "")
-        if isinstance(reply.id, int):
-            line.step(session.Replied(reply.id, error))
-        elif error:
-            self.note("venue.complained", {"conn_id": line.conn_id, "error": error[:200]})
+            line.hear_stray(payload)
 
     def _check_clock(self, now_ms: int, now_ns: int) -> None:
         """A step of the local clock voids what was learned of lateness."""
@@ -511,13 +322,13 @@ class MarketFeed:
 
     def _tell_marks(self) -> None:
         marked = self.board.intake.marked
-        if self._watched:
-            self.board.intake.read_marks({self.board.find(symbol) for symbol in self._watched})
+        if self._priced:
+            self.board.intake.read_marks({self.board.find(symbol) for symbol in self._priced})
         if not marked:
             return
-        if self._watched:
+        if self._priced:
             marks = self.board.marks
-            slots = [slot for slot in map(self.board.find, self._watched) if slot in marked]
+            slots = [slot for slot in map(self.board.find, self._priced) if slot in marked]
             if slots:
                 self.on_event(
                     MarksUpdated(
@@ -543,7 +354,7 @@ class MarketFeed:
                 self._due_told[interval] = due
                 self.on_bars_due(interval, due + INTERVAL_MS[interval])
 
-    def on_session(self, line: _Line, news: session.Emit) -> None:
+    def on_session(self, line: Line, news: session.Emit) -> None:
         """What a session says of its connection."""
         if news.kind == "lost":
             self.reasons[news.reason] = self.reasons.get(news.reason, 0) + 1
@@ -560,7 +371,7 @@ class MarketFeed:
         elif news.kind == "failed":
             self.note("connection.has_failed", {"conn_id": line.conn_id, "reason": news.reason})
 
-    def _renew(self, line: _Line) -> None:
+    def _renew(self, line: Line) -> None:
         """Make before break: a second connection takes over before the first one is 24 h old."""
         if line.conn_id in self._renewing or line is not self.lines.get(line.conn_id):
             return
@@ -568,7 +379,7 @@ class MarketFeed:
         self._renewing[line.conn_id] = made
         made.step(session.Start())
 
-    def _swap(self, line: _Line) -> None:
+    def _swap(self, line: Line) -> None:
         if self._renewing.get(line.conn_id) is not line:
             return
         del self._renewing[line.conn_id]
@@ -579,7 +390,7 @@ class MarketFeed:
         self.renewals += 1
         self.note("connection.was_renewed", {"conn_id": line.conn_id})
 
-    def _judge_overdue(self, line: _Line, streams: tuple[str, ...]) -> None:
+    def _judge_overdue(self, line: Line, streams: tuple[str, ...]) -> None:
         """Streams without a first frame: dead only if other evidence shows trades (§0.21)."""
         self._heartbeat(streams, {line.conn_id: line})
 
@@ -607,7 +418,7 @@ class MarketFeed:
         self._refresh_quality(self.clock.now_ms())
         self._arm_check()
 
-    def _heartbeat(self, only: tuple[str, ...] | None, lines: dict[int, _Line]) -> None:
+    def _heartbeat(self, only: tuple[str, ...] | None, lines: dict[int, Line]) -> None:
         """Judge the streams' silence; the dead ones are subscribed again, and counted."""
         now_ms = self.clock.now_ms()
         known = self.board.inbox.streams
@@ -663,26 +474,8 @@ class MarketFeed:
     def stats(self) -> dict[str, object]:
         """The feed in numbers: one entry a connection, totals, reasons of reconnects."""
         now_ns = self.clock.mono_ns()
-        connections = [
-            {
-                "conn_id": line.conn_id,
-                "route": line.route,
-                "state": line.session.state.name,
-                "streams": len(line.session.wanted),
-                "frames": line.session.frames,
-                "age_s": round((now_ns - line.session.opened_ns) / 1e9, 1)
-                if line.session.is_open
-                else 0.0,
-                "silent_s": round((now_ns - line.session.last_data_ns) / 1e9, 1)
-                if line.session.is_open
-                else 0.0,
-                "reconnects": line.session.reconnects,
-                "is_healthy": line.session.is_healthy,
-            }
-            for line in self.lines.values()
-        ]
         return {
-            "connections": connections,
+            "connections": [line.stats(now_ns) for line in self.lines.values()],
             "streams": len(self._wanted),
             "frames": self.board.frames,
             "flushes": self.flushes,
@@ -700,12 +493,3 @@ class MarketFeed:
             for stream in self.board.inbox.streams.values()
             if stream.is_wanted and not stream.has_spoken
         ]
-
-
-def heard_of(awaited: tuple[str, ...], batch: list[bytes]) -> tuple[str, ...]:
-    """Which of the awaited streams speak in this batch: a proof per connection, also while two
-    connections carry the same streams."""
-    if not awaited:
-        return ()
-    heads = {frame[:_HEAD_BYTES] for frame in batch}
-    return tuple(name for name in awaited if any(f'"{name}"'.encode() in head for head in heads))

@@ -27,6 +27,7 @@ Codes = NDArray[np.int8]
 
 PRIME, WATCH, REJECT = range(3)
 TIERS: Final = (Tier.PRIME, Tier.WATCH, Tier.REJECT)
+_TIER_WORDS: Final = tuple(tier.value for tier in TIERS)
 _FINALITY: Final = ("missing", "provisional", "closed_by_time", "confirmed")
 _NEAR_MISSES = 10
 
@@ -172,14 +173,18 @@ class ScanDecisions:
 
     def digest(self) -> str:
         """Hash over the discrete output: symbol, side, tier, id, plan prices in ticks (D2)."""
-        hasher = hashlib.blake2b(digest_size=16)
-        for i in np.argsort(self._names(), kind="stable").tolist():
-            hasher.update(self._line(i).encode())
-        return hasher.hexdigest()
+        return hashlib.blake2b(self.text().encode(), digest_size=16).hexdigest()
 
     def text(self) -> str:
         """The lines that the digest hashes, for a readable difference."""
-        return "".join(self._line(i) for i in np.argsort(self._names(), kind="stable").tolist())
+        ticks = column(self.rows, "ctx.tick_size").tolist()
+        tiers, sides = self.tiers.tolist(), (self.scores.side > 0.0).tolist()
+        symbols = self.rows.symbols
+        return "".join(
+            f"{symbols[i]} {'long' if sides[i] else 'short'} {_TIER_WORDS[tiers[i]]}"
+            f"{'' if tiers[i] == REJECT else self._published(i, ticks[i])}\n"
+            for i in sorted(range(len(symbols)), key=symbols.__getitem__)
+        )
 
     def stats(self) -> dict[str, Any]:
         """Counts, pass rate of each gate, near misses and percentiles of the factors."""
@@ -296,15 +301,12 @@ class ScanDecisions:
             out.append(BarReceipt(interval, int(opened), int(bars), source, finality, float(lag)))
         return tuple(out)
 
-    def _line(self, i: int) -> str:
+    def _published(self, i: int, tick: float) -> str:
+        """Id and prices in ticks of one symbol, each after a space."""
         plans = self.plans
-        tick = float(column(self.rows, "ctx.tick_size")[i])
-        words = [self.rows.symbols[i], self.side(i), TIERS[int(self.tiers[i])].value]
-        if self.tiers[i] != REJECT:
-            words.append(self.signal_id(i))
-            prices = (plans.entry_low, plans.entry_high, plans.stop, plans.tp1, plans.tp2)
-            words.extend(f"{on_tick(float(x[i]), tick):.12g}" for x in prices)
-        return " ".join(words) + "\n"
+        prices = (plans.entry_low, plans.entry_high, plans.stop, plans.tp1, plans.tp2)
+        words = [self.signal_id(i), *(f"{on_tick(float(x[i]), tick):.12g}" for x in prices)]
+        return " " + " ".join(words)
 
     def _near_misses(self) -> list[dict[str, Any]]:
         """Symbols that one or two gates keep from Prime, strongest first."""

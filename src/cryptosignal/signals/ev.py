@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
+from cryptosignal.factors.window import filled
 from cryptosignal.signals.plan import Plans
 from cryptosignal.signals.probability import Odds
 from cryptosignal.signals.score import column, newness
@@ -52,14 +53,14 @@ def cost(rows: ScanRows, side: Floats, odds: Odds, params: ParamSet) -> Floats:
     crowd = (1.0 - fresh) * own.lambda_f + fresh * own.new_lambda_f
     penalty = (1.0 - fresh) * own.lambda_i_penalty + fresh * own.new_lambda_i_penalty
     reward = (1.0 - fresh) * own.lambda_i_reward + fresh * own.new_lambda_i_reward
-    atr = np.nan_to_num(column(rows, "ctx.atr_1h"))
+    atr = filled(column(rows, "ctx.atr_1h"))
     environment = (
         crowd * np.maximum(0.0, odds.g_f)
         + penalty * np.maximum(0.0, -odds.g_i)
         - reward * np.maximum(0.0, odds.g_i)
     )
     impact = column(rows, "ctx.impact_buy_bps") + column(rows, "ctx.impact_sell_bps")
-    funding = np.maximum(0.0, side * np.nan_to_num(column(rows, "ctx.funding_rate")))
-    trading = 2.0 * own.taker_fee_frac + np.nan_to_num(impact) * 1e-4 + funding
+    funding = np.maximum(0.0, side * filled(column(rows, "ctx.funding_rate")))
+    trading = 2.0 * own.taker_fee_frac + filled(impact) * 1e-4 + funding
     # independence may make up for crowding, never for fees: cost stays above them
     return np.maximum(trading + environment * atr, trading)

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.domain.signal import Verdict
+from cryptosignal.factors.window import filled
 from cryptosignal.signals.ev import Values
 from cryptosignal.signals.probability import Odds
 from cryptosignal.signals.score import Scores, column, newness
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int8]
+Ints = NDArray[np.int64]
 
 PASS, MARGINAL, FAIL, NO_DATA, WARMING = range(5)
 VERDICTS: Final = (Verdict.PASS, Verdict.MARGINAL, Verdict.FAIL, Verdict.NO_DATA, Verdict.WARMING)
@@ -92,27 +94,35 @@ def judge(sight: Sight) -> GateTable:
         "book": WARMING if sight.rows.meta.get("book") == "live" else NO_DATA,
         "quality": WARMING if sight.rows.meta.get("book") == "live" else NO_DATA,
     }
-    verdicts = np.stack([verdict(row, _missing(row.name, warming)) for row in rows])
+    values, limits = (np.stack([getattr(r, n) for r in rows]) for n in ("value", "open_limit"))
+    holds = np.stack([row.hold_limit for row in rows])
+    relations = np.array([row.relation for row in rows])[:, None]
+    missing = np.array([_missing(row.name, warming) for row in rows])[:, None]
     return GateTable(
         tuple(row.name for row in rows),
         tuple(row.relation for row in rows),
         tuple(row.unit for row in rows),
-        np.stack([row.value for row in rows]),
-        np.stack([row.open_limit for row in rows]),
-        verdicts,
+        values,
+        limits,
+        verdict(relations, values, limits, holds, missing),
     )
 
 
-def verdict(row: GateRow, missing: int) -> Codes:
-    """Codes of one gate; NaN values get `missing`."""
-    if row.relation == ">=":
-        opened, held = row.value >= row.open_limit, row.value >= row.hold_limit
-    elif row.relation == ">":
-        opened, held = row.value > row.open_limit, row.value > row.hold_limit
-    else:
-        opened, held = row.value <= row.open_limit, row.value <= row.hold_limit
+def verdict(
+    relations: NDArray[np.str_], values: Floats, opens: Floats, holds: Floats, missing: Ints
+) -> Codes:
+    """Codes [gate, symbol]; NaN values get `missing`, which like `relations` is one a gate."""
+    # values and limits of "at most" turn their sign; "more than" leaves the limit itself out
+    turn = np.where(relations == "<=", -1.0, 1.0)
+    strict = relations == ">"
+    signed = values * turn
+    opened, held = (_reaches(signed, limit * turn, strict) for limit in (opens, holds))
     codes = np.where(opened, PASS, np.where(held, MARGINAL, FAIL))
-    return np.where(np.isnan(row.value), missing, codes).astype(np.int8)
+    return np.where(np.isnan(values), missing, codes).astype(np.int8)
+
+
+def _reaches(value: Floats, limit: Floats, strict: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return (value > limit) | ((value == limit) & ~strict)
 
 
 def _missing(name: str, warming: dict[str, int]) -> int:
@@ -207,7 +217,7 @@ def age_tier_p(s: Sight) -> Floats:
 
 def _by_age(s: Sight, tiers: tuple[float, ...], mature: float) -> Floats:
     own = s.params.new_coin
-    hours = np.nan_to_num(s.col("ctx.age_days") * 24.0, nan=1e9)
+    hours = filled(s.col("ctx.age_days") * 24.0, nan=1e9)
     knots: list[float] = []
     levels: list[float] = []
     for edge, width, before, after in zip(
@@ -342,7 +352,7 @@ def _phase(s: Sight) -> GateRow:
     """Minutes since listing: only Watch at first (§1.8)."""
     minutes = s.col("ctx.age_days") * 1440.0
     own = s.params.new_coin
-    return _row("listing_age", ">=", np.nan_to_num(minutes, nan=1e9), s.full(own.watch_only_minutes),
+    return _row("listing_age", ">=", filled(minutes, nan=1e9), s.full(own.watch_only_minutes),
                 unit="minutes")  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import FilterParams, ParamSet
 from cryptosignal.domain.scan import ScanRows
+from cryptosignal.factors.window import filled
 from cryptosignal.signals.score import Scores, column, newness
 
 Floats = NDArray[np.float64]
@@ -40,7 +41,7 @@ class Odds:
 def odds(rows: ScanRows, scores: Scores, params: ParamSet) -> Odds:
     """Probabilities of every symbol of a scan."""
     side = scores.side
-    g_i = np.nan_to_num(column(rows, "mod.gI"))
+    g_i = filled(column(rows, "mod.gI"))
     g_long = crowd_g(column(rows, "mod.crowding_long"), column(rows, "mod.gF_long"), params)
     g_short = crowd_g(column(rows, "mod.crowding_short"), column(rows, "mod.gF_short"), params)
     fresh = newness(rows, params)
@@ -77,8 +78,8 @@ def crowd_g(crowding: Floats, smooth: Floats, params: ParamSet) -> Floats:
 
     Smoothing may not hide a crowd that is there already; a missing value is neutral (0).
     """
-    now = np.nan_to_num(np.tanh(3.0 * (crowding - 0.5)))
-    return np.maximum(np.nan_to_num(smooth), params.probability.g_smooth * now)
+    now = filled(np.tanh(3.0 * (crowding - 0.5)))
+    return np.maximum(filled(smooth), params.probability.g_smooth * now)
 
 
 def temperature(g_f: Floats, g_i: Floats, fresh: Floats, params: ParamSet) -> Floats:
@@ -98,7 +99,7 @@ def shrinkage(rows: ScanRows, scores: Scores, params: ParamSet) -> Floats:
     """
     own = params.probability
     bars = np.fmax(column(rows, "ctx.bars_1h"), column(rows, "ctx.age_days") * 24.0)
-    history = np.clip(np.nan_to_num(bars) / own.full_bars, 0.0, 1.0)
+    history = np.clip(filled(bars) / own.full_bars, 0.0, 1.0)
     return history * np.clip(scores.coverage, 0.0, 1.0) ** own.evidence_power
 
 
@@ -120,7 +121,7 @@ def multipliers(rows: ScanRows, side: float, filters: FilterParams) -> tuple[Flo
 
     The worst that applies counts alone; a favourable market counts only if nothing speaks against.
     """
-    market = side * np.nan_to_num(column(rows, "ctx.regime"))
+    market = side * filled(column(rows, "ctx.regime"))
     rungs = [
         market >= filters.aligned_strong,
         market >= filters.aligned_mild,
@@ -140,8 +141,8 @@ def multipliers(rows: ScanRows, side: float, filters: FilterParams) -> tuple[Flo
         default=1.0,
     )  # fmt: skip
     agree = column(rows, "ctx.mtf_up" if side > 0.0 else "ctx.mtf_down")
-    split = np.nan_to_num(agree, nan=1.0) < filters.mtf_min
-    paid = side * np.nan_to_num(column(rows, "ctx.funding_rate"))
+    split = filled(agree, nan=1.0) < filters.mtf_min
+    paid = side * filled(column(rows, "ctx.funding_rate"))
     toll = np.select([paid > 0.0015, paid > 0.0010], [0.70, 0.85], default=1.0)
     worst = np.minimum(np.where(split, filters.mtf_p, np.inf), np.where(toll < 1.0, toll, np.inf))
     p = np.where(np.isfinite(worst), np.minimum(p, worst), p)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.factors import newcoin
+from cryptosignal.factors.window import filled
 
 Floats = NDArray[np.float64]
 
@@ -94,8 +95,8 @@ def regime_of(rows: ScanRows) -> NDArray[np.int64]:
 
     |market regime| > 60, ATR over 3 % or under 1 % of price, |regime| < 30.
     """
-    trend = np.abs(np.nan_to_num(column(rows, "ctx.regime"), nan=45.0))
-    atr = np.nan_to_num(column(rows, "ctx.atr_1h"), nan=0.02)
+    trend = np.abs(filled(column(rows, "ctx.regime"), nan=45.0))
+    atr = filled(column(rows, "ctx.atr_1h"), nan=0.02)
     tests = [trend > 60.0, atr > 0.03, atr < 0.01, trend < 30.0]
     return np.select(tests, [0, 1, 2, 3], default=4)
 

@@ -29,6 +29,8 @@ from cryptosignal.sim.settings import SYMBOLS_MAX, VenueSettings
 
 NEEDED = ("symbol", "open_time", "open", "high", "low", "close", "volume")
 OPTIONAL = ("quote_volume", "trades", "taker_buy_volume")
+_FIRST_MS = 1_262_304_000_000  # 2010-01-01: seconds read as milliseconds fall before it
+_END_MS = 4_102_444_800_000  # 2100-01-01: microseconds fall after it
 DIGITS_MAX = 8
 STEPS_A_BAR = 400
 """The volume step is made fine enough that a thin bar still holds this many steps."""
@@ -115,6 +117,8 @@ def _source(name: str, frame: Any, pl: Any) -> CandleSource:
         raise UserFault(
             f"candle file {name}: wrong type in a column ({_one_line(error)})"
         ) from None
+    if frame["symbol"].null_count():
+        raise UserFault(f"candle file {name}: a row without a symbol (allowed: names in every row)")
     symbols = []
     for part in frame.partition_by("symbol", maintain_order=True):
         columns = {c: part[c].to_numpy() for c in numbers}
@@ -141,17 +145,24 @@ def _times(frame: Any, pl: Any) -> Any:
 
 
 def _symbol(name: str, symbol: str, times: I64, columns: dict[str, F64]) -> SymbolCandles:
+    if not times.size or times.dtype.kind != "i" or not _is_epoch_ms(times):
+        raise UserFault(
+            f"candle file {name}: {symbol} has an open_time that is none"
+            " (allowed: epoch milliseconds or timestamps from 2010 to 2099)"
+        )
     none = np.zeros(0)
     o, h, low, c = (columns[k] for k in ("open", "high", "low", "close"))
     finite = np.isfinite(np.stack([o, h, low, c, columns["volume"]])).all()
     if (
         not finite
         or (low <= 0).any()
+        or (columns["volume"] < 0).any()
         or (low > np.minimum(o, c)).any()
         or (h < np.maximum(o, c)).any()
     ):
         raise UserFault(
-            f"candle file {name}: {symbol} has a bar whose high and low do not hold its prices"
+            f"candle file {name}: {symbol} has a bar with a missing number, a volume below 0,"
+            " or a high and low that do not hold its prices"
         )
     if (np.diff(times) <= 0).any():
         raise UserFault(f"candle file {name}: {symbol} has two bars that open at the same time")
@@ -167,6 +178,10 @@ def _symbol(name: str, symbol: str, times: I64, columns: dict[str, F64]) -> Symb
         columns.get("trades", none),
         columns.get("taker_buy_volume", none),
     )
+
+
+def _is_epoch_ms(times: I64) -> bool:
+    return bool(times.min() >= _FIRST_MS and times.max() < _END_MS)
 
 
 def _interval(name: str, symbols: list[SymbolCandles]) -> str:

@@ -27,6 +27,8 @@ from cryptosignal.sim.streams import Hub, Post
 from cryptosignal.sim.tickers import Tickers
 
 MARGIN_CHECK_MS = 1_000
+FLAT_CHECK_MS = 10_000
+"""Between two margin checks of a venue with coarse ticks while nobody holds anything."""
 _CHECK_GAPS_MS = ((0.2, 60_000), (0.05, 10_000), (0.02, 2_000))
 """(price move that an account survives, how long it is left unchecked)."""
 _NEVER = 1 << 62
@@ -163,6 +165,9 @@ class Exchange:
                 self.desk.check_liquidation(account)
                 self.after_prints()
         step = max(MARGIN_CHECK_MS, self.settings.tick_ms)
+        is_coarse = self.settings.tick_ms >= MARGIN_CHECK_MS
+        if is_coarse and not any(p.qty for a in self.desk.accounts for p in a.positions.values()):
+            step = FLAT_CHECK_MS
         self.agenda.at(now + step, self._on_margin)
 
     def _is_near_liquidation(self, account: Account) -> bool:

@@ -143,6 +143,11 @@ class Mischief:
             if link.silent_until_ms > self._x.now_ms:
                 self._venue.close(link, 1006)
 
+    @property
+    def is_down(self) -> bool:
+        """The venue is in maintenance."""
+        return self._x.now_ms < self._down_until_ms
+
     def _strikes(self, name: str) -> bool:
         rate = self._rates[name]
         if rate <= 0 or self._cases.random() >= rate:

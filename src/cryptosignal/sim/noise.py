@@ -7,6 +7,8 @@ The mixer is the finaliser of SplitMix64 (Steele, Lea, Flood 2014).
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,6 +83,7 @@ def smooth_one(key: int, time_ms: int, period_ms: int) -> float:
     return _normal_one(key, node) * (1.0 - share) + _normal_one(key, node + 1) * share
 
 
+@lru_cache(maxsize=4096)
 def _normal_one(key: int, index: int) -> float:
     h = hash_int(key, index)
     total = (h & 0xFFFF) + ((h >> 16) & 0xFFFF) + ((h >> 32) & 0xFFFF) + (h >> 48)

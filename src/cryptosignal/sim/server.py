@@ -371,7 +371,7 @@ def run_server(
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, main.cancel)
     if until_stdin_closes:
-        loop.add_reader(sys.stdin.fileno(), _on_stdin, loop, main)
+        _watch_stdin(loop, main)
     loop.set_exception_handler(_quiet_protocol_errors)
     try:
         loop.run_until_complete(main)
@@ -380,6 +380,13 @@ def run_server(
     finally:
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _watch_stdin(loop: asyncio.AbstractEventLoop, main: asyncio.Task[None]) -> None:
+    try:
+        loop.add_reader(sys.stdin.fileno(), _on_stdin, loop, main)
+    except PermissionError:
+        main.cancel()  # a plain file or /dev/null: it never closes, it has ended already
 
 
 def _on_stdin(loop: asyncio.AbstractEventLoop, main: asyncio.Task[None]) -> None:

@@ -10,6 +10,8 @@ from typing import Final
 
 import msgspec
 
+from cryptosignal.streams.names import MARKET_CANARY
+
 VENUE_STREAMS_MAX: Final = 1024
 """Streams that the venue allows a connection (BINANCE §3)."""
 VENUE_MESSAGES_PER_S_MAX: Final = 10
@@ -19,6 +21,7 @@ VENUE_MESSAGES_PER_S_MAX: Final = 10
 class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Pool, back-off, heartbeat and reconciliation. Times in seconds unless the name says ms."""
 
+    market_canary: str = MARKET_CANARY
     max_connections: int = 5
     max_streams_per_connection: int = 200
     streams_per_connection_limit: int = VENUE_STREAMS_MAX

@@ -193,4 +193,4 @@ def _watch(round_: Round) -> None:
     wanted = tuple(sorted(symbols))
     if wanted != errands.watched:
         errands.watched = wanted
-        round_.act(WatchSymbols(wanted))
+        round_.act(WatchSymbols(wanted, wanted))

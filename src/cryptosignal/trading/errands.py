@@ -99,6 +99,7 @@ class Round:
         self.now_ms = now_ms
         self.actions: list[Action] = []
         self.due_ms: list[int] = []
+        state.settle_sums()
 
     def wake(self, at_ms: int) -> None:
         """Something is due at `at_ms`."""
@@ -129,6 +130,7 @@ class Round:
         """Journal a fact of ours and know it from now on."""
         self.actions.append(Record(event))
         fold(self.state, event)
+        self.state.settle_sums()
 
     def submit(
         self,

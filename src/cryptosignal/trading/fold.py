@@ -62,6 +62,7 @@ def fold(state: TradingState, event: object) -> None:
     """Fold one event; those that carry no money knowledge change nothing."""
     handler = HANDLERS.get(type(event))
     if handler is not None:
+        state.drop_sums()
         handler(state, event)
 
 

@@ -115,9 +115,15 @@ class TradingState:
 
     def held(self, trade: Trade) -> Decimal:
         """What is left of a trade: others may have closed a part of it (liquidation, a person)."""
+        sums = trade.sums
+        if sums is not None and sums.held is not None:
+            return sums.held
         own = trade.own_signed
         net = own + self.book(trade.symbol).foreign
-        return max(ZERO, min(own, net) if trade.direction is Direction.LONG else -max(own, net))
+        held = max(ZERO, min(own, net) if trade.direction is Direction.LONG else -max(own, net))
+        if sums is not None:
+            sums.held = held
+        return held
 
     def exposed(self, trade: Trade) -> Decimal:
         """What must be protected: what is held, or what the venue says beyond our count of fills.
@@ -125,6 +131,14 @@ class TradingState:
         The venue's word counts only if it is newer than the last fill we know, and only up to what
         the entry may have bought.
         """
+        sums = trade.sums
+        if sums is None:
+            return self._exposed(trade)
+        if sums.exposed is None:
+            sums.exposed = self._exposed(trade)
+        return sums.exposed
+
+    def _exposed(self, trade: Trade) -> Decimal:
         held = self.held(trade)
         book = self.book(trade.symbol)
         last_fill_ms = self.fills.last_ms.get(trade.symbol, 0)
@@ -141,9 +155,23 @@ class TradingState:
     def open_orders(self) -> Iterator[Order]:
         """Every order of ours that may still do something."""
         for trade in self.trades.values():
+            if trade.sums is not None:
+                yield from trade.sums.open_orders
+                continue
             for order in trade.orders.values():
                 if order.is_open:
                     yield order
+
+    def settle_sums(self) -> None:
+        """Add up every open trade once: nothing changes until the next fold."""
+        for trade in self.trades.values():
+            if trade.sums is None:
+                trade.settle_sums()
+
+    def drop_sums(self) -> None:
+        """A fold begins: what was added up no longer holds."""
+        for trade in self.trades.values():
+            trade.sums = None
 
     def is_own_id(self, client_id: str) -> bool:
         """True for ids of this bot (RELIABILITY §3.4)."""
@@ -188,6 +216,7 @@ class TradingState:
         trade = self.archive.get(client_id)
         if trade is None or trade.symbol in self.trades:
             return None
+        trade.drop_sums()
         self.trades[trade.symbol] = trade
         self.book(trade.symbol).foreign -= trade.own_signed
         trade.close_reason = trade.close_reason or "stray fill"

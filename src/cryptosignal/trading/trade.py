@@ -5,7 +5,7 @@ Nothing here decides; it answers questions about what is held, protected, done a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -31,8 +31,31 @@ class NakedSpan:
 
 
 @dataclass(slots=True)
+class Sums:
+    """What a trade's orders add up to, worked out once between two events.
+
+    `held` and `exposed` are the state's words (they know what others did); None until asked for.
+    """
+
+    legs: dict[Leg, list[Order]]
+    own_signed: Decimal
+    entered: Decimal
+    entry_price: Decimal
+    entry_left: Decimal
+    is_entry_open: bool
+    is_tp1_done: bool
+    open_orders: tuple[Order, ...]
+    held: Decimal | None = None
+    exposed: Decimal | None = None
+
+
+@dataclass(slots=True)
 class Trade:
-    """A signal that was opened. Rebuilt by folding journaled events alone."""
+    """A signal that was opened. Rebuilt by folding journaled events alone.
+
+    Between two folds nothing of it changes: `settle_sums` keeps what its orders add up to, and
+    whoever folds calls `drop_sums` first.
+    """
 
     ticket: Ticket
     key: str
@@ -55,6 +78,29 @@ class Trade:
     passed_targets: set[Leg] = field(default_factory=set)
     best_price: Decimal = ZERO
     worst_price: Decimal = ZERO
+    sums: Sums | None = field(default=None, compare=False, repr=False)
+
+    def drop_sums(self) -> None:
+        """Something is about to change."""
+        self.sums = None
+
+    def settle_sums(self) -> None:
+        """Nothing changes until the next fold: add up once."""
+        if self.sums is not None:
+            return
+        legs: dict[Leg, list[Order]] = {}
+        for order in self.orders.values():
+            legs.setdefault(order.intent.leg, []).append(order)
+        self.sums = Sums(
+            legs=legs,
+            own_signed=self.own_signed,
+            entered=self.entered,
+            entry_price=self.entry_price,
+            entry_left=self.entry_left,
+            is_entry_open=self.is_entry_open,
+            is_tp1_done=self.is_tp1_done,
+            open_orders=tuple(o for o in self.orders.values() if o.is_open),
+        )
 
     @property
     def symbol(self) -> str:
@@ -66,8 +112,10 @@ class Trade:
         """Which way it looks."""
         return self.ticket.direction
 
-    def of_leg(self, *legs: Leg) -> Iterator[Order]:
+    def of_leg(self, *legs: Leg) -> Iterable[Order]:
         """Its orders of some legs, oldest first."""
+        if self.sums is not None and len(legs) == 1:
+            return self.sums.legs.get(legs[0], ())
         return (o for o in self.orders.values() if o.intent.leg in legs)
 
     def open_of(self, *legs: Leg) -> list[Order]:
@@ -77,6 +125,8 @@ class Trade:
     @property
     def own_signed(self) -> Decimal:
         """What its orders have moved the position by (base, signed)."""
+        if self.sums is not None:
+            return self.sums.own_signed
         total = self.adopted
         for order in self.orders.values():  # read at every pass: orders without fills are skipped
             if order.reported or order.booked:
@@ -86,21 +136,29 @@ class Trade:
     @property
     def entered(self) -> Decimal:
         """Base quantity that the entries have filled, or that was adopted."""
+        if self.sums is not None:
+            return self.sums.entered
         return sum((o.executed for o in self.of_leg(Leg.ENTRY)), abs(self.adopted))
 
     @property
     def is_entry_open(self) -> bool:
         """An entry may still fill (an unknown one included)."""
+        if self.sums is not None:
+            return self.sums.is_entry_open
         return any(o.is_open for o in self.of_leg(Leg.ENTRY))
 
     @property
     def entry_left(self) -> Decimal:
         """What open entries may still add."""
+        if self.sums is not None:
+            return self.sums.entry_left
         return sum((o.left for o in self.of_leg(Leg.ENTRY)), ZERO)
 
     @property
     def entry_price(self) -> Decimal:
         """Average price of the entries' fills as the venue reported it; 0 before the first fill."""
+        if self.sums is not None:
+            return self.sums.entry_price
         if self.adopted:
             return self.adopted_price
         weight = self.entered
@@ -112,6 +170,8 @@ class Trade:
     @property
     def is_tp1_done(self) -> bool:
         """The first target has been taken (one of its orders has filled whole)."""
+        if self.sums is not None:
+            return self.sums.is_tp1_done
         return any(o.state is OrderState.FILLED for o in self.of_leg(Leg.TP1))
 
     def next_attempt(self, leg: Leg) -> int:

@@ -10,7 +10,12 @@ from cryptosignal.ground.faults import VenueFault
 
 
 class Garbled(VenueFault):
-    """The venue's bytes cannot be read as what was asked for; the text names the field, not the body."""
+    """The venue's bytes cannot be read as what was asked for; the text names the field, not the body.
+
+    Like a lost answer, it says nothing of what the venue did: a read may be tried again.
+    """
+
+    is_retryable = True
 
 
 def decoded(decoder: msgspec.json.Decoder[Any], body: bytes, what: str) -> Any:

@@ -1,0 +1,126 @@
+"""The simulated day: one seed, one trace; faults and kills are met, and nothing that must hold breaks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from cryptosignal.modes.campaign import Day, DayResult, DaySettings, summary
+from cryptosignal.modes.virtual_net import NetFaults
+from tests.shared import ROOT
+
+SHORT_DAYS = 0.02
+HARD = DaySettings(days=0.03, kill_mean_s=240.0, trade_mean_s=30.0)
+"""Three quarters of an hour of trading every half minute, killed every four minutes."""
+
+SCRIPT = """
+import json, sys
+from cryptosignal.modes.campaign import Day, DaySettings
+result = Day(int(sys.argv[1]), DaySettings(days=float(sys.argv[2]), kill_mean_s=300.0, trade_mean_s=30.0)).run()
+print(json.dumps([result.trace_hash, result.kills, result.fills, result.violations]))
+"""
+
+
+def trace_of(seed, hash_seed):
+    """A short day in a process of its own: trace hash, kills, fills, violations."""
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(seed), str(SHORT_DAYS)],
+        env={"PYTHONPATH": str(ROOT / "src"), "PYTHONHASHSEED": str(hash_seed)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, f"seed {seed}: {done.stderr[-2000:]}"
+    return json.loads(done.stdout)
+
+
+def test_one_seed_is_one_trace_in_every_process():
+    """A seed gives one trace hash under any PYTHONHASHSEED; another seed gives another."""
+    first, second, third = (trace_of(7, hash_seed) for hash_seed in (0, 1, 4242))
+    assert first == second == third, "seed 7"
+    assert first[1] > 0, "a day without a kill proves little"
+    assert first[2] > 0, "a day without a fill proves little"
+    assert trace_of(8, 0)[0] != first[0]
+
+
+@pytest.mark.slow
+def test_days_of_faults_and_kills_violate_nothing():
+    """Lost responses, dropped streams and kills all happen, and every invariant holds."""
+    results = [Day(seed, HARD).run() for seed in (11, 12, 13)]
+    for result in results:
+        assert result.violations == [], f"seed {result.seed}: {result.violations}"
+        assert result.replayed_digests > 0, f"seed {result.seed}"
+    whole = summary(results, HARD.days)
+    assert whole.kills >= 6, whole
+    for fault in ("response_lost", "request_lost", "request_slow", "stream_drop_per_min"):
+        assert whole.faults[fault] > 0, f"{fault} never happened: {whole.faults}"
+    assert whole.entries > 10, whole
+    assert whole.fills > 2 * whole.entries - 5, whole
+    assert whole.naked_ms_max <= 20_000, whole
+
+
+@pytest.mark.slow
+def test_kills_meet_every_moment_of_a_trade():
+    """Killed between any two steps of a trade, the next start finds what is owed and mends it.
+
+    A day of many kills and trades must end some process while an order is on its way, while a
+    position is held without its stop, while one is held with it, and while it is flat.
+    """
+    met = set()
+    for seed in (21, 22, 23):
+        day = Day(seed, DaySettings(days=0.03, kill_mean_s=45.0, trade_mean_s=10.0))
+        kill = day._kill
+
+        def noticing(day=day, kill=kill):
+            met.update(moments(day))
+            kill()
+
+        day._kill = noticing
+        result = day.run()
+        assert result.violations == [], f"seed {seed}: {result.violations}"
+    assert met >= {"starting", "flat", "asking", "protected"}, met
+
+
+def moments(day):
+    """What the process that is about to be killed is in the middle of."""
+    program = day.program
+    if day.is_healing or program is None:
+        return
+    if not program.started.is_set():
+        yield "starting"
+        return
+    if program.rim._jobs:
+        yield "asking"
+    held = program.desk.positions()
+    if not held:
+        yield "flat"
+    for position in held:
+        yield "protected" if position.is_protected else "naked"
+
+
+def test_a_calm_day_has_no_faults():
+    """Without faults and kills nothing is injected, and what was opened agrees with the venue."""
+    calm = DaySettings(days=0.01, faults=NetFaults(), kill_mean_s=1e9, trade_mean_s=30.0)
+    result = Day(5, calm).run()
+    assert result.violations == [], f"seed 5: {result.violations}"
+    assert result.kills == 0
+    assert sum(result.faults.values()) == 0
+    assert result.fills > 0
+    assert result.restarts == 1
+
+
+def test_days_are_added_up():
+    """The summary adds counts, names the seed of each violation and ranks the naked spans."""
+    first = DayResult(
+        1, kills=2, fills=3, faults={"lost": 1}, naked_spans_ms=[5, 9], trace_hash="a"
+    )
+    second = DayResult(2, kills=1, faults={"lost": 2}, violations=["naked at 3"], trace_hash="b")
+    whole = summary([first, second], 0.5)
+    assert (whole.days, whole.kills, whole.fills, whole.faults) == (1.0, 3, 3, {"lost": 3})
+    assert whole.violations == ["seed 2: naked at 3"]
+    assert (whole.naked_ms_p99, whole.naked_ms_max) == (9, 9)
+    assert whole.trace_hash != summary([second, first], 0.5).trace_hash
