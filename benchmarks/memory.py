@@ -61,9 +61,13 @@ def measure(symbols=140):
             capture_output=True, text=True, check=True, cwd=folder,
         )  # fmt: skip
     found = json.loads(done.stdout.splitlines()[-1])
-    bare = "print(int(next(l for l in open('/proc/self/status') if 'VmRSS' in l).split()[1]) / 1024)"
+    bare = (
+        "print(int(next(l for l in open('/proc/self/status') if 'VmRSS' in l).split()[1]) / 1024)"
+    )
     code = "import cryptosignal; cryptosignal.Station\n" + bare
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
     found["imports_mb"] = round(float(loaded.stdout), 1)
     found["caches_ratio"] = round(
         (found["rss_mb"] - found["imports_mb"]) / max(found["caches_mb"], 0.1), 2

@@ -32,7 +32,7 @@ async def listen(socket, wanted, seconds=20):
         while asyncio.get_running_loop().time() < end and not wanted(frames):
             try:
                 frame = await asyncio.wait_for(stream.recv(), 3)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 continue
             if frame:
                 frames.append(frame)

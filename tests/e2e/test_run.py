@@ -10,7 +10,6 @@ import urllib.request
 import numpy as np
 import polars as pl
 import pytest
-
 from tests.e2e.programs import is_refusal, run, running, wait_gone
 from tests.shared import SHARED, needs_shared
 

@@ -6,7 +6,6 @@ import json
 import shutil
 
 import pytest
-
 from tests.e2e.programs import Ended, is_refusal, run
 
 

@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
+from tests.shared import ROOT
 
 from cryptosignal.modes.campaign import Day, DayResult, DaySettings, summary
 from cryptosignal.modes.virtual_net import NetFaults
-from tests.shared import ROOT
 
 SHORT_DAYS = 0.02
 HARD = DaySettings(days=0.03, kill_mean_s=240.0, trade_mean_s=30.0)

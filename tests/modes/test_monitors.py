@@ -5,9 +5,9 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from tests.sim.driver import Client
 
 from cryptosignal.modes.monitors import NAKED_LIMIT_MS, Monitors
-from tests.sim.driver import Client
 
 
 @pytest.fixture

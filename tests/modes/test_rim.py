@@ -6,6 +6,7 @@ import asyncio
 from decimal import Decimal
 
 import pytest
+from tests.net.virtual import run_virtual
 
 import cryptosignal.modes.rim as rim_room
 from cryptosignal.domain.actions import (
@@ -32,7 +33,6 @@ from cryptosignal.engine.digest import DigestChain
 from cryptosignal.engine.timers import Timers
 from cryptosignal.ground.faults import ContractFault, Refused
 from cryptosignal.modes.rim import Rim
-from tests.net.virtual import run_virtual
 
 
 def intent(leg=Leg.ENTRY, number=1):

@@ -6,6 +6,7 @@ import shutil
 
 import msgspec
 import pytest
+from tests.replay.record import GOLDEN, keep, record
 
 from cryptosignal.cli.main import main
 from cryptosignal.domain.events import FactRecorded, OperatorCommanded
@@ -14,7 +15,6 @@ from cryptosignal.modes.replay import decision_at, replay, replay_path
 from cryptosignal.store.disk import FileDisk
 from cryptosignal.store.records import SegmentHeader, frame, frame_header, read_segment
 from cryptosignal.store.runs import JournalLine, run_dirs
-from tests.replay.record import GOLDEN, keep, record
 
 
 def runs_of(folder):

@@ -83,8 +83,8 @@ def room(panel: Panel, breakout_atr: float) -> tuple[Floats, Floats]:
     A close beyond the extreme by `breakout_atr` has open room; one at or just beyond it has none.
     """
     span = ROOM_BARS + 1
-    before = (panel.cut(x, span)[:, :-1] for x in (panel.high, panel.low))
-    top, bottom = _rolling(*before, ROOM_BARS)
+    high, low = (panel.cut(x, span)[:, :-1] for x in (panel.high, panel.low))
+    top, bottom = _rolling(high, low, ROOM_BARS)
     close, atr = panel.at(panel.close), np.where(panel.atr() > 0.0, panel.atr(), np.nan)
     up, down = (top - close) / atr, (close - bottom) / atr
     return (

@@ -593,7 +593,9 @@ def _innermost(error: BaseException) -> BaseException:
 def _is_expected(error: BaseException) -> bool:
     """Faults of the network, the venue and the disk end a process; an operating system tries again."""
     inner = _innermost(error)
-    return (isinstance(inner, Fault) and inner.is_retryable) or isinstance(inner, Refused | DiskFault)
+    return (isinstance(inner, Fault) and inner.is_retryable) or isinstance(
+        inner, Refused | DiskFault
+    )
 
 
 class CampaignResult(msgspec.Struct):
@@ -632,7 +634,9 @@ def run_days(
             results.append(job(seed))
             progress(results[-1])
         return summary(results, settings.days)
-    with ProcessPoolExecutor(workers, max_tasks_per_child=20, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        workers, max_tasks_per_child=20, mp_context=get_context("spawn")
+    ) as pool:
         for result in pool.map(job, seeds):
             results.append(result)
             progress(result)

@@ -170,7 +170,9 @@ class Monitors:
         held = self._at_risk()
         if self.limits.position_max and len(held) > self.limits.position_max:
             self.violate("too_many", now_ms, f"{len(held)} positions: {sorted(held)}")
-        gross = sum((abs(q) * fill.price for s, q in held.items() if s == self._symbol(fill.index)), ZERO)
+        gross = sum(
+            (abs(q) * fill.price for s, q in held.items() if s == self._symbol(fill.index)), ZERO
+        )
         if self.limits.gross_max_usdt and gross > self.limits.gross_max_usdt:
             self.violate("too_big", now_ms, f"{fill.client_id}: {gross:.0f} USDT held")
 
@@ -229,7 +231,11 @@ class Monitors:
             if symbol in self.touched or symbol in held or self._is_hedged():
                 continue
             theirs = sum(
-                (f.realised - f.fee for f in self.venue.account().fills if self._symbol(f.index) == symbol),
+                (
+                    f.realised - f.fee
+                    for f in self.venue.account().fills
+                    if self._symbol(f.index) == symbol
+                ),
                 ZERO,
             )
             theirs += sum(
