@@ -66,8 +66,8 @@ chaos: ## real kills and faults on real sockets (not there yet)
 soak: ## days of virtual time (not there yet)
 	@echo "make soak: not there yet" >&2; exit 1
 
-mutants: ## planted bugs that the tests must catch (not there yet)
-	@echo "make mutants: not there yet" >&2; exit 1
+mutants: $(READY_DEV) ## planted bugs that the simulated campaign must catch, one after the other
+	@exec $(BIN)/python -m tests.sim_campaign.mutants
 
 lock: ## resolve the versions anew (needs uv)
 	@[ -n "$(UV)" ] || { echo "make lock: needs uv" >&2; exit 1; }

@@ -115,7 +115,7 @@ def test_candle_files_that_cannot_be_walked(tmp_path, monkeypatch, capsys):
         "times.csv": (head + good + "BTCUSDT,,2,3,1,2,5\n", "open_time"),
         "seconds.csv": (head + "BTCUSDT,1735689600,2,3,1,2,5\n", "epoch milliseconds"),
         "twice.csv": (head + good + good, "open at the same time"),
-        "names.csv": (head + good + ",1735689600000,2,3,1,2,5\n", "without a symbol"),
+        "names.csv": (head + good + ",1735689600000,2,3,1,2,5\n", "empty values in column symbol"),
         "low.csv": (head + "BTCUSDT,1735689600000,2,3,2.5,2,5\n", "high and low"),
         "volume.csv": (head + "BTCUSDT,1735689600000,2,3,1,2,-5\n", "volume below 0"),
         "one.csv": (head + good, "ms apart"),

@@ -137,16 +137,19 @@ def test_a_candle_file_is_walked(tmp_path, kind):
 @pytest.mark.shared
 @pytest.mark.parametrize(("name", "speed"), [("klines_1h", 1), ("klines_5m", 60)])
 def test_real_candles_are_ranked(tmp_path, name, speed):
-    """Real candle files of 100 and more symbols are walked, also faster than the wall."""
+    """Every symbol that real candles list at the start is scanned, also faster than the wall."""
     path = SHARED / "data" / f"{name}.parquet"
     if not path.is_file():
         pytest.skip(f"no {path.name}")
-    listed = pl.read_parquet(path, columns=["symbol"])["symbol"].n_unique()
-    ended = run("scan", "--once", "--data", path, "--speed", speed, "--json", folder=tmp_path)
+    born = pl.read_parquet(path, columns=["symbol", "open_time"]).group_by("symbol").min()
+    start_ms = int(born["open_time"].quantile(0.9, "lower"))
+    listed = (born["open_time"] <= start_ms).sum()
+    words = ("--data", path, "--start", start_ms, "--speed", speed, "--symbols", 600)
+    ended = run("run", "--scans", 1, "--json", *words, folder=tmp_path)
     assert ended.code == 0, ended.err
-    body = json.loads(ended.out)
-    assert body["total_symbols"] == listed
-    assert body["api_calls"] == 0
+    [scan] = [line for line in map(json.loads, ended.out.splitlines()) if line["event"] == "scan"]
+    assert scan["symbols"] == listed
+    assert scan["api_calls"] == 0
 
 
 def test_a_scan_has_the_nine_keys(tmp_path):

@@ -1,3 +1,5 @@
+"""Bars: cutting, summing, and ticks that make their bar."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,3 +1,5 @@
+"""Faults of the venue: each does what its name says, and is counted."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""REST replies in the venue's dialect: signatures, limits, refusals, histories."""
+
 import base64
 import itertools
 import json

@@ -1,3 +1,5 @@
+"""Stream frames: cadence, content, closing of bars."""
+
 import itertools
 
 import pytest

@@ -1,3 +1,5 @@
+"""Orders, algo orders and forced closing, as the venue's documents tell."""
+
 import json
 from decimal import Decimal
 

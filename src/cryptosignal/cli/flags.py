@@ -47,12 +47,19 @@ def whole(flag: str, value: int, low: int, high: int) -> None:
         raise UserFault(f"{flag}: found {value}, allowed: {low} to {high}")
 
 
-def with_min_score(settings: Config, min_score: float) -> Config:
-    """The configuration with another limit of the strength gate (DOMAIN §0.18)."""
+def with_params(
+    settings: Config, min_score: float | None, *, synthetic_flow: bool = False
+) -> Config:
+    """The configuration with another limit of the strength gate (DOMAIN §0.18; None: its own), and
+    with flow that was made up counted if asked for (DOMAIN §0.28)."""
     from cryptosignal.modes.config import checked
 
-    gates = msgspec.structs.replace(settings.params.gates, min_score=min_score)
-    params = msgspec.structs.replace(settings.params, gates=gates)
+    params = settings.params
+    if min_score is not None:
+        gates = msgspec.structs.replace(params.gates, min_score=min_score)
+        params = msgspec.structs.replace(params, gates=gates)
+    if synthetic_flow:
+        params = msgspec.structs.replace(params, accept_synthetic_flow=True)
     return checked(msgspec.structs.replace(settings, params=params), "command line")
 
 

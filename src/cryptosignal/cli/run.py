@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from cyclopts import Parameter
 
 from cryptosignal.cli.flags import (
@@ -12,7 +11,7 @@ from cryptosignal.cli.flags import (
     SCANS_MAX,
     parse_symbols,
     whole,
-    with_min_score,
+    with_params,
     with_run,
 )
 
@@ -103,11 +102,7 @@ def run(
         "mode": mode or None,
     }
     settings = with_run(load_config(config), changes)
-    if min_score is not None:
-        settings = with_min_score(settings, min_score)
-    if synthetic_flow:
-        params = msgspec.structs.replace(settings.params, accept_synthetic_flow=True)
-        settings = msgspec.structs.replace(settings, params=params)
+    settings = with_params(settings, min_score, synthetic_flow=synthetic_flow)
     count, names = parse_symbols(symbols)
     face = Terminal(top=settings.run.top, scans_table=every_table, as_json=json, verbose=verbose)
     request = Run(

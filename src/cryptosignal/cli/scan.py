@@ -58,15 +58,14 @@ def scan(
         The nine keys as one JSON object.
     """
     from cryptosignal.cli.console import Terminal
-    from cryptosignal.cli.flags import parse_symbols, replaced, with_min_score
+    from cryptosignal.cli.flags import parse_symbols, replaced, with_params
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.live import Run, run_live
 
     settings = load_config(config)
     changes: dict[str, Any] = {"top": top, "data_dir": data_dir or settings.run.data_dir}
     settings = msgspec.structs.replace(settings, run=replaced(settings.run, changes))
-    if min_score is not None:
-        settings = with_min_score(settings, min_score)
+    settings = with_params(settings, min_score)
     count, names = parse_symbols(symbols)
     face = _OneScan(Terminal(top=top, scans_table=not json, as_json=False, verbose=False), json)
     request = Run(

@@ -30,8 +30,9 @@ from cryptosignal.domain.events import (
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.ports import Disk, Transport
 from cryptosignal.engine.step import Engine
+from cryptosignal.factors import kernels
 from cryptosignal.factors.catalogue import FactorEngine
-from cryptosignal.ground.faults import Fault, UserFault
+from cryptosignal.ground.faults import Fault, RateLimited, UserFault
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
@@ -62,6 +63,7 @@ T = TypeVar("T")
 JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
+LIMIT_WAIT_MS_MIN = 1_000
 SPOT_WEIGHT_1M = 6000
 """Request weight of the spot API a minute and address, its documented default."""
 
@@ -109,6 +111,8 @@ class Setup:
     """Streams carried only while the desk needs prices (a simulated day is mostly flat)."""
     candles: CandleStore | None = None
     """Where candles stay between runs; None keeps none (a venue that ends with the run)."""
+    is_compiled: bool = False
+    """Whether compiled kernels take over after the first scan, where numba is installed."""
 
 
 class Program:
@@ -207,6 +211,7 @@ class Program:
         self._journal_dir = journal.run_dir
         self._rim = self._make_rim(journal)
         self._recover()
+        self.scans.on_kernels = self._on_kernels if self.setup.is_compiled else None
         self.board.set_universe(chosen)
         self.board.synthetic_flow = rules.synthetic_flow
         if rules.synthetic_flow:
@@ -283,6 +288,16 @@ class Program:
             yield self.account_feed.run()
 
     # ---- start --------------------------------------------------------------------------
+    async def _past_limits(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """Wait out a rate limit: a process that ends by it and starts again asks its way to a ban."""
+        while True:
+            try:
+                return await ask()
+            except RateLimited as limit:
+                wait_ms = max(limit.until_ms - self.clock.now_ms(), LIMIT_WAIT_MS_MIN)
+                self._note("start.waits_for_limit", {"wait_ms": wait_ms})
+                await asyncio.sleep(wait_ms / 1000)
+
     async def _choose(self, listed: tuple[Instrument, ...]) -> list[Instrument]:
         """The contracts to watch: those asked for, or the most traded up to `symbols_max`."""
         tradable = {
@@ -318,9 +333,11 @@ class Program:
         settings = self.config.websocket
         rng = self.setup.seeds.stream("backoff", "start")
         backoff = ExponentialBackoff(settings.base_delay, settings.max_delay, settings.jitter, rng)
-        return await patiently(
-            question, backoff, lambda fault: self._note("start.was_delayed", {"reason": str(fault)})
-        )
+
+        def tell(fault: Fault) -> None:
+            self._note("start.was_delayed", {"reason": str(fault)})
+
+        return await self._past_limits(lambda: patiently(question, backoff, tell))
 
     def _open_journal(self) -> Journal:
         setup = self.setup
@@ -328,7 +345,7 @@ class Program:
             run_id=setup.run_id,
             opened_ms=self.clock.now_ms(),
             program=PROGRAM,
-            numeric_path=numeric_path(),
+            numeric_path=numeric_path(kernels.path_name()),
             info={
                 **setup.info,
                 "bot": self.config.run.bot,
@@ -453,6 +470,9 @@ class Program:
         slot = self.board.find(symbol)
         mark = float(self.board.marks.mark[slot]) if slot >= 0 else math.nan
         return None if math.isnan(mark) else mark
+
+    def _on_kernels(self, path: str) -> None:
+        self._note("kernels.were_enabled", {"path": path})
 
     def _post(self, event: Any) -> None:
         if self._rim is not None:

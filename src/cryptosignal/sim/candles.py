@@ -117,8 +117,6 @@ def _source(name: str, frame: Any, pl: Any) -> CandleSource:
         raise UserFault(
             f"candle file {name}: wrong type in a column ({_one_line(error)})"
         ) from None
-    if frame["symbol"].null_count():
-        raise UserFault(f"candle file {name}: a row without a symbol (allowed: names in every row)")
     symbols = []
     for part in frame.partition_by("symbol", maintain_order=True):
         columns = {c: part[c].to_numpy() for c in numbers}

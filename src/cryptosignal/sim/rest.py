@@ -13,7 +13,9 @@ from cryptosignal.sim.exchange import Exchange
 from cryptosignal.sim.orders import Refusal
 from cryptosignal.sim.params import Params, check_signature, check_time
 from cryptosignal.sim.rest_account import AccountReplies
-from cryptosignal.sim.rest_market import CROWD_KINDS, MarketReplies, SpotReplies
+from cryptosignal.sim.rest_history import CROWD_KINDS
+from cryptosignal.sim.rest_market import MarketReplies
+from cryptosignal.sim.rest_spot import SpotReplies
 from cryptosignal.sim.rest_trade import OrderDesk
 
 Weight = Callable[[Params], int]
