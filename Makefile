@@ -53,8 +53,9 @@ bench: $(READY_DEV) ## the tables of speed and memory
 golden: $(READY_DEV) ## record the golden journal anew (when decisions were meant to change)
 	@$(BIN)/python -m tests.replay.record
 
-docs: $(READY_DEV) ## check the documents: links, names, what must not be in them
-	$(BIN)/python -m pytest -q tests/laws/test_papers.py
+docs: $(READY_DEV) ## write the pages of keys and commands, check all documents
+	$(BIN)/python docs/reference.py
+	$(BIN)/python -m pytest -q tests/laws/test_papers.py tests/modes/test_reference.py
 
 conformance: $(READY) ## a scripted day of third-party clients against the simulated venue
 	@exec $(BIN)/python conformance/run.py
