@@ -245,6 +245,17 @@ class Router:
             headers["x-mbx-order-count-10s"], headers["x-mbx-order-count-1m"] = map(str, counts)
         return _encoded(route.act(account, params))
 
+    def charge_handshake(self, client: str, weight: int) -> HttpResponse | None:
+        """Charge a WebSocket-API handshake: the refusal when the address has no weight left."""
+        now = self._x.now_ms
+        try:
+            self._x.limits.charge(now, client, "weight", weight)
+        except Refusal as refusal:
+            wait = str(self._x.limits.retry_after_s(now, client))
+            body = msgspec.json.encode({"code": refusal.code, "msg": refusal.message})
+            return HttpResponse(refusal.status, {**JSON_HEADERS, "retry-after": wait}, body)
+        return None
+
     def _charge(
         self, now: int, client: str, route: Route, weight: int, headers: dict[str, str]
     ) -> None:
