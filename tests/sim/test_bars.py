@@ -1,3 +1,5 @@
+"""Bars cut from coarser ones: sums, extremes and determinism of the path."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings

@@ -1,3 +1,5 @@
+"""Real candles as the path: reading files, and what the venue makes of them."""
+
 import json
 
 import numpy as np

@@ -1,3 +1,5 @@
+"""Faults by name, rate and seed: each strikes, is counted, and can be switched off."""
+
 import json
 
 import pytest

@@ -1,3 +1,5 @@
+"""REST: security, limits, error shapes, and market data that agrees with itself."""
+
 import base64
 import itertools
 import json

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.sim.driver import START_MS, small
 
 from cryptosignal.ground.clock import LoopClock, host_mono_ns
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.sim.server import Server
 from cryptosignal.sim.venue import Venue
-from tests.sim.driver import START_MS, small
 
 SPEED = 20.0
 SUBSCRIBE = '{"method":"SUBSCRIBE","params":["btcusdt@markPrice@1s"],"id":1}'
@@ -99,7 +99,7 @@ def test_a_reader_that_stops_reading_is_cut():
             ):
                 while not server.dropped_readers:
                     assert json.loads((await ws.receive()).data)["e"] == "markPriceUpdate"
-                assert not (await ws.receive()).type == aiohttp.WSMsgType.CLOSED
+                assert (await ws.receive()).type != aiohttp.WSMsgType.CLOSED
             slow.close()
             assert server.dropped_readers == 1
             assert max(held - last for held, last in peaks) <= limit
@@ -211,10 +211,9 @@ def test_a_silent_line_stays_open(fault, answers):
                     url, autoping=False, timeout=aiohttp.ClientWSTimeout(ws_close=1.0)
                 ) as ws,
             ):
-                while not venue.faults_injected[fault]:
-                    await asyncio.sleep(0.5)
                 while not await quiet_for(ws, 5.0):
                     pass
+                assert venue.faults_injected[fault]
                 await ws.ping(b"x")
                 assert await quiet_for(ws, 5.0) is not answers
                 assert len(venue.links()) == 1
@@ -226,16 +225,16 @@ def test_acknowledged_but_mute():
     """A subscription may be acknowledged and listed and never deliver."""
 
     async def scenario():
-        async with served(fault_rates={"ws_silent_subscribe": 1.0}) as (_s, _v, port):
-            async with (
-                simple_client() as http,
-                http.ws_connect(f"http://127.0.0.1:{port}/market/ws") as ws,
-            ):
-                await ws.send_str(SUBSCRIBE)
-                assert json.loads((await ws.receive()).data) == {"result": None, "id": 1}
-                await ws.send_str('{"method":"LIST_SUBSCRIPTIONS","id":2}')
-                assert json.loads((await ws.receive()).data)["result"] == ["btcusdt@markPrice@1s"]
-                assert await quiet_for(ws, 10.0)
+        async with (
+            served(fault_rates={"ws_silent_subscribe": 1.0}) as (_s, _v, port),
+            simple_client() as http,
+            http.ws_connect(f"http://127.0.0.1:{port}/market/ws") as ws,
+        ):
+            await ws.send_str(SUBSCRIBE)
+            assert json.loads((await ws.receive()).data) == {"result": None, "id": 1}
+            await ws.send_str('{"method":"LIST_SUBSCRIPTIONS","id":2}')
+            assert json.loads((await ws.receive()).data)["result"] == ["btcusdt@markPrice@1s"]
+            assert await quiet_for(ws, 10.0)
 
     on_scaled_loop(scenario)
 

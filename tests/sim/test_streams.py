@@ -1,3 +1,5 @@
+"""Streams: timing, shapes, control messages, and agreement with trades, books and REST."""
+
 import itertools
 
 import pytest

@@ -1,3 +1,5 @@
+"""Orders, algo orders and account settings as a client meets them."""
+
 import json
 from decimal import Decimal
 

@@ -391,7 +391,7 @@ class Mischief:
         if not held:
             return False
         position = self._hours.choice(held)
-        self._x.desk.force_close(account, position, "adl_autoclose")
+        self._x.desk.margin.force_close(account, position, "adl_autoclose")
         self._x.touched(position.index)
         return True
 

@@ -7,6 +7,7 @@ Nothing here changes when clients trade; `sim.flow` lays their trades over it.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import Protocol
 
@@ -49,7 +50,7 @@ def finer(level: str, base: str) -> str:
     return base if INTERVAL_MS[base] > own else level
 
 
-class CutPath:
+class CutPath(ABC):
     """Cuts levels below the base level; subclasses supply `_base_bars`. One path for real and generated."""
 
     def __init__(self, listed: tuple[Listed, ...], seed: int, base: str, tick_ms: int) -> None:
@@ -60,8 +61,9 @@ class CutPath:
         self._cache: OrderedDict[tuple[int, str, int], Bars] = OrderedDict()
         self._is_common = key_of(seed, 11)
 
+    @abstractmethod
     def _base_bars(self, index: int, from_ms: int, to_ms: int) -> Bars:
-        raise NotImplementedError
+        """Bars of the coarsest level, which everything finer is cut from."""
 
     def first_ms(self, index: int) -> int:
         """When the symbol's history begins."""

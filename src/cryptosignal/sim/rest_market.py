@@ -1,4 +1,4 @@
-"""REST market data (BINANCE §2.1) and the spot part that a scan reads."""
+"""REST market data (BINANCE §2.1)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,14 @@ from typing import Any
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
 from cryptosignal.sim.dialect_rest import kline_rows, price_text, qty_text, quote_text, symbol_info
 from cryptosignal.sim.exchange import Exchange
-from cryptosignal.sim.facts import spot_base
 from cryptosignal.sim.flow import Trade
 from cryptosignal.sim.klines import INTERVALS, Candles, bar_open, next_open
 from cryptosignal.sim.orders import Refusal
-from cryptosignal.sim.params import Params, missing
+from cryptosignal.sim.params import Params
 from cryptosignal.sim.tickers import DayStats
 
 Json = Any
 DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1_000)
-PERIODS = ("5m", "15m", "30m", "1h", "2h", "4h", "6h", "12h", "1d")
-CROWD_KINDS = {
-    "topLongShortAccountRatio": 0,
-    "topLongShortPositionRatio": 1,
-    "globalLongShortAccountRatio": 2,
-}
 AGG_SPAN_MS = HOUR_MS
 AGG_WINDOW_MS = DAY_MS
 HISTORY_MS = 30 * DAY_MS
@@ -342,7 +335,7 @@ class MarketReplies:
         return out[-limit:] if not params.has("startTime") else out[:limit]
 
     def _funding(self, index: int, times: list[int]) -> list[dict[str, Any]]:
-        prices = self._closes(index, "1h", times)
+        prices = self.closes(index, "1h", times)
         return [
             {
                 "symbol": self._x.listed[index].symbol,
@@ -353,6 +346,16 @@ class MarketReplies:
             }
             for at, price in zip(times, prices, strict=True)
         ]
+
+    def closes(self, index: int, period: str, times: list[int]) -> list[float]:
+        """Opening price of each period's bar: the price at each time."""
+        if not times:
+            return []
+        rows = self._x.klines.rows(index, period, times[0], times[-1], self._x.now_ms).bars
+        scale = 10.0 ** -self._x.listed[index].price_digits
+        found = {int(t): float(o) * scale for t, o in zip(rows.open_ms, rows.open, strict=True)}
+        last = self._x.flows[index].last_price * scale
+        return [found.get(t, last) for t in times]
 
     def funding_info(self, _params: Params) -> Json:
         """GET /fapi/v1/fundingInfo: only symbols whose settlement was adjusted."""
@@ -377,115 +380,6 @@ class MarketReplies:
             "symbol": self._x.listed[index].symbol,
             "time": now,
         }
-
-    def _period_times(self, params: Params, index: int) -> list[int]:
-        period = params.text("period")
-        if period not in PERIODS:
-            raise Refusal(-1130, "Data sent for parameter 'period' is not valid.")
-        limit = params.number("limit", 30)
-        if not 1 <= limit <= 500:
-            raise Refusal(-1130, "Data sent for parameter 'limit' is not valid.")
-        step, now = INTERVAL_MS[period], self._x.now_ms
-        last = min(params.number("endTime", now), now) // step * step
-        first = last - (limit - 1) * step
-        if params.has("startTime"):
-            first = -(-params.number("startTime") // step) * step
-            last = min(last, first + (limit - 1) * step)
-        first = max(first, now - HISTORY_MS, self._x.listed[index].onboard_ms)
-        first = -(-first // step) * step
-        return list(range(first, last + 1, step))
-
-    def open_interest_hist(self, params: Params) -> Json:
-        """GET /futures/data/openInterestHist."""
-        index = self.index(params)
-        times = self._period_times(params, index)
-        closes = self._closes(index, params.text("period"), times)
-        out = []
-        for at, close in zip(times, closes, strict=True):
-            held = self._x.facts.open_interest(index, at)
-            out.append(
-                {
-                    "symbol": self._x.listed[index].symbol,
-                    "sumOpenInterest": f"{held:.8f}",
-                    "sumOpenInterestValue": f"{held * close:.8f}",
-                    "CMCCirculatingSupply": "20090315.00000000",
-                    "timestamp": at,
-                }
-            )
-        return out
-
-    def _closes(self, index: int, period: str, times: list[int]) -> list[float]:
-        """Opening price of each period's bar: the price at each time."""
-        if not times:
-            return []
-        rows = self._x.klines.rows(index, period, times[0], times[-1], self._x.now_ms).bars
-        scale = 10.0 ** -self._x.listed[index].price_digits
-        found = {int(t): float(o) * scale for t, o in zip(rows.open_ms, rows.open, strict=True)}
-        last = self._x.flows[index].last_price * scale
-        return [found.get(t, last) for t in times]
-
-    def crowd_ratio(self, params: Params, kind: str) -> Json:
-        """The three long/short ratios under /futures/data."""
-        index = self.index(params)
-        out = []
-        for at in self._period_times(params, index):
-            longs = self._x.facts.crowd_long_frac(index, at, CROWD_KINDS[kind])
-            out.append(
-                {
-                    "symbol": self._x.listed[index].symbol,
-                    "longShortRatio": f"{longs / (1 - longs):.4f}",
-                    "longAccount": f"{longs:.4f}",
-                    "shortAccount": f"{1 - longs:.4f}",
-                    "timestamp": at,
-                }
-            )
-        return out
-
-    def taker_ratio(self, params: Params) -> Json:
-        """GET /futures/data/takerlongshortRatio: from the same candles."""
-        index = self.index(params)
-        times = self._period_times(params, index)
-        if not times:
-            return []
-        bars = self._x.klines.rows(
-            index, params.text("period"), times[0], times[-1], self._x.now_ms
-        ).bars
-        scale = 10.0 ** -self._x.listed[index].qty_digits
-        out = []
-        for i in range(len(bars)):
-            buy, sell = float(bars.buy[i]) * scale, float(bars.sell[i]) * scale
-            out.append(
-                {
-                    "buySellRatio": f"{buy / max(sell, 1e-9):.4f}",
-                    "buyVol": f"{buy:.4f}",
-                    "sellVol": f"{sell:.4f}",
-                    "timestamp": int(bars.open_ms[i]),
-                }
-            )
-        return out
-
-    def basis(self, params: Params) -> Json:
-        """GET /futures/data/basis."""
-        index = self.index(params, "pair")
-        kind = params.text("contractType")
-        times = self._period_times(params, index)
-        out = []
-        for at, price in zip(times, self._closes(index, params.text("period"), times), strict=True):
-            premium = self._x.facts.premium(index, at)
-            fair = price / (1 + premium)
-            out.append(
-                {
-                    "indexPrice": f"{fair:.8f}",
-                    "contractType": kind,
-                    "basisRate": f"{premium:.4f}",
-                    "futuresPrice": f"{price:.8f}",
-                    "annualizedBasisRate": "",
-                    "basis": f"{price - fair:.8f}",
-                    "pair": self._x.listed[index].symbol,
-                    "timestamp": at,
-                }
-            )
-        return out
 
     def constituents(self, params: Params) -> Json:
         """GET /fapi/v1/constituents."""
@@ -540,141 +434,6 @@ class MarketReplies:
         day = now // DAY_MS * DAY_MS
         session = {"startTime": day, "endTime": day + DAY_MS, "type": "REGULAR"}
         return {"updateTime": now, "marketSchedules": {"COMMODITY": {"sessions": [session]}}}
-
-
-class SpotReplies:
-    """The spot endpoints of a scan, priced off the same paths (index price)."""
-
-    def __init__(self, exchange: Exchange, market: MarketReplies) -> None:
-        self._x = exchange
-        self._market = market
-        self._rows: dict[str, tuple[int, float]] = {}
-        for row in exchange.listed:
-            if row.has_spot:
-                base, scale = spot_base(row)
-                self._rows[f"{base}USDT"] = (row.index, scale)
-
-    def _find(self, params: Params) -> tuple[int, float]:
-        found = self._rows.get(params.text("symbol"))
-        if found is None:
-            raise Refusal(-1121, "Invalid symbol.")
-        return found
-
-    def exchange_info(self, _params: Params) -> Json:
-        """GET /api/v3/exchangeInfo."""
-        s = self._x.settings
-        limits = [
-            {
-                "rateLimitType": "REQUEST_WEIGHT",
-                "interval": "MINUTE",
-                "intervalNum": 1,
-                "limit": s.spot_weight_limit_1m,
-            }
-        ]
-        symbols = [
-            {
-                "symbol": name,
-                "status": "TRADING",
-                "baseAsset": name[:-4],
-                "baseAssetPrecision": 8,
-                "quoteAsset": "USDT",
-                "quotePrecision": 8,
-                "quoteAssetPrecision": 8,
-                "orderTypes": ["LIMIT", "MARKET"],
-                "isSpotTradingAllowed": True,
-                "isMarginTradingAllowed": False,
-                "filters": [
-                    {
-                        "filterType": "PRICE_FILTER",
-                        "minPrice": "0.00000001",
-                        "maxPrice": "1000000.00000000",
-                        "tickSize": "0.00000001",
-                    },
-                    {
-                        "filterType": "LOT_SIZE",
-                        "minQty": "0.00001000",
-                        "maxQty": "9000000.00000000",
-                        "stepSize": "0.00001000",
-                    },
-                    {
-                        "filterType": "NOTIONAL",
-                        "minNotional": "5.00000000",
-                        "applyMinToMarket": True,
-                        "maxNotional": "9000000.00000000",
-                        "applyMaxToMarket": False,
-                        "avgPriceMins": 5,
-                    },
-                ],
-                "permissions": [],
-                "permissionSets": [["SPOT"]],
-            }
-            for name in self._rows
-        ]
-        return {
-            "timezone": "UTC",
-            "serverTime": self._x.now_ms,
-            "rateLimits": limits,
-            "exchangeFilters": [],
-            "symbols": symbols,
-        }
-
-    def klines(self, params: Params) -> Json:
-        """GET /api/v3/klines: index prices, six tenths of the volume."""
-        index, _scale = self._find(params)
-        if params.number("limit", 500) > 1_000:
-            params = Params({**params.values, "limit": "1000"})
-        interval, candles = self._market.candles(index, params)
-        bars = candles.bars
-        out = []
-        for i in range(len(bars)):
-            opened = int(bars.open_ms[i])
-            fair = self._x.facts.spot_scale(index, opened)
-            prices = [
-                f"{float(a[i]) * fair.price:.8f}"
-                for a in (bars.open, bars.high, bars.low, bars.close)
-            ]
-            volume = float(bars.buy[i] + bars.sell[i]) * fair.base
-            out.append(
-                [
-                    opened,
-                    *prices,
-                    f"{volume:.8f}",
-                    next_open(opened, interval) - 1,
-                    f"{float(bars.quote[i]) * fair.quote:.8f}",
-                    int(bars.trades[i] * 6 // 10),
-                    f"{float(bars.buy[i]) * fair.base:.8f}",
-                    f"{float(candles.buy_quote[i]) * fair.quote:.8f}",
-                    "0",
-                ]
-            )
-        return out
-
-    def price(self, params: Params) -> Json:
-        """GET /api/v3/ticker/price."""
-
-        def one(name: str) -> Json:
-            index, scale = self._rows[name]
-            fair = self._x.facts.mark(index, self._x.now_ms).index / scale
-            return {"symbol": name, "price": f"{fair:.8f}"}
-
-        if params.has("symbol"):
-            self._find(params)
-            return one(params.text("symbol"))
-        return [one(name) for name in self._rows]
-
-    def depth(self, params: Params) -> Json:
-        """GET /api/v3/depth."""
-        index, scale = self._find(params)
-        limit = params.number("limit", 100)
-        if not 1 <= limit <= 5_000:
-            raise missing("limit")
-        now, row, book = self._x.now_ms, self._x.listed[index], self._x.books[index]
-        fair = 10.0**-row.price_digits / scale / (1.0 + self._x.facts.premium(index, now))
-        unit = 10.0**-row.qty_digits * scale * 0.6
-        n = min(limit, self._x.settings.book_levels)
-        sides = [book.side(now, is_bid=is_bid, count=n) for is_bid in (True, False)]
-        texts = [[[f"{p * fair:.8f}", f"{q * unit:.8f}"] for p, q in side] for side in sides]
-        return {"lastUpdateId": book.update_id(now), "bids": texts[0], "asks": texts[1]}
 
 
 def _cut(rows: Candles, start: int, stop: int) -> Candles:

@@ -27,13 +27,14 @@ class WsApi:
         self._x = exchange
         self._router = router
         o, a, m = router.orders, router.accounts, router.market
+        s = router.algos
         self._signed: dict[str, tuple[Act, int, tuple[int, int]]] = {
             "order.place": (o.place, 0, (1, 1)),
             "order.modify": (o.amend, 0, (1, 1)),
             "order.cancel": (o.cancel, 1, (0, 0)),
             "order.status": (o.query, 1, (0, 0)),
-            "algoOrder.place": (o.place_algo, 0, (1, 1)),
-            "algoOrder.cancel": (o.cancel_algo_ws, 1, (0, 0)),
+            "algoOrder.place": (s.place, 0, (1, 1)),
+            "algoOrder.cancel": (s.cancel_ws, 1, (0, 0)),
             "account.balance": (a.balance, 5, (0, 0)),
             "v2/account.balance": (a.balance, 5, (0, 0)),
             "account.status": (a.account_v2, 5, (0, 0)),
