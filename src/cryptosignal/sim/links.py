@@ -33,7 +33,7 @@ _ARRAYS = {
     "!forceOrder@arr": (MARKET, "all_force", 0),
     "!contractInfo": (MARKET, "contract", 0),
     "!assetIndex@arr": (MARKET, "asset", 1_000),
-    "tradingSession": (MARKET, "session", 0),
+    "tradingSession": (MARKET, "session", 1_000),
 }
 _SINGLE = {
     "aggTrade": (MARKET, "agg", 0),

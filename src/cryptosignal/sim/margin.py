@@ -181,7 +181,9 @@ class Margin:
         order = self._d.new_order(account, wish)
         order.forced, order.expire_reason = prefix, "5" if prefix == "autoclose-" else "0"
         account.keep(order)
+        order.status = "NEW_ADL" if is_adl else "NEW"
         self._d.out.order(account, order, "NEW", None)
+        order.status = "NEW"
         notional = self._d.price(index, mark_units) * self._d.quantity(index, units)
         trade = self._d.flows[index].print_client(
             self._d.now_ms, mark_units, units, order.side == "SELL"
