@@ -1,4 +1,4 @@
-"""REST orders and algo orders (BINANCE §2.3): reading a request, its checks in the venue's order, replies."""
+"""REST orders (BINANCE §2.3): reading a request, its checks in the venue's order, replies."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ import msgspec
 
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.sim.account import Account
-from cryptosignal.sim.algo import callback_rate_of
-from cryptosignal.sim.desk import OrderWish
 from cryptosignal.sim.dialect_rest import (
-    algo_placed,
-    algo_queried,
     placed,
     price_text,
     qty_text,
@@ -21,7 +17,7 @@ from cryptosignal.sim.dialect_rest import (
     trade_row,
 )
 from cryptosignal.sim.exchange import Exchange
-from cryptosignal.sim.orders import ALGO_OPEN, ALGO_TYPES, Algo, Order, Refusal
+from cryptosignal.sim.orders import ALGO_TYPES, Order, OrderWish, Refusal
 from cryptosignal.sim.params import Params, missing
 
 Json = Any
@@ -55,7 +51,8 @@ class OrderDesk:
         self._x = exchange
         self._d = exchange.desk
 
-    def _index(self, params: Params) -> int:
+    def index(self, params: Params) -> int:
+        """The symbol asked for; -1121 when unknown."""
         found = self._x.index_of.get(params.text("symbol"))
         if found is None:
             raise Refusal(-1121, "Invalid symbol.")
@@ -90,7 +87,7 @@ class OrderDesk:
             raise Refusal(-4014, "Price not increased by tick size.")
         return int(value.scaleb(row.price_digits))
 
-    def _matched_price(self, index: int, params: Params, side: str) -> tuple[int, str]:
+    def matched_price(self, index: int, params: Params, side: str) -> tuple[int, str]:
         """Price from `price` or `priceMatch`; exactly one of them."""
         match = params.choice("priceMatch", PRICE_MATCHES, -5038, "priceMatch", "NONE")
         if match == "NONE":
@@ -109,7 +106,7 @@ class OrderDesk:
 
     def wish(self, account: Account, params: Params) -> OrderWish:
         """Read and check the form of POST /fapi/v1/order."""
-        index = self._index(params)
+        index = self.index(params)
         side = params.choice("side", SIDES, -1117, "side")
         kind = params.text("type")
         if kind in ALGO_TYPES:
@@ -129,7 +126,7 @@ class OrderDesk:
         if kind == "LIMIT":
             force = params.choice("timeInForce", TIMES_IN_FORCE[:6], -1115, "timeInForce")
         qty = self.qty_units(index, params, market=kind == "MARKET")
-        price, match = (0, "NONE") if kind == "MARKET" else self._matched_price(index, params, side)
+        price, match = (0, "NONE") if kind == "MARKET" else self.matched_price(index, params, side)
         return OrderWish(
             index=index,
             side=side,
@@ -149,11 +146,12 @@ class OrderDesk:
                 "selfTradePreventionMode",
                 "EXPIRE_MAKER",
             ),
-            good_till_ms=self._good_till(params, force),
+            good_till_ms=self.good_till(params, force),
             price_match=match,
         )
 
-    def _good_till(self, params: Params, force: str) -> int:
+    def good_till(self, params: Params, force: str) -> int:
+        """When a GTD order ends, 0 for all others."""
         if force != "GTD":
             return 0
         until = params.number("goodTillDate") // 1_000 * 1_000
@@ -223,7 +221,7 @@ class OrderDesk:
         self, account: Account, params: Params, code: int, text: str, *, only_open: bool
     ) -> Order:
         """An order by orderId or origClientOrderId; the newest with that client id."""
-        index = self._index(params)
+        index = self.index(params)
         if params.has("orderId"):
             order = account.orders.get(params.number("orderId"))
         elif params.has("origClientOrderId"):
@@ -272,14 +270,14 @@ class OrderDesk:
 
     def open_orders(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/openOrders."""
-        index = self._index(params) if params.has("symbol") else -1
+        index = self.index(params) if params.has("symbol") else -1
         return [queried(self._d, o) for o in account.open_orders.values() if index in (-1, o.index)]
 
     def all_orders(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/allOrders."""
-        index = self._index(params) if params.has("symbol") else -1
+        index = self.index(params) if params.has("symbol") else -1
         limit = min(params.number("limit", 500), 1_000)
-        start, end = self._span(params)
+        start, end = self.span(params)
         first_id = params.number("orderId", 0)
         found = [
             o
@@ -291,7 +289,8 @@ class OrderDesk:
         found.sort(key=lambda o: o.order_id)
         return [queried(self._d, o) for o in (found[:limit] if first_id else found[-limit:])]
 
-    def _span(self, params: Params) -> tuple[int, int]:
+    def span(self, params: Params) -> tuple[int, int]:
+        """The time range asked for, at most seven days."""
         now = self._x.now_ms
         end = params.number("endTime", now)
         start = params.number("startTime", max(0, end - WEEK_MS))
@@ -308,7 +307,7 @@ class OrderDesk:
         if side != order.side:
             raise Refusal(-5024, "Symbol or side does not match the order.")
         qty = self.qty_units(order.index, params, market=False)
-        price, _ = self._matched_price(order.index, params, side)
+        price, _ = self.matched_price(order.index, params, side)
         row = self._x.listed[order.index]
         value = self._d.price(order.index, price) * self._d.quantity(order.index, qty)
         if value < row.min_notional and not order.reduce_only:
@@ -398,7 +397,7 @@ class OrderDesk:
 
     def cancel_all(self, account: Account, params: Params) -> Json:
         """DELETE /fapi/v1/allOpenOrders: algo orders are not touched."""
-        index = self._index(params)
+        index = self.index(params)
         for order in [o for o in account.open_orders.values() if o.index == index]:
             self._d.cancel(order)
         self._x.touched(index)
@@ -406,7 +405,7 @@ class OrderDesk:
 
     def countdown(self, account: Account, params: Params) -> Json:
         """POST /fapi/v1/countdownCancelAll."""
-        index, span = self._index(params), params.number("countdownTime")
+        index, span = self.index(params), params.number("countdownTime")
         if span < 0:
             raise missing("countdownTime")
         account.countdown_ms.pop(index, None)
@@ -428,7 +427,7 @@ class OrderDesk:
 
     def trades(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/userTrades."""
-        index = self._index(params)
+        index = self.index(params)
         limit = min(params.number("limit", 500), 1_000)
         found = [f for f in account.fills if f.index == index]
         if params.has("orderId"):
@@ -439,14 +438,14 @@ class OrderDesk:
             return [
                 trade_row(self._d, f) for f in [f for f in found if f.trade_id >= first][:limit]
             ]
-        start, end = self._span(params)
+        start, end = self.span(params)
         found = [f for f in found if start <= f.time_ms <= end]
         picked = found[:limit] if params.has("startTime") else found[-limit:]
         return [trade_row(self._d, f) for f in picked]
 
     def forced(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/forceOrders."""
-        index = self._index(params) if params.has("symbol") else -1
+        index = self.index(params) if params.has("symbol") else -1
         prefix = {"LIQUIDATION": "autoclose-", "ADL": "adl_autoclose"}.get(
             params.text("autoCloseType", ""), ""
         )
@@ -459,145 +458,6 @@ class OrderDesk:
             and o.forced.startswith(prefix)
         ]
         return [queried(self._d, o) for o in found[-limit:]]
-
-    # --- algo orders ------------------------------------------------------------------------------
-
-    def place_algo(self, account: Account, params: Params) -> Json:
-        """POST /fapi/v1/algoOrder."""
-        if params.text("algoType") != "CONDITIONAL":
-            raise Refusal(-1130, "Data sent for parameter 'algoType' is not valid.")
-        index = self._index(params)
-        self._x.flows[index].skip_to(self._x.now_ms)
-        algo = self._algo(account, params, index)
-        self._x.algos.check(account, algo)
-        self._x.algos.add(account, algo)
-        self._x.arm(index)
-        return algo_placed(self._d, algo)
-
-    def _algo(self, account: Account, params: Params, index: int) -> Algo:
-        kind = params.text("type")
-        if kind not in ALGO_TYPES:
-            raise Refusal(-1116, "Invalid orderType.")
-        side = params.choice("side", SIDES, -1117, "side")
-        close = params.flag("closePosition")
-        if close and kind not in ("STOP_MARKET", "TAKE_PROFIT_MARKET"):
-            raise Refusal(
-                -4136, "Target strategy invalid for orderType, closePosition is not supported."
-            )
-        if close and (params.has("quantity") or params.has("reduceOnly")):
-            raise Refusal(-4137, "Quantity must be zero with closePosition equals true.")
-        if params.has("reduceOnly") and account.is_hedge:
-            raise Refusal(-1106, "Parameter 'reduceonly' sent when not required.")
-        trailing, limit = kind == "TRAILING_STOP_MARKET", kind in ("STOP", "TAKE_PROFIT")
-        force = params.choice("timeInForce", TIMES_IN_FORCE, -1115, "timeInForce", "GTC")
-        price, match = self._matched_price(index, params, side) if limit else (0, "NONE")
-        algo_id = self._x.algos.next_id()
-        now = self._x.now_ms
-        return Algo(
-            account=account.number,
-            index=index,
-            algo_id=algo_id,
-            client_id=params.client_id("clientAlgoId") or f"algo_{algo_id}",
-            side=side,
-            position_side=params.choice(
-                "positionSide", POSITION_SIDES, -4060, "positionSide", "BOTH"
-            ),
-            kind=kind,
-            time_in_force="GTE_GTC" if close else force,
-            qty=0 if close else self.qty_units(index, params, market=not limit),
-            price=price,
-            trigger=0 if trailing else self.price_units(index, params, "triggerPrice"),
-            working_type=params.choice(
-                "workingType", WORKING_TYPES, -4022, "workingType", "CONTRACT_PRICE"
-            ),
-            price_match=match,
-            close_position=close,
-            price_protect=params.flag("priceProtect"),
-            reduce_only=params.flag("reduceOnly"),
-            activate=self.price_units(index, params, "activatePrice")
-            if params.has("activatePrice")
-            else 0,
-            callback_rate=callback_rate_of(params.text("callbackRate")) if trailing else Decimal(0),
-            stp=params.choice(
-                "selfTradePreventionMode",
-                STP_MODES,
-                -5039,
-                "selfTradePreventionMode",
-                "EXPIRE_MAKER",
-            ),
-            good_till_ms=self._good_till(params, force),
-            created_ms=now,
-            update_ms=now,
-            visible_ms=now + self._x.settings.algo_ack_lag_ms,
-        )
-
-    def _find_algo(
-        self, account: Account, params: Params, code: int, text: str, *, only_open: bool
-    ) -> Algo:
-        algo: Algo | None = None
-        if params.has("algoId"):
-            algo = account.algos.get(params.number("algoId"))
-        elif params.has("clientAlgoId"):
-            wanted = params.text("clientAlgoId")
-            found = [a for a in account.algos.values() if a.client_id == wanted]
-            found.sort(key=lambda a: (a.is_open, a.algo_id))
-            algo = found[-1] if found else None
-        else:
-            raise Refusal(-1102, "Either algoId or clientAlgoId must be sent.")
-        if algo is None or (only_open and not algo.is_open) or self._x.now_ms < algo.visible_ms:
-            raise Refusal(code, text)
-        return algo
-
-    def cancel_algo(self, account: Account, params: Params) -> Json:
-        """DELETE /fapi/v1/algoOrder (its code is a string)."""
-        algo = self._find_algo(account, params, -2011, "Unknown order sent.", only_open=True)
-        self._x.algos.cancel(algo)
-        self._x.arm(algo.index)
-        return {
-            "algoId": algo.algo_id,
-            "clientAlgoId": algo.client_id,
-            "code": "200",
-            "msg": "success",
-        }
-
-    def cancel_algo_ws(self, account: Account, params: Params) -> Json:
-        """algoOrder.cancel of the WebSocket API answers with the whole order."""
-        algo = self._find_algo(account, params, -2011, "Unknown order sent.", only_open=True)
-        self._x.algos.cancel(algo)
-        self._x.arm(algo.index)
-        return algo_placed(self._d, algo)
-
-    def cancel_all_algos(self, account: Account, params: Params) -> Json:
-        """DELETE /fapi/v1/algoOpenOrders."""
-        index = self._index(params)
-        for algo in [a for a in account.algos.values() if a.is_open and a.index == index]:
-            self._x.algos.cancel(algo)
-        self._x.arm(index)
-        return {"code": 200, "msg": "The operation of cancel all open order is done."}
-
-    def query_algo(self, account: Account, params: Params) -> Json:
-        """GET /fapi/v1/algoOrder."""
-        algo = self._find_algo(account, params, -2013, "Order does not exist.", only_open=False)
-        return algo_queried(self._d, algo)
-
-    def open_algos(self, account: Account, params: Params) -> Json:
-        """GET /fapi/v1/openAlgoOrders."""
-        index = self._index(params) if params.has("symbol") else -1
-        now = self._x.now_ms
-        return [
-            algo_queried(self._d, a)
-            for a in account.algos.values()
-            if a.status in ALGO_OPEN and index in (-1, a.index) and now >= a.visible_ms
-        ]
-
-    def all_algos(self, account: Account, params: Params) -> Json:
-        """GET /fapi/v1/allAlgoOrders."""
-        index, limit = self._index(params), min(params.number("limit", 500), 1_000)
-        start, end = self._span(params)
-        first = params.number("algoId", 0)
-        found = [a for a in account.algos.values() if a.index == index and a.algo_id >= first]
-        found = [a for a in found if first or start <= a.created_ms <= end]
-        return [algo_queried(self._d, a) for a in found[-limit:]]
 
 
 def _decimals(value: Decimal) -> int:
