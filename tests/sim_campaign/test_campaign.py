@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.sim_campaign.mutants import MUTANTS, hunt
 
 from cryptosignal.modes.campaign import Day, DaySettings, run_days, summary
 from cryptosignal.modes.monitors import NAKED_LIMIT_MS
 from cryptosignal.modes.weather import never_struck
-from tests.sim_campaign.mutants import MUTANTS, hunt
 
 FAILED_ONCE = (
     (118, "a program that ended by a 429 and started again asked its way to a 418"),

@@ -50,7 +50,9 @@ def test_incident(name: str, weather: Weather, fault: str) -> None:
 
 def test_incident_f_a_restart_owns_by_id() -> None:
     """F and L: killed every two minutes, each start finds its own trades by id, never by time."""
-    settings = DaySettings(days=0.04, weather=Weather(NetFaults()), kill_mean_s=120.0, trade_mean_s=60.0)
+    settings = DaySettings(
+        days=0.04, weather=Weather(NetFaults()), kill_mean_s=120.0, trade_mean_s=60.0
+    )
     result = Day(8, settings).run()
     assert result.violations == []
     assert result.paths["restart_while_held"] > 0
