@@ -13,6 +13,7 @@ FAILED_ONCE = (
     (118, "a program that ended by a 429 and started again asked its way to a 418"),
     (137, "a program could not start after a rate limit"),
     (102, "a trade closed before its executions were read had no fees in its outcome"),
+    (23, "a slow first read kept a restarted program from protecting what it held"),
     (3, "a garbled answer to the first request was not tried again"),
 )
 

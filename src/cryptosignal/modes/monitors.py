@@ -156,6 +156,8 @@ class Monitors:
         before = self._net.get(symbol, ZERO)
         after = self._net[symbol] = before + signed
         if own is None:
+            left = self._own.get(symbol, ZERO)
+            self._own[symbol] = min(left, after, key=abs) if left * after > ZERO else ZERO
             return
         own_before = self._own.get(symbol, ZERO)
         self._own[symbol] = own_before + signed

@@ -66,6 +66,9 @@ JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
 LIMIT_WAIT_MS_MIN = 1_000
+START_TRY_S = 2.5
+START_TRIES = 3
+"""The first reads of a start are asked again after so long, so often; then the client's own limit."""
 SPOT_WEIGHT_1M = 6000
 """Request weight of the spot API a minute and address, its documented default."""
 
@@ -310,10 +313,19 @@ class Program:
 
     # ---- start --------------------------------------------------------------------------
     async def _past_limits(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """Wait out a rate limit: a process that ends by it and starts again asks its way to a ban."""
+        """One of the first reads, tried again at once if it is slow: a position may lie naked.
+
+        A rate limit is waited out: a process that ends by it and starts again asks its way to a ban.
+        """
+        tries = 0
         while True:
+            tries += 1
             try:
-                return await ask()
+                patience_s = START_TRY_S if tries <= START_TRIES else None
+                async with asyncio.timeout(patience_s):
+                    return await ask()
+            except TimeoutError:
+                self._note("start.asks_again", {"tries": tries})
             except RateLimited as limit:
                 wait_ms = max(limit.until_ms - self.clock.now_ms(), LIMIT_WAIT_MS_MIN)
                 self._note("start.waits_for_limit", {"wait_ms": wait_ms})
