@@ -16,6 +16,7 @@ from cryptosignal.cli.flags import (
 )
 
 
+# long-ok: one line a flag; apart they would be harder to find
 def run(
     *,
     venue: str = "embedded",

@@ -6,6 +6,7 @@ with a healing phase, in which the program must come to agree with the venue, an
 its last journal. The trace hash covers every execution at the venue and every digest journaled.
 """
 
+# size-ok: a simulated day, what befalls it and how it is judged read as one story
 from __future__ import annotations
 
 import asyncio

@@ -5,6 +5,7 @@ from here up nothing knows which it is. Start-up is reconciliation: the journal 
 folded, the account is read, and only then may anything be opened.
 """
 
+# size-ok: the one place where all parts of a run meet
 from __future__ import annotations
 
 import asyncio
@@ -123,6 +124,7 @@ class Setup:
 class Program:
     """One running instance. `run` returns the reason it ended."""
 
+    # long-ok: the parts of the program, bound one after the other
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         config = self.config = setup.config
