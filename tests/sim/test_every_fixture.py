@@ -166,7 +166,7 @@ ACCEPTED: dict[str, set[str]] = {
     "position_risk": {"+[].adlQuantile"},
 }
 ACCEPTED_FRAMES: dict[str, set[str]] = {
-    # N and n are in some captures without a fill, not in all; AP and cr are null or of trailing orders; W is not documented
+    # N and n: not without a fill in all captures; AP, cr: null or of trailing orders; W: undocumented
     "ORDER_TRADE_UPDATE": {"+o.N", "+o.n", "+o.er", "+o.gtd", "+o.pm", "-o.AP", "-o.W", "-o.cr"},
     # some captures have empty or older position rows
     "ACCOUNT_UPDATE": {
