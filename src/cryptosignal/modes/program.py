@@ -154,22 +154,10 @@ class Program:
             on_note=self._note,
             tap=setup.tap,
         )
-        self.repairer = Repairer(
-            self.client,
-            self.board,
-            self.quality,
-            setup.clock,
-            config.websocket,
-            self._note,
-            is_failed=lambda: self.feed.is_failed,
-        )
+        self.repairer = self._make_repairer()
         self.scans = ScanLoop(self.board, self.factors, setup.clock, config.run, self._take_scan)
         self.scans.before_scan = self.feed.settle
-        self.keeper: CandleKeeper | None = None
-        if setup.candles is not None:
-            self.keeper = CandleKeeper(
-                setup.candles, self.board, self.client, setup.clock, self._note, setup.warm_up
-            )
+        self.keeper = self._make_keeper()
         self.symbols: tuple[str, ...] = ()
         self.instruments: dict[str, Instrument] = {}
         self.warm_report = WarmUpReport()
@@ -180,6 +168,25 @@ class Program:
         self._journal_dir = ""
         self._rim: Rim | None = None
         self._tasks: asyncio.TaskGroup | None = None
+
+    def _make_repairer(self) -> Repairer:
+        return Repairer(
+            self.client,
+            self.board,
+            self.quality,
+            self.clock,
+            self.config.websocket,
+            self._note,
+            is_failed=lambda: self.feed.is_failed,
+        )
+
+    def _make_keeper(self) -> CandleKeeper | None:
+        setup = self.setup
+        if setup.candles is None:
+            return None
+        return CandleKeeper(
+            setup.candles, self.board, self.client, setup.clock, self._note, setup.warm_up
+        )
 
     def _spot_ledger(self) -> WeightLedger:
         """The spot venue counts apart (BINANCE §7a); its limits are not in the futures' rules."""

@@ -13,10 +13,10 @@ from cryptosignal.sim.exchange import Exchange
 from cryptosignal.sim.orders import Refusal
 from cryptosignal.sim.params import Params, check_signature, check_time
 from cryptosignal.sim.rest_account import AccountReplies
+from cryptosignal.sim.rest_algo import AlgoDesk
 from cryptosignal.sim.rest_history import CROWD_KINDS
 from cryptosignal.sim.rest_market import MarketReplies
 from cryptosignal.sim.rest_spot import SpotReplies
-from cryptosignal.sim.rest_trade import OrderDesk
 
 Weight = Callable[[Params], int]
 NONE, KEY, SIGNED = "none", "key", "signed"
@@ -61,7 +61,7 @@ class Router:
         self._x = exchange
         self.market = MarketReplies(exchange, synthetic_flow)
         self.spot = SpotReplies(exchange, self.market)
-        self.orders = OrderDesk(exchange)
+        self.orders = AlgoDesk(exchange)
         self.accounts = AccountReplies(exchange)
         self.routes: dict[tuple[str, str], Route] = {
             **self._market_routes(),

@@ -9,11 +9,8 @@ import msgspec
 
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.sim.account import Account
-from cryptosignal.sim.algo import callback_rate_of
 from cryptosignal.sim.desk import OrderWish
 from cryptosignal.sim.dialect_rest import (
-    algo_placed,
-    algo_queried,
     placed,
     price_text,
     qty_text,
@@ -21,7 +18,7 @@ from cryptosignal.sim.dialect_rest import (
     trade_row,
 )
 from cryptosignal.sim.exchange import Exchange
-from cryptosignal.sim.orders import ALGO_OPEN, ALGO_TYPES, Algo, Order, Refusal
+from cryptosignal.sim.orders import ALGO_TYPES, Order, Refusal
 from cryptosignal.sim.params import Params, missing
 
 Json = Any
@@ -459,145 +456,6 @@ class OrderDesk:
             and o.forced.startswith(prefix)
         ]
         return [queried(self._d, o) for o in found[-limit:]]
-
-    # --- algo orders ------------------------------------------------------------------------------
-
-    def place_algo(self, account: Account, params: Params) -> Json:
-        """POST /fapi/v1/algoOrder."""
-        if params.text("algoType") != "CONDITIONAL":
-            raise Refusal(-1130, "Data sent for parameter 'algoType' is not valid.")
-        index = self._index(params)
-        self._x.flows[index].skip_to(self._x.now_ms)
-        algo = self._algo(account, params, index)
-        self._x.algos.check(account, algo)
-        self._x.algos.add(account, algo)
-        self._x.arm(index)
-        return algo_placed(self._d, algo)
-
-    def _algo(self, account: Account, params: Params, index: int) -> Algo:
-        kind = params.text("type")
-        if kind not in ALGO_TYPES:
-            raise Refusal(-1116, "Invalid orderType.")
-        side = params.choice("side", SIDES, -1117, "side")
-        close = params.flag("closePosition")
-        if close and kind not in ("STOP_MARKET", "TAKE_PROFIT_MARKET"):
-            raise Refusal(
-                -4136, "Target strategy invalid for orderType, closePosition is not supported."
-            )
-        if close and (params.has("quantity") or params.has("reduceOnly")):
-            raise Refusal(-4137, "Quantity must be zero with closePosition equals true.")
-        if params.has("reduceOnly") and account.is_hedge:
-            raise Refusal(-1106, "Parameter 'reduceonly' sent when not required.")
-        trailing, limit = kind == "TRAILING_STOP_MARKET", kind in ("STOP", "TAKE_PROFIT")
-        force = params.choice("timeInForce", TIMES_IN_FORCE, -1115, "timeInForce", "GTC")
-        price, match = self._matched_price(index, params, side) if limit else (0, "NONE")
-        algo_id = self._x.algos.next_id()
-        now = self._x.now_ms
-        return Algo(
-            account=account.number,
-            index=index,
-            algo_id=algo_id,
-            client_id=params.client_id("clientAlgoId") or f"algo_{algo_id}",
-            side=side,
-            position_side=params.choice(
-                "positionSide", POSITION_SIDES, -4060, "positionSide", "BOTH"
-            ),
-            kind=kind,
-            time_in_force="GTE_GTC" if close else force,
-            qty=0 if close else self.qty_units(index, params, market=not limit),
-            price=price,
-            trigger=0 if trailing else self.price_units(index, params, "triggerPrice"),
-            working_type=params.choice(
-                "workingType", WORKING_TYPES, -4022, "workingType", "CONTRACT_PRICE"
-            ),
-            price_match=match,
-            close_position=close,
-            price_protect=params.flag("priceProtect"),
-            reduce_only=params.flag("reduceOnly"),
-            activate=self.price_units(index, params, "activatePrice")
-            if params.has("activatePrice")
-            else 0,
-            callback_rate=callback_rate_of(params.text("callbackRate")) if trailing else Decimal(0),
-            stp=params.choice(
-                "selfTradePreventionMode",
-                STP_MODES,
-                -5039,
-                "selfTradePreventionMode",
-                "EXPIRE_MAKER",
-            ),
-            good_till_ms=self._good_till(params, force),
-            created_ms=now,
-            update_ms=now,
-            visible_ms=now + self._x.settings.algo_ack_lag_ms,
-        )
-
-    def _find_algo(
-        self, account: Account, params: Params, code: int, text: str, *, only_open: bool
-    ) -> Algo:
-        algo: Algo | None = None
-        if params.has("algoId"):
-            algo = account.algos.get(params.number("algoId"))
-        elif params.has("clientAlgoId"):
-            wanted = params.text("clientAlgoId")
-            found = [a for a in account.algos.values() if a.client_id == wanted]
-            found.sort(key=lambda a: (a.is_open, a.algo_id))
-            algo = found[-1] if found else None
-        else:
-            raise Refusal(-1102, "Either algoId or clientAlgoId must be sent.")
-        if algo is None or (only_open and not algo.is_open) or self._x.now_ms < algo.visible_ms:
-            raise Refusal(code, text)
-        return algo
-
-    def cancel_algo(self, account: Account, params: Params) -> Json:
-        """DELETE /fapi/v1/algoOrder (its code is a string)."""
-        algo = self._find_algo(account, params, -2011, "Unknown order sent.", only_open=True)
-        self._x.algos.cancel(algo)
-        self._x.arm(algo.index)
-        return {
-            "algoId": algo.algo_id,
-            "clientAlgoId": algo.client_id,
-            "code": "200",
-            "msg": "success",
-        }
-
-    def cancel_algo_ws(self, account: Account, params: Params) -> Json:
-        """algoOrder.cancel of the WebSocket API answers with the whole order."""
-        algo = self._find_algo(account, params, -2011, "Unknown order sent.", only_open=True)
-        self._x.algos.cancel(algo)
-        self._x.arm(algo.index)
-        return algo_placed(self._d, algo)
-
-    def cancel_all_algos(self, account: Account, params: Params) -> Json:
-        """DELETE /fapi/v1/algoOpenOrders."""
-        index = self._index(params)
-        for algo in [a for a in account.algos.values() if a.is_open and a.index == index]:
-            self._x.algos.cancel(algo)
-        self._x.arm(index)
-        return {"code": 200, "msg": "The operation of cancel all open order is done."}
-
-    def query_algo(self, account: Account, params: Params) -> Json:
-        """GET /fapi/v1/algoOrder."""
-        algo = self._find_algo(account, params, -2013, "Order does not exist.", only_open=False)
-        return algo_queried(self._d, algo)
-
-    def open_algos(self, account: Account, params: Params) -> Json:
-        """GET /fapi/v1/openAlgoOrders."""
-        index = self._index(params) if params.has("symbol") else -1
-        now = self._x.now_ms
-        return [
-            algo_queried(self._d, a)
-            for a in account.algos.values()
-            if a.status in ALGO_OPEN and index in (-1, a.index) and now >= a.visible_ms
-        ]
-
-    def all_algos(self, account: Account, params: Params) -> Json:
-        """GET /fapi/v1/allAlgoOrders."""
-        index, limit = self._index(params), min(params.number("limit", 500), 1_000)
-        start, end = self._span(params)
-        first = params.number("algoId", 0)
-        found = [a for a in account.algos.values() if a.index == index and a.algo_id >= first]
-        found = [a for a in found if first or start <= a.created_ms <= end]
-        return [algo_queried(self._d, a) for a in found[-limit:]]
 
 
 def _decimals(value: Decimal) -> int:
