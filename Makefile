@@ -53,8 +53,9 @@ bench: $(READY_DEV) ## the tables of speed and memory
 golden: $(READY_DEV) ## record the golden journal anew (when decisions were meant to change)
 	@$(BIN)/python -m tests.replay.record
 
-docs: $(READY_DEV) ## check the documents: links, names, what must not be in them
-	$(BIN)/python -m pytest -q tests/laws/test_papers.py
+docs: $(READY_DEV) ## write the pages of keys and commands, check all documents
+	$(BIN)/python docs/reference.py
+	$(BIN)/python -m pytest -q tests/laws/test_papers.py tests/modes/test_reference.py
 
 conformance: $(READY) ## a scripted day of third-party clients against the simulated venue
 	@exec $(BIN)/python conformance/run.py
@@ -65,8 +66,8 @@ chaos: ## real kills and faults on real sockets (not there yet)
 soak: ## days of virtual time (not there yet)
 	@echo "make soak: not there yet" >&2; exit 1
 
-mutants: ## planted bugs that the tests must catch (not there yet)
-	@echo "make mutants: not there yet" >&2; exit 1
+mutants: $(READY_DEV) ## planted bugs that the simulated campaign must catch, one after the other
+	@exec $(BIN)/python -m tests.sim_campaign.mutants
 
 lock: ## resolve the versions anew (needs uv)
 	@[ -n "$(UV)" ] || { echo "make lock: needs uv" >&2; exit 1; }

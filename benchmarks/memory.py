@@ -20,6 +20,7 @@ CONFIG = """
 [run]
 intervals = ["1m", "15m", "1h", "4h"]
 rest_intervals = []
+trigger_intervals = ["1h"]
 symbols_max = {symbols}
 warm_max = {symbols}
 [market]

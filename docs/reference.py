@@ -11,6 +11,7 @@ import ast
 import importlib
 import inspect
 import io
+import itertools
 import re
 import sys
 import textwrap
@@ -40,10 +41,13 @@ def attribute_docs(struct: type) -> dict[str, str]:
     tree = ast.parse(textwrap.dedent(inspect.getsource(struct)))
     body = tree.body[0].body  # type: ignore[attr-defined]
     found = {}
-    for field, text in zip(body, body[1:], strict=False):
-        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr):
-            if isinstance(text.value, ast.Constant) and isinstance(field.target, ast.Name):
-                found[field.target.id] = plain(str(text.value.value))
+    for field, below in itertools.pairwise(body):
+        match (field, below):
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(text))),
+            ):
+                found[name] = plain(text)
     return found
 
 
@@ -151,7 +155,7 @@ def main() -> int:
             path.write_text(text, encoding="utf-8")
         elif not path.exists() or path.read_text(encoding="utf-8") != text:
             wrong.append(f"{name}: not as the program is now (make docs)")
-    print("\n".join(wrong), end="\n" if wrong else "")
+    sys.stdout.write("".join(f"{line}\n" for line in wrong))
     return 1 if wrong else 0
 
 

@@ -1,6 +1,7 @@
 """Compiled kernels and numpy give equal columns, with gaps, on cold, warm and repaired caches."""
 
 import dataclasses
+import threading
 
 import numpy as np
 import pytest
@@ -76,3 +77,20 @@ def test_a_market_that_stands_still_breaks_neither_path(fast, slot):
     plain = FactorEngine(ParamSet()).compute(view, 1, "manual").columns
     for name in plain:
         np.testing.assert_allclose(compiled[name], plain[name], atol=1e-9, rtol=1e-9, err_msg=name)
+
+
+def test_a_rehearsal_is_seen_by_its_caller_alone():
+    """While a thread rehearses, everyone else is answered by numpy; afterwards nobody is."""
+    seen = []
+
+    def work():
+        seen.append(kernels.compiled_kernels() is not None)
+        other = threading.Thread(target=lambda: seen.append(kernels.compiled_kernels() is not None))
+        other.start()
+        other.join()
+
+    assert kernels.rehearse(work)
+    assert seen == [True, False]
+    assert kernels.path_name() == "numba"
+    kernels.disable()
+    assert kernels.compiled_kernels() is None

@@ -144,9 +144,8 @@ def test_variables_become_flags():
     given = make("-n", "run", *(f"{k}={v}" for k, v in variables.items())).stdout.splitlines()[-1]
     for name, value in variables.items():
         assert f'--{name.lower()} "{value}"' in given
-    assert "--embedded" in given
-    assert make("-n", "run").stdout.splitlines()[-1].endswith("cryptosignal run --embedded")
+    assert "--venue" not in given
+    assert make("-n", "run").stdout.splitlines()[-1].endswith("cryptosignal run --page")
     venue = make("-n", "run", "VENUE=binance").stdout.splitlines()[-1]
     assert '--venue "binance"' in venue
-    assert "--embedded" not in venue
     assert '--days "2" --seed "9"' in make("-n", "sim", "DAYS=2", "SEED=9").stdout

@@ -1,4 +1,4 @@
-"""Bars: cutting, summing, and ticks that make their bar."""
+"""Bars cut from coarser ones: sums, extremes and determinism of the path."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Faults of the venue: each does what its name says, and is counted."""
+"""Faults by name, rate and seed: each strikes, is counted, and can be switched off."""
 
 import json
 

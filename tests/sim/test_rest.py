@@ -1,4 +1,4 @@
-"""REST replies in the venue's dialect: signatures, limits, refusals, histories."""
+"""REST: security, limits, error shapes, and market data that agrees with itself."""
 
 import base64
 import itertools
@@ -296,3 +296,27 @@ def test_settings_name_the_key(changes, key):
     with pytest.raises(ValueError, match=rf"^{key}.*allowed") as caught:
         VenueSettings(**changes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["income", "order", "trade"])
+def test_downloads_are_answered(kind):
+    """A download has an id; its file stays in progress, with the documented keys."""
+    c = Client()
+    span = {"startTime": c.now - 86_400_000, "endTime": c.now}
+    begun = c.signed("GET", f"/fapi/v1/{kind}/asyn", **span)
+    assert set(begun) == {"avgCostTimestampOfLast30d", "downloadId"}
+    link = c.signed("GET", f"/fapi/v1/{kind}/asyn/id", downloadId=begun["downloadId"])
+    assert (link["downloadId"], link["status"]) == (begun["downloadId"], "processing")
+
+
+def test_what_is_not_here_says_so_in_json():
+    """Unknown endpoints: 404 with code -5000; switches of the account are read and set."""
+    c = Client()
+    for path in ("/fapi/v1/pmAccountInfo", "/fapi/v1/convert/exchangeInfo", "/dapi/v1/ping"):
+        reply = c.call("GET", path, signed=True)
+        assert reply.status == 404
+        assert json.loads(reply.body)["code"] == -5000
+        assert reply.headers["content-type"].startswith("application/json")
+    assert c.signed("GET", "/fapi/v1/multiAssetsMargin") == {"multiAssetsMargin": False}
+    assert c.signed("POST", "/fapi/v1/feeBurn", feeBurn="true")["code"] == 200
+    assert c.signed("GET", "/fapi/v1/feeBurn") == {"feeBurn": True}

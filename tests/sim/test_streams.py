@@ -1,4 +1,4 @@
-"""Stream frames: cadence, content, closing of bars."""
+"""Streams: timing, shapes, control messages, and agreement with trades, books and REST."""
 
 import itertools
 
@@ -306,3 +306,26 @@ def test_a_diff_undoes_what_only_a_snapshot_showed():
     c.run(150)
     changes = dict(map(tuple, c.inbox[1][before]["b"]))
     assert changes[f"{float(price):.2f}"] == "0.000"
+
+
+def test_rarer_market_streams_deliver():
+    """continuousKline_1s, asset index, trading sessions and contract info are not mute."""
+    c = Client()
+    names = "btcusdt_perpetual@continuousKline_1s/!assetIndex@arr/tradingSession/!contractInfo"
+    c.open(1, f"/market/stream?streams={names}")
+    minute = (c.now // 60_000 + 1) * 60_000
+    c.venue.exchange.halt(2, minute, minute + 60_000)
+    c.run(200_000)
+    by_name = {}
+    for frame in c.inbox[1]:
+        by_name.setdefault(frame["stream"], []).append(frame["data"])
+    assert set(by_name) == set(names.split("/"))
+    bars = [d["k"] for d in by_name["btcusdt_perpetual@continuousKline_1s"]]
+    assert {k["i"] for k in bars} == {"1s"}
+    assert all(k["T"] - k["t"] == 999 for k in bars)
+    closed = [k["t"] for k in bars if k["x"]]
+    assert closed == sorted(set(closed))
+    assert len(closed) > 10
+    assert by_name["!assetIndex@arr"][0][0]["e"] == "assetIndexUpdate"
+    assert {d["e"] for d in by_name["tradingSession"]} == {"EquityUpdate", "CommodityUpdate"}
+    assert [d["cs"] for d in by_name["!contractInfo"]] == ["TRADING_HALT", "TRADING"]

@@ -1,4 +1,4 @@
-"""Orders, algo orders and forced closing, as the venue's documents tell."""
+"""Orders, algo orders and account settings as a client meets them."""
 
 import json
 from decimal import Decimal

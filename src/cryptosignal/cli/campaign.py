@@ -67,8 +67,15 @@ def commit() -> str:
     """The commit of the source, "unknown" outside a checkout."""
     folder = Path(__file__).resolve().parents[3]
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "--short", "HEAD"],
+        done = subprocess.run(  # noqa: S603
+            [
+                "git",
+                "-C",
+                str(folder),
+                "rev-parse",
+                "--short",
+                "HEAD",
+            ],
             capture_output=True,
             text=True,
             check=False,

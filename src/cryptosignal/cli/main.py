@@ -14,12 +14,13 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError, Group
 
 import cryptosignal
-from cryptosignal.ground.faults import EdgeFault, Fault, RateLimited, UserFault
+from cryptosignal.ground.faults import EdgeFault, Fault, RateLimited, Refused, UserFault
 
 EXIT_NO = 1
 EXIT_INPUT = 2
 EXIT_VENUE = 3
 EXIT_INTERRUPTED = 130
+_GEO_BLOCK = 451
 
 _WATCH = Group("Watch the market", sort_key=1)
 _TRADE = Group("Trade", sort_key=2)
@@ -30,6 +31,7 @@ _COMMANDS: tuple[tuple[str, str, Group], ...] = (
     ("run", "cryptosignal.cli.run:run", _WATCH),
     ("scan", "cryptosignal.cli.scan:scan", _WATCH),
     ("explain", "cryptosignal.cli.explain:explain", _WATCH),
+    ("doctor", "cryptosignal.cli.doctor:doctor", _WATCH),
     ("paper-trade", "cryptosignal.cli.trade:paper_trade", _TRADE),
     ("report", "cryptosignal.cli.report:report", _TRADE),
     ("simulate", "cryptosignal.cli.venue:simulate", _PROVE),
@@ -78,6 +80,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (EdgeFault, RateLimited) as fault:
         _say(str(fault))
         code = EXIT_VENUE
+    except Refused as fault:
+        is_blocked = fault.status == _GEO_BLOCK
+        _say(fault.message if is_blocked else f"Refused: {fault}")
+        code = EXIT_VENUE if is_blocked else EXIT_NO
     except Fault as fault:
         _say(f"{type(fault).__name__}: {fault}")
         code = EXIT_NO

@@ -8,6 +8,7 @@ that a decision needs. One moment and a whole history go through the same functi
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Final
 
@@ -75,7 +76,7 @@ class FactorEngine:
             return pick_row(whole, whole.symbols.index(view.symbols[slot]))
         beside = (slot, view.btc, view.eth)
         places = np.array(list(dict.fromkeys(p for p in beside if p >= 0)), dtype=np.int64)
-        engine = FactorEngine(self.params, self.factors)
+        engine = copy.copy(self)
         engine.cache, engine.frame = self.cache.branch(places), self.frame.branch(places)
         return pick_row(engine.compute(narrow(view, places), scan_id, trigger), 0)
 

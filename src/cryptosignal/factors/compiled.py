@@ -293,7 +293,6 @@ def _mean_range(high: Floats, low: Floats, close: Floats, taps: Floats) -> float
 
 
 @njit(cache=True, error_model="numpy")
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def cvd(net: Floats, turnover: Floats, mean_bars: int, slope_bars: int, out: Floats) -> None:
     """`flow.cvd` from net flow and turnover, row by row."""
     rows, count = out.shape
@@ -351,7 +350,6 @@ def net_share(
 
 
 @njit(cache=True, error_model="numpy")
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def extremes(
     high: Floats, low: Floats, steps: tuple[int, int], width: int, top: Floats, bottom: Floats
 ) -> None:

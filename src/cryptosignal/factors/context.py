@@ -83,7 +83,7 @@ def room(panel: Panel, breakout_atr: float) -> tuple[Floats, Floats]:
     A close beyond the extreme by `breakout_atr` has open room; one at or just beyond it has none.
     """
     span = ROOM_BARS + 1
-    high, low = (panel.cut(x, span)[:, :-1] for x in (panel.high, panel.low))
+    high, low = panel.cut(panel.high, span)[:, :-1], panel.cut(panel.low, span)[:, :-1]
     top, bottom = _rolling(high, low, ROOM_BARS)
     close, atr = panel.at(panel.close), np.where(panel.atr() > 0.0, panel.atr(), np.nan)
     up, down = (top - close) / atr, (close - bottom) / atr

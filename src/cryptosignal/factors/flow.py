@@ -67,6 +67,10 @@ def cvd(panel: Panel) -> Floats:
 
     R² ≥ 0.7 counts as persistent and keeps the whole slope.
     """
+    return panel.shared("cvd", lambda: _cvd(panel))
+
+
+def _cvd(panel: Panel) -> Floats:
     fast = compiled_kernels()
     if fast is not None:
         out = np.empty((panel.volume.shape[0], panel.count))

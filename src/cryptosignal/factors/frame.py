@@ -53,6 +53,8 @@ class Frame:
         """A frame for a few `places` of the market that this one has seen whole."""
         out = Frame()
         out.trend, out.places = self.trend, places
+        for name, (inputs, results) in self._kept.items():
+            out._kept[name] = _rows(inputs, places), _rows(results, places)
         return out
 
     def of_market(self, trend: Floats) -> Floats:
@@ -136,3 +138,8 @@ def _same(one: Floats, two: Floats) -> bool:
     return bool(
         fast.first_difference(*flat(wide[0]), *flat(wide[1]), len(wide[0]), one.shape[-1], first)
     )
+
+
+def _rows(arrays: tuple[Floats, ...], places: Ints) -> tuple[Floats, ...]:
+    """Copies of some rows [..., row, column]; what is not by row stays as it is."""
+    return tuple(x[..., places, :] if x.ndim > 1 else x.copy() for x in arrays)

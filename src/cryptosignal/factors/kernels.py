@@ -5,6 +5,8 @@ The switch is one for the process and changes no number beyond 1e-9; start-up ne
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from types import ModuleType
 from typing import Any
 
@@ -13,6 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
 _active: list[ModuleType] = []
+_rehearsed: ContextVar[ModuleType | None] = ContextVar("rehearsed", default=None)
 
 
 def enable() -> bool:
@@ -27,6 +30,24 @@ def enable() -> bool:
     return True
 
 
+def rehearse(work: Callable[[], object]) -> bool:
+    """Run `work` with the compiled kernels for this caller alone, then enable them for everyone.
+
+    For a thread beside a running scan: what `work` touches is compiled or read from the disk before
+    a scan needs it. False where numba is not installed.
+    """
+    try:
+        from cryptosignal.factors import compiled
+    except ImportError:
+        return False
+    before = _rehearsed.set(compiled)
+    try:
+        work()
+    finally:
+        _rehearsed.reset(before)
+    return enable()
+
+
 def disable() -> None:
     """Back to numpy (tests compare the two)."""
     _active.clear()
@@ -34,7 +55,7 @@ def disable() -> None:
 
 def compiled_kernels() -> ModuleType | None:
     """The compiled kernels, None while numpy answers."""
-    return _active[0] if _active else None
+    return _active[0] if _active else _rehearsed.get()
 
 
 def path_name() -> str:

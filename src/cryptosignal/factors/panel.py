@@ -6,7 +6,7 @@ exactly the bars that its outputs need, the newest bar last. Arrays are [row, ba
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 
 import numpy as np
@@ -112,11 +112,22 @@ class Panel:
     def atr(self) -> Floats:
         """ATR14 of log prices (a fraction of price), [row, count]; Wilder over `ATR_BARS`."""
         if self._atr is None:
-            self._atr = self.mean_range() if self._logs is None else self._logs.atr(self)
+            logs = self._logs
+            self._atr = (
+                self._mean_range()
+                if logs is None
+                else logs.once(("atr", self.count), self._mean_range)
+            )
         return self._atr
 
-    def mean_range(self) -> Floats:
-        """ATR14 from the bars themselves."""
+    def shared(self, name: str, compute: Callable[[], Floats]) -> Floats:
+        """`compute()` once for all panels of a scan that stand on the same logs and want as many
+        outputs; not where series stand beside the bars, which may be this panel's own."""
+        if self._logs is None or self.beside:
+            return compute()
+        return self._logs.once((name, self.count), compute)
+
+    def _mean_range(self) -> Floats:
         span, taps = ATR_BARS + 1, window.wilder_taps(14, ATR_BARS)
         high, low, close = (self.cut(x, span) for x in (self.high, self.low, self.close))
         fast = compiled_kernels()
@@ -145,8 +156,9 @@ def log_of(values: Floats) -> Floats:
     """Natural logs, NaN for what is missing or not positive."""
     with np.errstate(invalid="ignore", divide="ignore"):
         out: Floats = np.log(values)
-    if np.isneginf(out).any():
-        out[np.isneginf(out)] = np.nan
+    none = values == 0.0
+    if none.any():
+        out[none] = np.nan
     return out
 
 
@@ -158,7 +170,7 @@ class Logs:
         self.width = min(width, end)
         self._raw = bars.data[:4, :, end - self.width : end]
         self._prices: dict[int, Floats] = {}
-        self._atr: dict[int, Floats] = {}
+        self._once: dict[tuple[str, int], Floats] = {}
 
     def newest(self, which: int, count: int) -> Floats:
         """Logs of the newest `count` bars of open, high, low or close."""
@@ -166,11 +178,11 @@ class Logs:
             self._prices[which] = log_of(self._raw[which])
         return self._prices[which][:, self.width - count :]
 
-    def atr(self, panel: Panel) -> Floats:
-        """The ATR of a panel that stands on these logs."""
-        if panel.count not in self._atr:
-            self._atr[panel.count] = panel.mean_range()
-        return self._atr[panel.count]
+    def once(self, key: tuple[str, int], compute: Callable[[], Floats]) -> Floats:
+        """What panels of `key` (a name, a number of outputs) share."""
+        if key not in self._once:
+            self._once[key] = compute()
+        return self._once[key]
 
 
 def panel_of(
@@ -212,7 +224,7 @@ def as_of(series: SeriesView, times_ms: Ints, max_age_ms: int) -> Floats:
     if not missing.any():
         place = np.maximum(position, 0)
         fresh = (position >= 0) & (times_ms - grid[place] <= max_age_ms)
-        return np.where(fresh, value[:, place], np.nan)
+        return np.where(fresh, np.take(value, place, axis=1), np.nan)
     known = np.where(missing, -1, np.arange(len(grid)))
     newest = np.maximum.accumulate(known, axis=1)
     at = newest[:, np.maximum(position, 0)]

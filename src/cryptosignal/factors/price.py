@@ -31,6 +31,10 @@ def trend(panel: Panel) -> Floats:
 
     Points, about ±100. Order is tanh((EMA5 − EMA20)/0.1 ATR), the R² bonus takes the slope's sign.
     """
+    return panel.shared("trend", lambda: _trend(panel))
+
+
+def _trend(panel: Panel) -> Floats:
     atr = _positive(panel.atr())
     width = panel.count + _ORDER_BARS - 1
     fast = _ema(panel, 5, _FAST, width)
@@ -49,6 +53,10 @@ def momentum(panel: Panel) -> Floats:
 
     EMA5 instead of a slow average keeps it apart from T. ATR per bar, about ±0.5.
     """
+    return panel.shared("momentum", lambda: _momentum(panel))
+
+
+def _momentum(panel: Panel) -> Floats:
     lag = _MOMENTUM_BARS
     now = _ema(panel, 5, _FAST, panel.count + 2 * lag)
     first, middle, last = (now[:, j * lag : j * lag + panel.count] for j in range(3))

@@ -47,12 +47,18 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warm_max: int = 60
     top: int = 20
     data_dir: str = "runs"
+    metrics_port: int = 0
+    """Prometheus on 127.0.0.1; 0: none."""
 
     def __post_init__(self) -> None:
         """Raise ValueError with one line for a value that cannot work."""
         if not (self.bot.isascii() and self.bot.isalnum() and len(self.bot) <= 4):
             raise ValueError(
                 f"run.bot: found {self.bot!r}, allowed: 1 to 4 letters or digits (part of order ids)"
+            )
+        if not 0 <= self.metrics_port <= 65_535:
+            raise ValueError(
+                f"run.metrics_port: found {self.metrics_port}, allowed: 0 (off) to 65535"
             )
         if not 1.0 <= self.scan_interval_s <= 86_400:
             raise ValueError(

@@ -106,6 +106,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
             candles=None if run.venue == EMBEDDED else _candles(disk, routes),
             info={"venue": routes.name, "seed": str(run.seed)},
+            is_compiled=run.scans == 0,
         )
         watch = _Watch(publisher, socket_path)
         return loop.run_until_complete(_main(setup, recorder, conduct, watch))

@@ -15,6 +15,7 @@ from decimal import Decimal
 
 from cryptosignal.domain.order import Leg, OwnId, parse_client_id
 from cryptosignal.sim.account import Fill
+from cryptosignal.sim.orders import Algo
 from cryptosignal.sim.venue import Venue
 
 ZERO = Decimal(0)
@@ -79,6 +80,11 @@ class Monitors:
     def _symbol(self, index: int) -> str:
         return self.venue.exchange.listed[index].symbol
 
+    def _quantity(self, algo: Algo) -> Decimal:
+        if algo.status != "NEW":
+            return Decimal("Infinity")  # it is closing just now
+        return Decimal(algo.qty).scaleb(-self.venue.exchange.listed[algo.index].qty_digits)
+
     def is_held(self) -> bool:
         """The program has a position at the venue."""
         return bool(self._at_risk())
@@ -107,11 +113,12 @@ class Monitors:
         if self._naked_since and self.is_excused():
             for symbol in self._naked_since:
                 self._naked_since[symbol] += passed_ms
-        protected = {
-            self._symbol(algo.index)
-            for algo in self.venue.account().algos.values()
-            if algo.kind == "STOP_MARKET" and algo.status in _PROTECTING
-        }
+        covered: dict[str, Decimal] = {}
+        for algo in self.venue.account().algos.values():
+            if algo.kind == "STOP_MARKET" and algo.status in _PROTECTING:
+                symbol = self._symbol(algo.index)
+                covered[symbol] = covered.get(symbol, ZERO) + self._quantity(algo)
+        protected = {s for s, quantity in held.items() if covered.get(s, ZERO) >= abs(quantity)}
         for symbol in [s for s in self._naked_since if s not in held or s in protected]:
             self.naked_spans_ms.append(now_ms - self._naked_since.pop(symbol))
             self._reported.discard(symbol)
@@ -149,6 +156,8 @@ class Monitors:
         before = self._net.get(symbol, ZERO)
         after = self._net[symbol] = before + signed
         if own is None:
+            left = self._own.get(symbol, ZERO)
+            self._own[symbol] = min(left, after, key=abs) if left * after > ZERO else ZERO
             return
         own_before = self._own.get(symbol, ZERO)
         self._own[symbol] = own_before + signed

@@ -5,6 +5,7 @@ from here up nothing knows which it is. Start-up is reconciliation: the journal 
 folded, the account is read, and only then may anything be opened.
 """
 
+# size-ok: the one place where all parts of a run meet
 from __future__ import annotations
 
 import asyncio
@@ -30,18 +31,21 @@ from cryptosignal.domain.events import (
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.ports import Disk, Transport
 from cryptosignal.engine.step import Engine
+from cryptosignal.factors import kernels
 from cryptosignal.factors.catalogue import FactorEngine
-from cryptosignal.ground.faults import Fault, UserFault
+from cryptosignal.ground.faults import Fault, RateLimited, UserFault
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
 from cryptosignal.market.board import Board
+from cryptosignal.market.universe import UniverseSettings
 from cryptosignal.modes.account import AccountVenue
 from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
 from cryptosignal.modes.supervise import patiently
+from cryptosignal.modes.universe_watch import UniverseWatch
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
@@ -62,6 +66,10 @@ T = TypeVar("T")
 JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
+LIMIT_WAIT_MS_MIN = 1_000
+START_TRY_S = 2.5
+START_TRIES = 3
+"""The first reads of a start are asked again after so long, so often; then the client's own limit."""
 SPOT_WEIGHT_1M = 6000
 """Request weight of the spot API a minute and address, its documented default."""
 
@@ -109,11 +117,14 @@ class Setup:
     """Streams carried only while the desk needs prices (a simulated day is mostly flat)."""
     candles: CandleStore | None = None
     """Where candles stay between runs; None keeps none (a venue that ends with the run)."""
+    is_compiled: bool = False
+    """Whether compiled kernels take over after the first scan, where numba is installed."""
 
 
 class Program:
     """One running instance. `run` returns the reason it ended."""
 
+    # long-ok: the parts of the program, bound one after the other
     def __init__(self, setup: Setup) -> None:
         self.setup = setup
         config = self.config = setup.config
@@ -154,12 +165,30 @@ class Program:
             on_note=self._note,
             tap=setup.tap,
         )
-        self.repairer = self._make_repairer()
+        self.repairer = Repairer(
+            self.client,
+            self.board,
+            self.quality,
+            setup.clock,
+            config.websocket,
+            self._note,
+            is_failed=lambda: self.feed.is_failed,
+        )
         self.scans = ScanLoop(self.board, self.factors, setup.clock, config.run, self._take_scan)
         self.scans.before_scan = self.feed.settle
-        self.keeper = self._make_keeper()
-        self.symbols: tuple[str, ...] = ()
-        self.instruments: dict[str, Instrument] = {}
+        self.keeper: CandleKeeper | None = None
+        if setup.candles is not None:
+            self.keeper = CandleKeeper(
+                setup.candles, self.board, self.client, setup.clock, self._note, setup.warm_up
+            )
+        self.universe = UniverseWatch(
+            self.board,
+            self.feed,
+            UniverseSettings(stream_intervals=config.run.intervals, warm_max=config.run.warm_max),
+            setup.streams_extra,
+            setup.streams_market,
+            self._note,
+        )
         self.warm_report = WarmUpReport()
         self.api_calls_at_scan = 0
         self.account_feed: AccountFeed | None = None
@@ -168,25 +197,6 @@ class Program:
         self._journal_dir = ""
         self._rim: Rim | None = None
         self._tasks: asyncio.TaskGroup | None = None
-
-    def _make_repairer(self) -> Repairer:
-        return Repairer(
-            self.client,
-            self.board,
-            self.quality,
-            self.clock,
-            self.config.websocket,
-            self._note,
-            is_failed=lambda: self.feed.is_failed,
-        )
-
-    def _make_keeper(self) -> CandleKeeper | None:
-        setup = self.setup
-        if setup.candles is None:
-            return None
-        return CandleKeeper(
-            setup.candles, self.board, self.client, setup.clock, self._note, setup.warm_up
-        )
 
     def _spot_ledger(self) -> WeightLedger:
         """The spot venue counts apart (BINANCE §7a); its limits are not in the futures' rules."""
@@ -199,6 +209,16 @@ class Program:
         )
 
     # ---- life ---------------------------------------------------------------------------
+    @property
+    def symbols(self) -> tuple[str, ...]:
+        """What is watched now."""
+        return self.universe.symbols
+
+    @property
+    def instruments(self) -> dict[str, Instrument]:
+        """The contracts that are watched now, by symbol."""
+        return self.universe.instruments
+
     @property
     def rim(self) -> Rim:
         """The engine's rim; exists from the start of `run` on."""
@@ -214,11 +234,11 @@ class Program:
         self._journal_dir = journal.run_dir
         self._rim = self._make_rim(journal)
         self._recover()
-        self.board.set_universe(chosen)
+        self.scans.on_kernels = self._on_kernels if self.setup.is_compiled else None
         self.board.synthetic_flow = rules.synthetic_flow
         if rules.synthetic_flow:
             self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
-        self.instruments = {item.symbol: item for item in chosen}
+        self.universe.take(chosen)
         self._first_events(chosen)
         self.started.set()
         background: list[asyncio.Task[Any]] = []
@@ -276,6 +296,10 @@ class Program:
         yield self._keep_time()
         if self.keeper is not None:
             yield self.keeper.run()
+        if self.config.run.metrics_port:
+            from cryptosignal.modes.metrics import MetricsServer
+
+            yield MetricsServer(self.config.run.metrics_port).run(self)
         if self.setup.signer is not None and self.config.run.account != "none":
             self.account_feed = AccountFeed(
                 self.setup.transport,
@@ -290,13 +314,28 @@ class Program:
             yield self.account_feed.run()
 
     # ---- start --------------------------------------------------------------------------
+    async def _past_limits(self, ask: Callable[[], Awaitable[T]]) -> T:
+        """One of the first reads, tried again at once if it is slow: a position may lie naked.
+
+        A rate limit is waited out: a process that ends by it and starts again asks its way to a ban.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                patience_s = START_TRY_S if tries <= START_TRIES else None
+                async with asyncio.timeout(patience_s):
+                    return await ask()
+            except TimeoutError:
+                self._note("start.asks_again", {"tries": tries})
+            except RateLimited as limit:
+                wait_ms = max(limit.until_ms - self.clock.now_ms(), LIMIT_WAIT_MS_MIN)
+                self._note("start.waits_for_limit", {"wait_ms": wait_ms})
+                await asyncio.sleep(wait_ms / 1000)
+
     async def _choose(self, listed: tuple[Instrument, ...]) -> list[Instrument]:
         """The contracts to watch: those asked for, or the most traded up to `symbols_max`."""
-        tradable = {
-            item.symbol: item
-            for item in listed
-            if item.is_tradable_perpetual and item.underlying_type == "COIN"
-        }
+        tradable = _tradable(listed)
         known = {item.symbol for item in listed}
         for symbol in self.setup.symbols:
             if symbol not in known:
@@ -309,8 +348,7 @@ class Program:
                     f"{symbol} cannot be watched: allowed are TRADING USDT perpetuals on coins"
                 )
         names_wanted = self.setup.symbols or await self._by_volume(tradable)
-        self.symbols = tuple(names_wanted)
-        return [tradable[symbol] for symbol in self.symbols]
+        return [tradable[symbol] for symbol in names_wanted]
 
     async def _by_volume(self, tradable: dict[str, Instrument]) -> tuple[str, ...]:
         tickers = await self._ask(self.client.tickers_24h)
@@ -325,9 +363,11 @@ class Program:
         settings = self.config.websocket
         rng = self.setup.seeds.stream("backoff", "start")
         backoff = ExponentialBackoff(settings.base_delay, settings.max_delay, settings.jitter, rng)
-        return await patiently(
-            question, backoff, lambda fault: self._note("start.was_delayed", {"reason": str(fault)})
-        )
+
+        def tell(fault: Fault) -> None:
+            self._note("start.was_delayed", {"reason": str(fault)})
+
+        return await self._past_limits(lambda: patiently(question, backoff, tell))
 
     def _open_journal(self) -> Journal:
         setup = self.setup
@@ -335,7 +375,7 @@ class Program:
             run_id=setup.run_id,
             opened_ms=self.clock.now_ms(),
             program=PROGRAM,
-            numeric_path=numeric_path(),
+            numeric_path=numeric_path(kernels.path_name()),
             info={
                 **setup.info,
                 "bot": self.config.run.bot,
@@ -354,11 +394,7 @@ class Program:
 
     def _watch(self, symbols: tuple[str, ...], priced: tuple[str, ...]) -> None:
         self.feed.watch(symbols, priced)
-        extra = self.setup.streams_held
-        if extra and priced:
-            self.feed.add_streams(extra)
-        elif extra:
-            self.feed.remove_streams(extra)
+        self.universe.carry(self.setup.streams_held if priced else ())
 
     def _recover(self) -> None:
         """Fold the money events of all former runs: what we own, owe and promised (D2)."""
@@ -391,7 +427,7 @@ class Program:
         intervals = (*run.intervals, *run.rest_intervals)
         if self.keeper is not None:
             await self.keeper.load(self.symbols, intervals)
-        self.feed.set_streams(self._streams())
+        self.universe.start()
         candles_first = msgspec.structs.replace(
             setup.warm_up, with_open_interest=False, with_funding=False, with_spot=False
         )
@@ -405,6 +441,7 @@ class Program:
             tasks.create_task(self.scans.run())
             tasks.create_task(self.repairer.run())
             tasks.create_task(self._warm((), setup.warm_up))  # the rest fills in between scans
+            tasks.create_task(self.universe.run(self._choose_again, self._on_universe))
 
     def _say_reach(self) -> None:
         """Whether Prime can be reached at all, and how often it would have been (DOMAIN §0.18)."""
@@ -415,26 +452,36 @@ class Program:
             history = passed(self.board.view(self.clock.now_ms()), self.config.params)
             self._note("min_score.was_checked", {"result": history.line})
 
-    async def _warm(self, intervals: tuple[str, ...], settings: WarmUpSettings) -> WarmUpReport:
+    async def _warm(
+        self,
+        intervals: tuple[str, ...],
+        settings: WarmUpSettings,
+        symbols: tuple[str, ...] = (),
+    ) -> WarmUpReport:
         return await warm_up(
             self.client,
             self.board,
-            self.symbols,
+            symbols or self.symbols,
             intervals,
             self.clock,
             self.setup.face.on_progress,
             settings=settings,
         )
 
-    def _streams(self) -> list[str]:
-        extra = self.setup.streams_extra
-        warm = self.symbols[: self.config.run.warm_max]
-        return [
-            *names.create_combined_streams(self.symbols, self.config.run.intervals),
-            *(f"{symbol.lower()}@{kind}" for symbol in warm for kind in extra),
-            *self.setup.streams_market,
-            *(self.setup.streams_held if self.desk.state.trades else ()),
-        ]
+    async def _choose_again(self) -> list[Instrument]:
+        """The venue's list as it is now; of symbols asked for by name, those that still trade."""
+        rules = await self.client.exchange_info()
+        tradable = _tradable(rules.instruments)
+        if self.setup.symbols:
+            return [tradable[symbol] for symbol in self.setup.symbols if symbol in tradable]
+        return [tradable[symbol] for symbol in await self._by_volume(tradable)]
+
+    async def _on_universe(self, added: tuple[str, ...]) -> None:
+        """The engine learns the new rules at once; history of new symbols follows."""
+        self._post(InstrumentsListed(tuple(self.instruments.values())))
+        if added:
+            intervals = (*self.config.run.intervals, *self.config.run.rest_intervals)
+            await self._warm(intervals, self.setup.warm_up, added)
 
     async def _keep_time(self) -> None:
         """Measure the clock anew now and then: an offset taken once goes stale (-1021)."""
@@ -450,6 +497,9 @@ class Program:
         before = self.client.api_calls.total()
         self.rim.handle(scan)
         self.api_calls_at_scan = self.client.api_calls.total() - before
+        if scan.rows.trigger.startswith("bar:") and self.engine.latest is not None:
+            held = (position.symbol for position in self.desk.positions())
+            self.universe.replan(self.engine.latest, held)
         if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
             self.stop(f"{self.engine.scans} scans done")
 
@@ -461,12 +511,24 @@ class Program:
         mark = float(self.board.marks.mark[slot]) if slot >= 0 else math.nan
         return None if math.isnan(mark) else mark
 
+    def _on_kernels(self, path: str) -> None:
+        self._note("kernels.were_enabled", {"path": path})
+
     def _post(self, event: Any) -> None:
         if self._rim is not None:
             self._rim.post(event)
 
     def _note(self, event: str, fields: dict[str, str | int | float]) -> None:
         self.setup.face.on_note(self.clock.now_ms(), Note(event, dict(fields)))
+
+
+def _tradable(listed: Iterable[Instrument]) -> dict[str, Instrument]:
+    """Contracts that can be watched: TRADING USDT perpetuals on coins."""
+    return {
+        item.symbol: item
+        for item in listed
+        if item.is_tradable_perpetual and item.underlying_type == "COIN"
+    }
 
 
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -267,5 +267,7 @@ def with_intervals(config: Config, intervals: Sequence[str]) -> Config:
         return config
     streamed = tuple(interval for interval in intervals if interval != DAILY)
     rest = (DAILY,) if DAILY in intervals else ()
-    run = msgspec.structs.replace(config.run, intervals=streamed, rest_intervals=rest)
+    run = msgspec.structs.replace(
+        config.run, intervals=streamed, rest_intervals=rest, trigger_intervals=()
+    )
     return msgspec.structs.replace(config, run=run)

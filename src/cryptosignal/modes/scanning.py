@@ -7,11 +7,14 @@ computed, and the rows go to the engine at once.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 from collections.abc import Callable
 
 from cryptosignal.domain.events import ScanTaken
+from cryptosignal.factors import kernels
 from cryptosignal.factors.catalogue import FactorEngine
 from cryptosignal.ground.clock import Clock
+from cryptosignal.ground.units import HOUR_MS
 from cryptosignal.market.board import Board
 from cryptosignal.modes.config import RunSettings
 
@@ -37,14 +40,32 @@ class ScanLoop:
         self._is_warm = False
         self.before_scan: Callable[[], None] = lambda: None
         self.taken = 0
+        self.on_kernels: Callable[[str], None] | None = None
+        """Set for a live run: compiled kernels take over after the first scan, and this hears so."""
 
     async def run(self) -> None:
         """The first scan now, then one at each trigger or after each interval without one."""
         self._is_warm = True
         self.scan("start")
-        while True:
-            trigger = await self._next()
-            self.scan(trigger)
+        async with asyncio.TaskGroup() as tasks:
+            if self.on_kernels is not None:
+                tasks.create_task(self._speed_up(self.on_kernels))
+            while True:
+                trigger = await self._next()
+                self.scan(trigger)
+
+    async def _speed_up(self, hear: Callable[[str], None]) -> None:
+        """Load the compiled kernels beside the run, rehearsed on an engine of their own."""
+        view = self._board.view(self._clock.now_ms())
+        engine = FactorEngine(self._factors.params, self._factors.factors)
+
+        def work() -> None:
+            for hours in (1, 0):
+                moment = dataclasses.replace(view, time_ms=view.time_ms - hours * HOUR_MS)
+                engine.compute(moment, 0, "manual")
+
+        if await asyncio.to_thread(kernels.rehearse, work):
+            hear(kernels.path_name())
 
     async def _next(self) -> str:
         try:

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from cryptosignal.ground.faults import Fault, Refused, Unreachable
+from cryptosignal.ground.faults import Fault, RateLimited, Refused, Unreachable
 from cryptosignal.streams.backoff import ExponentialBackoff
 
 T = TypeVar("T")
@@ -43,4 +43,6 @@ async def patiently(
 
 
 def _is_worth_asking_again(fault: Fault) -> bool:
+    if isinstance(fault, RateLimited):
+        return False  # whoever asked waits until the venue allows it again
     return fault.is_retryable or (isinstance(fault, Refused) and fault.status >= _SERVER_ERROR)

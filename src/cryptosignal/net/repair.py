@@ -82,6 +82,8 @@ class Repairer:
         self.books_mismatched = 0
         self.id_gap_max = 0
         self.requests = 0
+        self.comparisons = 0
+        """Requests of the routine kline comparison, also contained in `requests`."""
         self.failures = 0
         self.wanted: list[Key] = []
 
@@ -254,6 +256,7 @@ class Repairer:
                 symbol, interval, piece.rows + _EXTRA_ROWS, first_ms, end_ms, Lane.REPAIR
             )
 
+        self.comparisons += 1
         rows = await self._ask((symbol, "compare"), call)
         if rows is None:
             return

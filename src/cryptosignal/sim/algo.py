@@ -6,8 +6,8 @@ from collections.abc import Callable
 from decimal import Decimal
 
 from cryptosignal.sim.account import Account
-from cryptosignal.sim.desk import Desk, OrderWish
-from cryptosignal.sim.orders import PROFIT_TYPES, STOP_TYPES, Algo, Order, Refusal
+from cryptosignal.sim.desk import Desk
+from cryptosignal.sim.orders import PROFIT_TYPES, STOP_TYPES, Algo, Order, OrderWish, Refusal
 
 OPEN_ALGOS_MAX = 200
 _MARK_SLACK = 0.0006

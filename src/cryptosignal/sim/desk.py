@@ -20,15 +20,15 @@ from cryptosignal.sim.account import (
     Income,
     Ledger,
     Position,
-    maint_margin,
     max_notional,
 )
 from cryptosignal.sim.book import Book
 from cryptosignal.sim.facts import Facts
 from cryptosignal.sim.flow import Flow, Trade
 from cryptosignal.sim.listing import Listed
+from cryptosignal.sim.margin import Margin
 from cryptosignal.sim.matching import Matcher
-from cryptosignal.sim.orders import ZERO, Order, Refusal
+from cryptosignal.sim.orders import ZERO, Order, OrderWish, Refusal
 
 MAX_NUM_ORDERS = 200
 AMENDMENTS_MAX = 10_000
@@ -61,29 +61,6 @@ class UserOut(Protocol):
         ...
 
 
-class OrderWish(msgspec.Struct, frozen=True):
-    """A checked request for an order, in the symbol's units."""
-
-    index: int
-    side: str
-    position_side: str
-    kind: str
-    time_in_force: str
-    qty: int
-    price: int
-    reduce_only: bool
-    client_id: str
-    stp: str = "EXPIRE_MAKER"
-    good_till_ms: int = 0
-    price_match: str = "NONE"
-    close_position: bool = False
-    stop_price: int = 0
-    working_type: str = "CONTRACT_PRICE"
-    price_protect: bool = False
-    orig_kind: str = ""
-    algo_id: int = 0
-
-
 class Desk:
     """All accounts of one venue."""
 
@@ -97,7 +74,8 @@ class Desk:
         self.out = out
         self.ledger = Ledger()
         self.accounts: list[Account] = []
-        self.matcher = Matcher(books, flows, self._on_fill, self._on_expire, self._room)
+        self.margin = Margin(self)
+        self.matcher = Matcher(books, flows, self.on_fill, self._on_expire, self._room)
         self.status: dict[int, str] = {}
         self.now_ms = 0
         self._next_order_id = 8_000_000_000
@@ -279,7 +257,10 @@ class Desk:
     def place(self, account: Account, wish: OrderWish) -> Order:
         """Check, record, match, rest or expire one order."""
         self.check(account, wish)
-        order = self._new_order(account, wish)
+        if account.is_hedge and self._reduces(account, wish):
+            held = self.closable(account, wish.index, wish.side, wish.position_side)
+            wish = msgspec.structs.replace(wish, qty=min(wish.qty, held))
+        order = self.new_order(account, wish)
         now = self.now_ms
         if wish.kind == "LIMIT":
             crosses = self.matcher.crosses(order, now)
@@ -304,7 +285,8 @@ class Desk:
         self._work(account, order)
         return order
 
-    def _new_order(self, account: Account, wish: OrderWish) -> Order:
+    def new_order(self, account: Account, wish: OrderWish) -> Order:
+        """A fresh order of a wish, not yet known to anybody."""
         self._next_order_id += 1
         self._next_sequence += 1
         return Order(
@@ -395,7 +377,8 @@ class Desk:
         account = self.accounts[order.account]
         return self.closable(account, order.index, order.side, order.position_side)
 
-    def _on_fill(self, order: Order, trade: Trade, is_maker: bool) -> None:
+    def on_fill(self, order: Order, trade: Trade, is_maker: bool) -> None:
+        """Book one execution: position, wallet, fee, history, events."""
         account = self.accounts[order.account]
         price, qty = self.price(order.index, trade.price), self.quantity(order.index, trade.qty)
         rate = MAKER_FEE if is_maker else TAKER_FEE
@@ -467,126 +450,3 @@ class Desk:
         account.incomes.append(
             Income(index, kind, amount, self.now_ms, self._next_tran_id, trade_id, info)
         )
-
-    # --- funding, margin, forced closing --------------------------------------------------------
-
-    def settle_funding(self, index: int, rate: Decimal) -> None:
-        """Charge every position of a symbol: quantity x mark x rate, longs pay a positive rate."""
-        mark = self.mark(index)
-        for account in self.accounts:
-            for (held, _side), position in list(account.positions.items()):
-                if held != index or not position.qty:
-                    continue
-                paid = (-position.qty * mark * rate).quantize(CENT8)
-                account.wallet += paid
-                self.ledger.funding += paid
-                is_isolated = index in account.isolated_mode
-                if is_isolated:
-                    position.isolated += paid
-                self.book_income(account, index, "FUNDING_FEE", paid, 0)
-                touched = [position] if is_isolated else []
-                self.out.balance(account, "FUNDING_FEE", touched, paid, self.listed[index].symbol)
-
-    def margin_state(self, account: Account) -> tuple[Decimal, Decimal]:
-        """(margin balance, maintenance margin) of the cross positions."""
-        balance, maint = account.cross_wallet, ZERO
-        for position in account.positions.values():
-            if not position.qty or position.index in account.isolated_mode:
-                continue
-            mark = self.mark(position.index)
-            balance += position.unrealised(mark)
-            maint += maint_margin(self.listed[position.index], abs(position.qty) * mark)
-        return balance, maint
-
-    def check_liquidation(self, account: Account) -> None:
-        """Close by force what the margin no longer carries."""
-        for position in list(account.positions.values()):
-            if not position.qty or position.index not in account.isolated_mode:
-                continue
-            mark = self.mark(position.index)
-            need = maint_margin(self.listed[position.index], abs(position.qty) * mark)
-            if position.isolated + position.unrealised(mark) <= need:
-                self.force_close(account, position, "autoclose-")
-        held = [
-            p for p in account.positions.values() if p.qty and p.index not in account.isolated_mode
-        ]
-        if not held:
-            return
-        balance, maint = self.margin_state(account)
-        if balance > maint * Decimal("1.25"):
-            return
-        if balance > maint:
-            self.out.margin_call(account, held)
-            return
-        for order in list(account.open_orders.values()):
-            if not order.reduce_only:
-                self.cancel(order)
-        held.sort(key=lambda p: abs(p.qty) * self.mark(p.index), reverse=True)
-        for position in held:
-            self.force_close(account, position, "autoclose-")
-            balance, maint = self.margin_state(account)
-            if balance > maint:
-                break
-        self._cover(account)
-
-    def force_close(self, account: Account, position: Position, prefix: str) -> Order | None:
-        """A liquidation, ADL or settlement fill of a whole position at the mark."""
-        if not position.qty:
-            return None
-        index, row = position.index, self.listed[position.index]
-        mark_units = max(1, int(self.mark(index).scaleb(row.price_digits)))
-        units = int(abs(position.qty).scaleb(row.qty_digits))
-        is_adl = prefix.startswith("adl")
-        self._next_sequence += 1
-        client_id = (
-            "adl_autoclose"
-            if is_adl
-            else f"{prefix}{self.now_ms * 1_000 + self._next_sequence % 1_000}"
-        )
-        wish = OrderWish(
-            index=index,
-            side="SELL" if position.qty > 0 else "BUY",
-            position_side=position.side,
-            kind="LIMIT",
-            time_in_force="GTC" if is_adl else "IOC",
-            qty=units,
-            price=mark_units,
-            reduce_only=False,
-            client_id=client_id,
-            stp="NONE",
-        )
-        order = self._new_order(account, wish)
-        order.forced, order.expire_reason = prefix, "5" if prefix == "autoclose-" else "0"
-        account.keep(order)
-        self.out.order(account, order, "NEW", None)
-        notional = self.price(index, mark_units) * abs(position.qty)
-        trade = self.flows[index].print_client(self.now_ms, mark_units, units, order.side == "SELL")
-        order.executed, order.paid, order.status = units, units * mark_units, "FILLED"
-        self._on_fill(order, trade, is_maker=False)
-        self.matcher.on_print(index, trade)
-        if prefix == "autoclose-":
-            self._charge_liquidation(account, index, notional)
-            self.out.forced(order)
-        self.forced_orders[order.order_id] = order
-        if len(self.forced_orders) > 1_000:
-            self.forced_orders.popitem(last=False)
-        return order
-
-    def _charge_liquidation(self, account: Account, index: int, notional: Decimal) -> None:
-        fee = (notional * self.listed[index].liquidation_fee).quantize(CENT8)
-        fee = max(ZERO, min(fee, account.cross_wallet))
-        account.wallet -= fee
-        self.ledger.liquidation_fees += fee
-        self.ledger.insurance += fee
-        self.book_income(account, index, "INSURANCE_CLEAR", -fee, 0)
-        self.out.balance(account, "INSURANCE_CLEAR", [], -fee, "")
-
-    def _cover(self, account: Account) -> None:
-        """The insurance fund pays what a bankrupt flat account is short of."""
-        if account.wallet < 0 and not any(p.qty for p in account.positions.values()):
-            missing = -account.wallet
-            account.wallet = ZERO
-            self.ledger.insurance -= missing
-            self.ledger.insurance_paid += missing
-            self.book_income(account, 0, "INSURANCE_CLEAR", missing, 0)
-            self.out.balance(account, "INSURANCE_CLEAR", [], missing, "")

@@ -379,7 +379,7 @@ def liquidation_price(desk: Desk, account: Account, position: Position) -> str:
     if position.index in account.isolated_mode:
         spare = position.isolated + position.unrealised(mark) - need
     else:
-        balance, maint = desk.margin_state(account)
+        balance, maint = desk.margin.margin_state(account)
         spare = balance - maint
     price = mark - spare / position.qty
     return bare(round(price, 8)) if price > 0 else "0"

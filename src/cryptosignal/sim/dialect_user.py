@@ -54,7 +54,7 @@ def order_update(desk: Desk, account: Account, order: Order, kind: str, fill: Fi
         "gtd": order.good_till_ms,
         "er": order.expire_reason,
     }
-    if kind == "AMENDMENT":
+    if kind == "AMENDMENT" and order.modify_id:
         inner["M"] = str(order.modify_id)
     return {"e": "ORDER_TRADE_UPDATE", "T": now, "E": now, "o": inner}
 

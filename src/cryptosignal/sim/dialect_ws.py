@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cryptosignal.ground.units import DAY_MS
 from cryptosignal.sim.book import Side
 from cryptosignal.sim.facts import Mark, SpotScale
 from cryptosignal.sim.flow import Trade
@@ -167,3 +168,18 @@ class Frames:
             f'{{"e":"forceOrder","E":{now_ms},"o":{{"s":"{self.symbol}","S":"{side}","o":"LIMIT","f":"IOC",'
             f'"q":"{q}","p":"{p}","ap":"{p}","X":"FILLED","l":"{q}","z":"{q}","T":{now_ms}}}{tail}}}'
         )
+
+
+def asset_index(now_ms: int) -> str:
+    """assetIndexUpdate of `!assetIndex@arr`: the one margin asset, at par with its buffers."""
+    return (
+        f'[{{"e":"assetIndexUpdate","E":{now_ms},"s":"USDTUSD","i":"1.00000000",'
+        '"b":"0.00010000","a":"0.00010000","B":"0.99990000","A":"1.00010000",'
+        '"q":"0.00010000","g":"0.00010000","Q":"0.99990000","G":"1.00010000"}]'
+    )
+
+
+def trading_session(market: str, now_ms: int) -> str:
+    """tradingSession: TradFi sessions are open round the clock here, one a day."""
+    day = now_ms // DAY_MS * DAY_MS
+    return f'{{"e":"{market}","E":{now_ms},"t":{day},"T":{day + DAY_MS},"S":"REGULAR"}}'

@@ -146,7 +146,7 @@ class Exchange:
             for algo in [a for a in account.algos.values() if a.index == index and a.is_open]:
                 self.algos.cancel(algo, "EXPIRED", "Symbol delisted")
             for position in [p for p in account.positions.values() if p.index == index and p.qty]:
-                self.desk.force_close(account, position, "settlement_autoclose-")
+                self.desk.margin.force_close(account, position, "settlement_autoclose-")
         self.after_prints()
 
     def _on_hour(self, now: int, _argument: int) -> None:
@@ -155,14 +155,14 @@ class Exchange:
         for index in sorted(held):
             if now % (self.listed[index].funding_hours * HOUR_MS) == 0:
                 rate = Decimal(f"{self.facts.funding_rate(index, now):.8f}")
-                self.desk.settle_funding(index, rate)
+                self.desk.margin.settle_funding(index, rate)
         self.agenda.at(now + HOUR_MS, self._on_hour)
 
     def _on_margin(self, now: int, _argument: int) -> None:
         self.desk.now_ms = now
         for account in self.desk.accounts:
             if now >= account.margin_check_ms and self._is_near_liquidation(account):
-                self.desk.check_liquidation(account)
+                self.desk.margin.check_liquidation(account)
                 self.after_prints()
         step = max(MARGIN_CHECK_MS, self.settings.tick_ms)
         is_coarse = self.settings.tick_ms >= MARGIN_CHECK_MS

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 
-from cryptosignal.ground.units import DAY_MS, INTERVAL_MS, MINUTE_MS, open_of
+from cryptosignal.ground.units import DAY_MS, INTERVAL_MS, MINUTE_MS, SECOND_MS, open_of
 from cryptosignal.sim.bars import Bars, empty_bars, join_bars, sum_bars
 from cryptosignal.sim.flow import MINUTES_KEPT, Flow, Trade
 from cryptosignal.sim.noise import F64, I64
@@ -87,11 +87,15 @@ def next_open(open_ms: int, interval: str) -> int:
     """Open time of the bar after the one that opens at `open_ms`."""
     if interval == "1M":
         return month_open(open_ms + 32 * DAY_MS)
+    if interval == "1s":
+        return open_ms + SECOND_MS
     return open_ms + INTERVAL_MS[interval]
 
 
 def bar_open(time_ms: int, interval: str) -> int:
     """Open time of the bar that contains `time_ms`."""
+    if interval == "1s":
+        return time_ms // SECOND_MS * SECOND_MS
     return month_open(time_ms) if interval == "1M" else open_of(time_ms, interval)
 
 

@@ -54,6 +54,10 @@ class Limits:
         self.refusals_429 = 0
         self.refusals_418 = 0
 
+    def clients(self) -> list[str]:
+        """Addresses seen so far."""
+        return list(self._visitors)
+
     def visitor(self, client: str) -> Visitor:
         """Counters of one address."""
         found = self._visitors.get(client)

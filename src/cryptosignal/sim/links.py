@@ -33,7 +33,7 @@ _ARRAYS = {
     "!forceOrder@arr": (MARKET, "all_force", 0),
     "!contractInfo": (MARKET, "contract", 0),
     "!assetIndex@arr": (MARKET, "asset", 1_000),
-    "tradingSession": (MARKET, "session", 0),
+    "tradingSession": (MARKET, "session", 1_000),
 }
 _SINGLE = {
     "aggTrade": (MARKET, "agg", 0),
@@ -67,6 +67,8 @@ class Link(msgspec.Struct, eq=False):
     route: str
     is_combined: bool
     opened_ms: int
+    client: str = "local"
+    """Address that weight and bans are charged to."""
     names: dict[str, None] = msgspec.field(default_factory=dict)
     keys: dict[str, frozenset[str] | None] = msgspec.field(default_factory=dict)
     """listenKey -> the event types asked for (None: all)."""
@@ -169,7 +171,7 @@ def check_control(payload: bytes) -> tuple[dict[str, Any] | None, bytes]:
     """The decoded control message, or the error to answer (BINANCE §4)."""
     try:
         message = msgspec.json.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None, control_error(3, "Invalid JSON: expected value at line 1 column 1")
     if not isinstance(message, dict):
         return None, control_error(3, "Invalid JSON: expected value at line 1 column 1")

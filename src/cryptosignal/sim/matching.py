@@ -32,7 +32,7 @@ class Matcher:
         self._expire = expire
         self._room = room
         self.offer_cap: Callable[[Order], int] = lambda _order: 1 << 62
-        """A fault: how much of an order one sweep may execute."""
+        """A fault: how much of an order one sweep or one passing trade may execute."""
         self.on_print: Callable[[int, Trade], None] = lambda _index, _trade: None
 
     def crosses(self, order: Order, now_ms: int) -> bool:
@@ -157,7 +157,7 @@ class Matcher:
     ) -> None:
         """The price went past `level`: whatever rests there was taken on the way."""
         for maker in list(book.resting[is_bid].get(level, ())):
-            qty = self._allowed(maker)
+            qty = min(self._allowed(maker), self.offer_cap(maker))
             if qty > 0:
                 trade = self._flows[index].print_client(now_ms, level, qty, is_bid)
                 self._settle(maker, trade, is_maker=True)
@@ -172,7 +172,7 @@ class Matcher:
         for maker in list(book.resting[is_sell].get(level, ())):
             seen = max(seen, maker.ahead)
             maker.ahead = max(0, maker.ahead - whole)
-            fill = min(whole - seen - filled, self._allowed(maker))
+            fill = min(whole - seen - filled, self._allowed(maker), self.offer_cap(maker))
             if fill <= 0:
                 continue
             filled += fill

@@ -374,8 +374,10 @@ class Mischief:
         return True
 
     def _do_http_429(self, now: int) -> bool:
-        limit = self._x.settings.weight_limit_1m
-        self._x.limits.visitor("local").weight.add(now, limit + 1)
+        """Somebody behind every known address has used the whole minute's weight."""
+        limits, excess = self._x.limits, self._x.settings.weight_limit_1m + 1
+        for client in limits.clients() or ["local"]:
+            limits.visitor(client).weight.add(now, excess)
         return True
 
     def _do_stop_vanish(self, now: int) -> bool:
@@ -394,7 +396,7 @@ class Mischief:
         if not held:
             return False
         position = self._hours.choice(held)
-        self._x.desk.force_close(account, position, "adl_autoclose")
+        self._x.desk.margin.force_close(account, position, "adl_autoclose")
         self._x.touched(position.index)
         return True
 

@@ -121,3 +121,26 @@ class Algo(msgspec.Struct, eq=False):
     def is_buy(self) -> bool:
         """Buys when triggered."""
         return self.side == "BUY"
+
+
+class OrderWish(msgspec.Struct, frozen=True):
+    """A checked request for an order, in the symbol's units."""
+
+    index: int
+    side: str
+    position_side: str
+    kind: str
+    time_in_force: str
+    qty: int
+    price: int
+    reduce_only: bool
+    client_id: str
+    stp: str = "EXPIRE_MAKER"
+    good_till_ms: int = 0
+    price_match: str = "NONE"
+    close_position: bool = False
+    stop_price: int = 0
+    working_type: str = "CONTRACT_PRICE"
+    price_protect: bool = False
+    orig_kind: str = ""
+    algo_id: int = 0

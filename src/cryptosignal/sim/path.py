@@ -63,7 +63,7 @@ class CutPath(ABC):
 
     @abstractmethod
     def _base_bars(self, index: int, from_ms: int, to_ms: int) -> Bars:
-        """Bars of the base level that open in [from_ms, to_ms)."""
+        """Bars of the coarsest level, which everything finer is cut from."""
 
     def first_ms(self, index: int) -> int:
         """When the symbol's history begins."""

@@ -14,9 +14,10 @@ from cryptosignal.sim.orders import Refusal
 from cryptosignal.sim.params import Params, check_signature, check_time
 from cryptosignal.sim.rest_account import AccountReplies
 from cryptosignal.sim.rest_algo import AlgoDesk
-from cryptosignal.sim.rest_history import CROWD_KINDS
+from cryptosignal.sim.rest_data import CROWD_KINDS, DataReplies
 from cryptosignal.sim.rest_market import MarketReplies
 from cryptosignal.sim.rest_spot import SpotReplies
+from cryptosignal.sim.rest_trade import OrderDesk
 
 Weight = Callable[[Params], int]
 NONE, KEY, SIGNED = "none", "key", "signed"
@@ -60,8 +61,10 @@ class Router:
     def __init__(self, exchange: Exchange, synthetic_flow: tuple[str, ...] = ()) -> None:
         self._x = exchange
         self.market = MarketReplies(exchange, synthetic_flow)
+        self.data = DataReplies(exchange, self.market)
         self.spot = SpotReplies(exchange, self.market)
-        self.orders = AlgoDesk(exchange)
+        self.orders = OrderDesk(exchange)
+        self.algos = AlgoDesk(exchange, self.orders)
         self.accounts = AccountReplies(exchange)
         self.routes: dict[tuple[str, str], Route] = {
             **self._market_routes(),
@@ -108,7 +111,7 @@ class Router:
         return {("GET", f"/fapi/{path}"): route for path, route in rows.items()}
 
     def _data_routes(self) -> dict[tuple[str, str], Route]:
-        m = self.market
+        m = self.data
         rows: dict[str, Callable[[Params], Any]] = {
             "openInterestHist": m.open_interest_hist,
             "takerlongshortRatio": m.taker_ratio,
@@ -156,14 +159,14 @@ class Router:
         }
 
     def _algo_routes(self) -> dict[tuple[str, str], Route]:
-        o, base = self.orders, "/fapi/v1/"
+        o, base = self.algos, "/fapi/v1/"
         return {
-            ("POST", base + "algoOrder"): Route(o.place_algo, SIGNED, 0, orders=(1, 1)),
-            ("DELETE", base + "algoOrder"): Route(o.cancel_algo, SIGNED),
-            ("GET", base + "algoOrder"): Route(o.query_algo, SIGNED),
-            ("DELETE", base + "algoOpenOrders"): Route(o.cancel_all_algos, SIGNED),
-            ("GET", base + "openAlgoOrders"): Route(o.open_algos, SIGNED, one_or_all(1, 40)),
-            ("GET", base + "allAlgoOrders"): Route(o.all_algos, SIGNED, 5),
+            ("POST", base + "algoOrder"): Route(o.place, SIGNED, 0, orders=(1, 1)),
+            ("DELETE", base + "algoOrder"): Route(o.cancel, SIGNED),
+            ("GET", base + "algoOrder"): Route(o.query, SIGNED),
+            ("DELETE", base + "algoOpenOrders"): Route(o.cancel_all, SIGNED),
+            ("GET", base + "openAlgoOrders"): Route(o.open, SIGNED, one_or_all(1, 40)),
+            ("GET", base + "allAlgoOrders"): Route(o.all, SIGNED, 5),
         }
 
     def _account_routes(self) -> dict[tuple[str, str], Route]:
@@ -183,6 +186,14 @@ class Router:
             "v1/leverageBracket": Route(a.leverage_bracket, SIGNED),
             "v1/commissionRate": Route(a.commission_rate, SIGNED, 20),
             "v1/income": Route(a.income, SIGNED, 30),
+            **{
+                f"v1/{kind}/asyn{tail}": Route(act, SIGNED, weight)
+                for kind in ("income", "order", "trade")
+                for tail, act, weight in (
+                    ("", a.download_id, 1_000),
+                    ("/id", a.download_link, 10),
+                )
+            },
             "v1/rateLimit/order": Route(a.order_limits, SIGNED),
             "v1/adlQuantile": Route(a.adl_quantile, SIGNED, 5),
             "v1/apiTradingStatus": Route(a.trading_status, SIGNED, one_or_all(1, 10)),
@@ -246,6 +257,17 @@ class Router:
             counts = x.limits.order(now, account.number, *route.orders)
             headers["x-mbx-order-count-10s"], headers["x-mbx-order-count-1m"] = map(str, counts)
         return _encoded(route.act(account, params))
+
+    def charge_handshake(self, client: str, weight: int) -> HttpResponse | None:
+        """Charge a WebSocket-API handshake: the refusal when the address has no weight left."""
+        now = self._x.now_ms
+        try:
+            self._x.limits.charge(now, client, "weight", weight)
+        except Refusal as refusal:
+            wait = str(self._x.limits.retry_after_s(now, client))
+            body = msgspec.json.encode({"code": refusal.code, "msg": refusal.message})
+            return HttpResponse(refusal.status, {**JSON_HEADERS, "retry-after": wait}, body)
+        return None
 
     def _charge(
         self, now: int, client: str, route: Route, weight: int, headers: dict[str, str]

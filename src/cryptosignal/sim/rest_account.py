@@ -24,6 +24,7 @@ from cryptosignal.sim.orders import ZERO, Refusal
 from cryptosignal.sim.params import Params, missing
 
 Json = Any
+YEAR_MS = 366 * DAY_MS
 SUCCESS = {"code": 200, "msg": "success"}
 INCOME_WINDOW_MS = 90 * DAY_MS
 
@@ -193,6 +194,24 @@ class AccountReplies:
         ]
         picked = found[:limit] if params.has("startTime") else found[-limit:]
         return [income_row(self._d, i) for i in picked]
+
+    def download_id(self, _account: Account, params: Params) -> Json:
+        """GET /fapi/v1/{income,order,trade}/asyn: the id of a download of [startTime, endTime]."""
+        start, end = params.number("startTime"), params.number("endTime")
+        if not 0 <= end - start <= YEAR_MS:
+            raise Refusal(-1128, "Combination of optional parameters invalid.")
+        return {"avgCostTimestampOfLast30d": 0, "downloadId": f"{start}{end % YEAR_MS:011d}"}
+
+    def download_link(self, _account: Account, params: Params) -> Json:
+        """GET /fapi/v1/{income,order,trade}/asyn/id: files are never made here, it stays in progress."""
+        return {
+            "downloadId": params.text("downloadId"),
+            "status": "processing",
+            "url": "",
+            "notified": False,
+            "expirationTimestamp": -1,
+            "isExpired": None,
+        }
 
     def order_limits(self, _account: Account, _params: Params) -> Json:
         """GET /fapi/v1/rateLimit/order."""

@@ -1,4 +1,4 @@
-"""REST algo orders (BINANCE §2.3): conditional orders placed, found and cancelled, beside the ordinary ones."""
+"""REST algo orders (BINANCE §2.3): placing, cancelling and reading conditional orders."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 
 from cryptosignal.sim.account import Account
 from cryptosignal.sim.algo import callback_rate_of
-from cryptosignal.sim.dialect_rest import (
-    algo_placed,
-    algo_queried,
-)
+from cryptosignal.sim.dialect_rest import algo_placed, algo_queried
+from cryptosignal.sim.exchange import Exchange
 from cryptosignal.sim.orders import ALGO_OPEN, ALGO_TYPES, Algo, Refusal
 from cryptosignal.sim.params import Params
 from cryptosignal.sim.rest_trade import (
@@ -25,14 +23,19 @@ from cryptosignal.sim.rest_trade import (
 Json = Any
 
 
-class AlgoDesk(OrderDesk):
-    """Answers of the order endpoints, the algo ones included."""
+class AlgoDesk:
+    """Answers of the algo endpoints; every method takes the account and Params."""
 
-    def place_algo(self, account: Account, params: Params) -> Json:
+    def __init__(self, exchange: Exchange, orders: OrderDesk) -> None:
+        self._x = exchange
+        self._d = exchange.desk
+        self._orders = orders
+
+    def place(self, account: Account, params: Params) -> Json:
         """POST /fapi/v1/algoOrder."""
         if params.text("algoType") != "CONDITIONAL":
             raise Refusal(-1130, "Data sent for parameter 'algoType' is not valid.")
-        index = self._index(params)
+        index = self._orders.index(params)
         self._x.flows[index].skip_to(self._x.now_ms)
         algo = self._algo(account, params, index)
         self._x.algos.check(account, algo)
@@ -56,7 +59,7 @@ class AlgoDesk(OrderDesk):
             raise Refusal(-1106, "Parameter 'reduceonly' sent when not required.")
         trailing, limit = kind == "TRAILING_STOP_MARKET", kind in ("STOP", "TAKE_PROFIT")
         force = params.choice("timeInForce", TIMES_IN_FORCE, -1115, "timeInForce", "GTC")
-        price, match = self._matched_price(index, params, side) if limit else (0, "NONE")
+        price, match = self._orders.matched_price(index, params, side) if limit else (0, "NONE")
         algo_id = self._x.algos.next_id()
         now = self._x.now_ms
         return Algo(
@@ -70,9 +73,9 @@ class AlgoDesk(OrderDesk):
             ),
             kind=kind,
             time_in_force="GTE_GTC" if close else force,
-            qty=0 if close else self.qty_units(index, params, market=not limit),
+            qty=0 if close else self._orders.qty_units(index, params, market=not limit),
             price=price,
-            trigger=0 if trailing else self.price_units(index, params, "triggerPrice"),
+            trigger=0 if trailing else self._orders.price_units(index, params, "triggerPrice"),
             working_type=params.choice(
                 "workingType", WORKING_TYPES, -4022, "workingType", "CONTRACT_PRICE"
             ),
@@ -80,7 +83,7 @@ class AlgoDesk(OrderDesk):
             close_position=close,
             price_protect=params.flag("priceProtect"),
             reduce_only=params.flag("reduceOnly"),
-            activate=self.price_units(index, params, "activatePrice")
+            activate=self._orders.price_units(index, params, "activatePrice")
             if params.has("activatePrice")
             else 0,
             callback_rate=callback_rate_of(params.text("callbackRate")) if trailing else Decimal(0),
@@ -91,13 +94,13 @@ class AlgoDesk(OrderDesk):
                 "selfTradePreventionMode",
                 "EXPIRE_MAKER",
             ),
-            good_till_ms=self._good_till(params, force),
+            good_till_ms=self._orders.good_till(params, force),
             created_ms=now,
             update_ms=now,
             visible_ms=now + self._x.settings.algo_ack_lag_ms,
         )
 
-    def _find_algo(
+    def _find(
         self, account: Account, params: Params, code: int, text: str, *, only_open: bool
     ) -> Algo:
         algo: Algo | None = None
@@ -114,9 +117,9 @@ class AlgoDesk(OrderDesk):
             raise Refusal(code, text)
         return algo
 
-    def cancel_algo(self, account: Account, params: Params) -> Json:
+    def cancel(self, account: Account, params: Params) -> Json:
         """DELETE /fapi/v1/algoOrder (its code is a string)."""
-        algo = self._find_algo(account, params, -2011, "Unknown order sent.", only_open=True)
+        algo = self._find(account, params, -2011, "Unknown order sent.", only_open=True)
         self._x.algos.cancel(algo)
         self._x.arm(algo.index)
         return {
@@ -126,29 +129,29 @@ class AlgoDesk(OrderDesk):
             "msg": "success",
         }
 
-    def cancel_algo_ws(self, account: Account, params: Params) -> Json:
+    def cancel_ws(self, account: Account, params: Params) -> Json:
         """algoOrder.cancel of the WebSocket API answers with the whole order."""
-        algo = self._find_algo(account, params, -2011, "Unknown order sent.", only_open=True)
+        algo = self._find(account, params, -2011, "Unknown order sent.", only_open=True)
         self._x.algos.cancel(algo)
         self._x.arm(algo.index)
         return algo_placed(self._d, algo)
 
-    def cancel_all_algos(self, account: Account, params: Params) -> Json:
+    def cancel_all(self, account: Account, params: Params) -> Json:
         """DELETE /fapi/v1/algoOpenOrders."""
-        index = self._index(params)
+        index = self._orders.index(params)
         for algo in [a for a in account.algos.values() if a.is_open and a.index == index]:
             self._x.algos.cancel(algo)
         self._x.arm(index)
         return {"code": 200, "msg": "The operation of cancel all open order is done."}
 
-    def query_algo(self, account: Account, params: Params) -> Json:
+    def query(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/algoOrder."""
-        algo = self._find_algo(account, params, -2013, "Order does not exist.", only_open=False)
+        algo = self._find(account, params, -2013, "Order does not exist.", only_open=False)
         return algo_queried(self._d, algo)
 
-    def open_algos(self, account: Account, params: Params) -> Json:
+    def open(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/openAlgoOrders."""
-        index = self._index(params) if params.has("symbol") else -1
+        index = self._orders.index(params) if params.has("symbol") else -1
         now = self._x.now_ms
         return [
             algo_queried(self._d, a)
@@ -156,10 +159,10 @@ class AlgoDesk(OrderDesk):
             if a.status in ALGO_OPEN and index in (-1, a.index) and now >= a.visible_ms
         ]
 
-    def all_algos(self, account: Account, params: Params) -> Json:
+    def all(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/allAlgoOrders."""
-        index, limit = self._index(params), min(params.number("limit", 500), 1_000)
-        start, end = self._span(params)
+        index, limit = self._orders.index(params), min(params.number("limit", 500), 1_000)
+        start, end = self._orders.span(params)
         first = params.number("algoId", 0)
         found = [a for a in account.algos.values() if a.index == index and a.algo_id >= first]
         found = [a for a in found if first or start <= a.created_ms <= end]

@@ -11,22 +11,28 @@ from cryptosignal.sim.flow import Trade
 from cryptosignal.sim.klines import INTERVALS, Candles, bar_open, next_open
 from cryptosignal.sim.orders import Refusal
 from cryptosignal.sim.params import Params
-from cryptosignal.sim.rest_history import HistoryReplies
 from cryptosignal.sim.tickers import DayStats
 
 Json = Any
 DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1_000)
-
 AGG_SPAN_MS = HOUR_MS
 AGG_WINDOW_MS = DAY_MS
+HISTORY_MS = 30 * DAY_MS
 
 
-class MarketReplies(HistoryReplies):
+class MarketReplies:
     """Answers of the public endpoints; every method takes Params and returns JSON values or bytes."""
 
     def __init__(self, exchange: Exchange, synthetic_flow: tuple[str, ...]) -> None:
-        super().__init__(exchange)
+        self._x = exchange
         self._synthetic = synthetic_flow
+
+    def index(self, params: Params, name: str = "symbol") -> int:
+        """The symbol asked for; -1121 when unknown."""
+        found = self._x.index_of.get(params.text(name))
+        if found is None:
+            raise Refusal(-1121, "Invalid symbol.")
+        return found
 
     def _shown(self) -> list[int]:
         return [i for i, row in enumerate(self._x.listed) if self._x.now_ms >= row.onboard_ms]
@@ -329,7 +335,7 @@ class MarketReplies(HistoryReplies):
         return out[-limit:] if not params.has("startTime") else out[:limit]
 
     def _funding(self, index: int, times: list[int]) -> list[dict[str, Any]]:
-        prices = self._closes(index, "1h", times)
+        prices = self.closes(index, "1h", times)
         return [
             {
                 "symbol": self._x.listed[index].symbol,
@@ -340,6 +346,16 @@ class MarketReplies(HistoryReplies):
             }
             for at, price in zip(times, prices, strict=True)
         ]
+
+    def closes(self, index: int, period: str, times: list[int]) -> list[float]:
+        """Opening price of each period's bar: the price at each time."""
+        if not times:
+            return []
+        rows = self._x.klines.rows(index, period, times[0], times[-1], self._x.now_ms).bars
+        scale = 10.0 ** -self._x.listed[index].price_digits
+        found = {int(t): float(o) * scale for t, o in zip(rows.open_ms, rows.open, strict=True)}
+        last = self._x.flows[index].last_price * scale
+        return [found.get(t, last) for t in times]
 
     def funding_info(self, _params: Params) -> Json:
         """GET /fapi/v1/fundingInfo: only symbols whose settlement was adjusted."""

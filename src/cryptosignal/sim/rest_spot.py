@@ -1,4 +1,4 @@
-"""REST replies of the spot venue, as far as a scan asks for them."""
+"""The spot part that a scan reads: `/api/v3`, priced off the contracts' own paths."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""REST orders and algo orders (BINANCE §2.3): reading a request, its checks in the venue's order, replies."""
+"""REST orders (BINANCE §2.3): reading a request, its checks in the venue's order, replies."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import msgspec
 
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.sim.account import Account
-from cryptosignal.sim.desk import OrderWish
 from cryptosignal.sim.dialect_rest import (
     placed,
     price_text,
@@ -18,7 +17,7 @@ from cryptosignal.sim.dialect_rest import (
     trade_row,
 )
 from cryptosignal.sim.exchange import Exchange
-from cryptosignal.sim.orders import ALGO_TYPES, Order, Refusal
+from cryptosignal.sim.orders import ALGO_TYPES, Order, OrderWish, Refusal
 from cryptosignal.sim.params import Params, missing
 
 Json = Any
@@ -52,7 +51,8 @@ class OrderDesk:
         self._x = exchange
         self._d = exchange.desk
 
-    def _index(self, params: Params) -> int:
+    def index(self, params: Params) -> int:
+        """The symbol asked for; -1121 when unknown."""
         found = self._x.index_of.get(params.text("symbol"))
         if found is None:
             raise Refusal(-1121, "Invalid symbol.")
@@ -87,7 +87,7 @@ class OrderDesk:
             raise Refusal(-4014, "Price not increased by tick size.")
         return int(value.scaleb(row.price_digits))
 
-    def _matched_price(self, index: int, params: Params, side: str) -> tuple[int, str]:
+    def matched_price(self, index: int, params: Params, side: str) -> tuple[int, str]:
         """Price from `price` or `priceMatch`; exactly one of them."""
         match = params.choice("priceMatch", PRICE_MATCHES, -5038, "priceMatch", "NONE")
         if match == "NONE":
@@ -106,7 +106,7 @@ class OrderDesk:
 
     def wish(self, account: Account, params: Params) -> OrderWish:
         """Read and check the form of POST /fapi/v1/order."""
-        index = self._index(params)
+        index = self.index(params)
         side = params.choice("side", SIDES, -1117, "side")
         kind = params.text("type")
         if kind in ALGO_TYPES:
@@ -126,7 +126,7 @@ class OrderDesk:
         if kind == "LIMIT":
             force = params.choice("timeInForce", TIMES_IN_FORCE[:6], -1115, "timeInForce")
         qty = self.qty_units(index, params, market=kind == "MARKET")
-        price, match = (0, "NONE") if kind == "MARKET" else self._matched_price(index, params, side)
+        price, match = (0, "NONE") if kind == "MARKET" else self.matched_price(index, params, side)
         return OrderWish(
             index=index,
             side=side,
@@ -146,11 +146,12 @@ class OrderDesk:
                 "selfTradePreventionMode",
                 "EXPIRE_MAKER",
             ),
-            good_till_ms=self._good_till(params, force),
+            good_till_ms=self.good_till(params, force),
             price_match=match,
         )
 
-    def _good_till(self, params: Params, force: str) -> int:
+    def good_till(self, params: Params, force: str) -> int:
+        """When a GTD order ends, 0 for all others."""
         if force != "GTD":
             return 0
         until = params.number("goodTillDate") // 1_000 * 1_000
@@ -220,7 +221,7 @@ class OrderDesk:
         self, account: Account, params: Params, code: int, text: str, *, only_open: bool
     ) -> Order:
         """An order by orderId or origClientOrderId; the newest with that client id."""
-        index = self._index(params)
+        index = self.index(params)
         if params.has("orderId"):
             order = account.orders.get(params.number("orderId"))
         elif params.has("origClientOrderId"):
@@ -269,14 +270,14 @@ class OrderDesk:
 
     def open_orders(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/openOrders."""
-        index = self._index(params) if params.has("symbol") else -1
+        index = self.index(params) if params.has("symbol") else -1
         return [queried(self._d, o) for o in account.open_orders.values() if index in (-1, o.index)]
 
     def all_orders(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/allOrders."""
-        index = self._index(params) if params.has("symbol") else -1
+        index = self.index(params) if params.has("symbol") else -1
         limit = min(params.number("limit", 500), 1_000)
-        start, end = self._span(params)
+        start, end = self.span(params)
         first_id = params.number("orderId", 0)
         found = [
             o
@@ -288,7 +289,8 @@ class OrderDesk:
         found.sort(key=lambda o: o.order_id)
         return [queried(self._d, o) for o in (found[:limit] if first_id else found[-limit:])]
 
-    def _span(self, params: Params) -> tuple[int, int]:
+    def span(self, params: Params) -> tuple[int, int]:
+        """The time range asked for, at most seven days."""
         now = self._x.now_ms
         end = params.number("endTime", now)
         start = params.number("startTime", max(0, end - WEEK_MS))
@@ -305,7 +307,7 @@ class OrderDesk:
         if side != order.side:
             raise Refusal(-5024, "Symbol or side does not match the order.")
         qty = self.qty_units(order.index, params, market=False)
-        price, _ = self._matched_price(order.index, params, side)
+        price, _ = self.matched_price(order.index, params, side)
         row = self._x.listed[order.index]
         value = self._d.price(order.index, price) * self._d.quantity(order.index, qty)
         if value < row.min_notional and not order.reduce_only:
@@ -395,7 +397,7 @@ class OrderDesk:
 
     def cancel_all(self, account: Account, params: Params) -> Json:
         """DELETE /fapi/v1/allOpenOrders: algo orders are not touched."""
-        index = self._index(params)
+        index = self.index(params)
         for order in [o for o in account.open_orders.values() if o.index == index]:
             self._d.cancel(order)
         self._x.touched(index)
@@ -403,7 +405,7 @@ class OrderDesk:
 
     def countdown(self, account: Account, params: Params) -> Json:
         """POST /fapi/v1/countdownCancelAll."""
-        index, span = self._index(params), params.number("countdownTime")
+        index, span = self.index(params), params.number("countdownTime")
         if span < 0:
             raise missing("countdownTime")
         account.countdown_ms.pop(index, None)
@@ -425,7 +427,7 @@ class OrderDesk:
 
     def trades(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/userTrades."""
-        index = self._index(params)
+        index = self.index(params)
         limit = min(params.number("limit", 500), 1_000)
         found = [f for f in account.fills if f.index == index]
         if params.has("orderId"):
@@ -436,14 +438,14 @@ class OrderDesk:
             return [
                 trade_row(self._d, f) for f in [f for f in found if f.trade_id >= first][:limit]
             ]
-        start, end = self._span(params)
+        start, end = self.span(params)
         found = [f for f in found if start <= f.time_ms <= end]
         picked = found[:limit] if params.has("startTime") else found[-limit:]
         return [trade_row(self._d, f) for f in picked]
 
     def forced(self, account: Account, params: Params) -> Json:
         """GET /fapi/v1/forceOrders."""
-        index = self._index(params) if params.has("symbol") else -1
+        index = self.index(params) if params.has("symbol") else -1
         prefix = {"LIQUIDATION": "autoclose-", "ADL": "adl_autoclose"}.get(
             params.text("autoCloseType", ""), ""
         )

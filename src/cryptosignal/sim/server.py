@@ -14,6 +14,7 @@ import logging
 import os
 import signal
 import socket
+import struct
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -122,7 +123,7 @@ class Server:
         self._write(delivery.link, wire)
         self._wires.pop(delivery.link, None)
         if delivery.close_code == ABNORMAL:
-            wire.transport.abort()
+            _reset(wire.transport)
         else:
             self._spawn(_close(wire, delivery.close_code))
 
@@ -183,7 +184,8 @@ class Server:
         )
         if not ws.can_prepare(request):
             return web.Response(status=400, body=b"not a websocket handshake")
-        refusal = self._venue.ws_open(self._clock.now_ms(), number, request.raw_path)
+        client = request.remote or "local"
+        refusal = self._venue.ws_open(self._clock.now_ms(), number, request.raw_path, client)
         if refusal is not None:
             return _response(refusal)
         await ws.prepare(request)
@@ -241,6 +243,16 @@ class Server:
             await asyncio.wait(closing, timeout=STOP_WITHIN_S * self._settings.speed)
         for wire in wires:
             wire.transport.abort()
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """RST in the middle of a frame: half of one is sent, then the connection is torn."""
+    if not transport.is_closing():
+        transport.write(b"\x81\x7e\x01\x00{")
+        raw = transport.get_extra_info("socket")
+        if raw is not None:
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 async def _close(wire: Wire, code: int) -> None:

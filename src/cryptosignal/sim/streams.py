@@ -13,7 +13,7 @@ import msgspec
 from cryptosignal.ground.units import SECOND_MS
 from cryptosignal.sim.agenda import Agenda
 from cryptosignal.sim.book import Book, Side
-from cryptosignal.sim.dialect_ws import Frames
+from cryptosignal.sim.dialect_ws import Frames, asset_index, trading_session
 from cryptosignal.sim.facts import Facts, spot_base
 from cryptosignal.sim.flow import Flow, Trade
 from cryptosignal.sim.klines import INTERVALS, KlineDesk, LiveBar, bar_open, next_open
@@ -168,6 +168,8 @@ class Hub:
     def _open_kline(self, channel: Channel) -> None:
         spec, now = channel.spec, self._agenda.now_ms
         if spec.interval == "1s":
+            channel.live = LiveBar("1s", now // SECOND_MS * SECOND_MS)
+            self._by_symbol[spec.index].append(channel)
             return
         channel.live = self._klines.current(spec.index, spec.interval, now)
         self._by_symbol[spec.index].append(channel)
@@ -424,6 +426,11 @@ class Hub:
         open_ = [i for i in range(len(self._flows)) if self.is_open(i)]
         if kind == "all_mark":
             self._mark_arrays(channel, open_, now)
+        elif kind == "asset":
+            self.send(channel, asset_index(now))
+        elif kind == "session":
+            for market in ("EquityUpdate", "CommodityUpdate"):
+                self.send(channel, trading_session(market, now))
         elif kind in ("all_mini", "all_ticker"):
             self._ticker_array(channel, open_, now)
         elif kind == "all_book":

@@ -34,6 +34,10 @@ from cryptosignal.sim.rest import Router
 from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.wsapi import WsApi
 
+HANDSHAKE_WEIGHT = 5
+API_PINGS_PER_SECOND_MAX = 5
+STREAM_NAME_LENGTH_MAX = 256
+"""Longer names are acknowledged like any unknown stream, but not remembered."""
 GOING_AWAY, POLICY, TOO_BIG, ABNORMAL = 1001, 1008, 1009, 1006
 SYNTHETIC_ALWAYS = ("trades", "book", "mark", "open_interest", "funding", "liquidations", "spot")
 
@@ -136,8 +140,13 @@ class Venue:
 
     # --- WebSocket --------------------------------------------------------------------------------
 
-    def ws_open(self, now_ms: int, link: int, target: str) -> HttpResponse | None:
-        """A connection attempt to `target` (path?query): None when upgraded, else the refusal."""
+    def ws_open(
+        self, now_ms: int, link: int, target: str, client: str = "local"
+    ) -> HttpResponse | None:
+        """A connection attempt to `target` (path?query): None when upgraded, else the refusal.
+
+        A handshake of the WebSocket API costs 5 weight of the client's address (BINANCE §3).
+        """
         self.exchange.run_to(now_ms)
         parsed = parse_target(target)
         headers = {"content-type": "application/json;charset=UTF-8"}
@@ -147,10 +156,12 @@ class Venue:
             return HttpResponse(503, headers, b'{"code":-1003,"msg":"Too many connections."}')
         if self.mischief.refuses_link():
             return HttpResponse(503, headers, b'{"code":0,"msg":"Service Unavailable."}')
-        fresh = Link(link, parsed.route, parsed.is_combined, self.exchange.now_ms)
-        self._links[link] = fresh
         if parsed.route == API:
-            self.exchange.limits.visitor("local").weight.add(now_ms, 5)
+            over = self.router.charge_handshake(client, HANDSHAKE_WEIGHT)
+            if over is not None:
+                return over
+        fresh = Link(link, parsed.route, parsed.is_combined, self.exchange.now_ms, client)
+        self._links[link] = fresh
         for key, events in parsed.keys:
             fresh.keys[key] = events
         if parsed.route == PRIVATE:
@@ -191,7 +202,8 @@ class Venue:
         self.exchange.run_to(now_ms)
         found = self._links.get(link)
         if found is not None:
-            self._is_flooding(found)
+            most = self.settings.messages_per_second_max
+            self._is_flooding(found, API_PINGS_PER_SECOND_MAX if found.route == API else most)
 
     def answers_pings(self, link: int) -> bool:
         """Whether a ping gets its pong: false on a half-open connection."""
@@ -202,7 +214,10 @@ class Venue:
         """One text message from a client. Acknowledgements come with the next `advance`."""
         self.exchange.run_to(now_ms)
         found = self._links.get(link)
-        if found is None or self._is_flooding(found):
+        if found is None:
+            return
+        most = self.settings.messages_per_second_max
+        if found.route != API and self._is_flooding(found, most):
             return
         if len(payload) > self.settings.message_bytes_max:
             self.close(found, TOO_BIG)
@@ -214,14 +229,15 @@ class Venue:
             return
         self._control(found, payload)
 
-    def _is_flooding(self, link: Link) -> bool:
-        """More than 10 incoming messages in a second end the connection (BINANCE §3)."""
+    def _is_flooding(self, link: Link, most: int) -> bool:
+        """More than 10 incoming messages in a second end a stream connection, more than 5 pings one
+        of the WebSocket API (BINANCE §3); its requests are held back by weight instead."""
         now = self.exchange.now_ms
         recent = link.messages
         recent.append(now)
         while recent and recent[0] <= now - 1_000:
             recent.popleft()
-        if len(recent) > self.settings.messages_per_second_max:
+        if len(recent) > most:
             self.close(link, POLICY)
             return True
         return False
@@ -244,7 +260,7 @@ class Venue:
         if not all(isinstance(p, str) for p in params):
             return control_error(2, "Invalid request: params must be strings", request_id)
         if method == "SUBSCRIBE":
-            if len(link.names) + len(params) > self.settings.streams_per_link_max:
+            if len(link.names) + len(link.keys) + len(params) > self.settings.streams_per_link_max:
                 self.close(link, POLICY)
                 return b""
             for name in params:
@@ -256,6 +272,8 @@ class Venue:
         return msgspec.json.encode({"result": None, "id": request_id})
 
     def _subscribe(self, link: Link, name: str) -> None:
+        if len(name) > STREAM_NAME_LENGTH_MAX:
+            return
         if link.route in (PRIVATE, LEGACY) and self._is_listen_key(name):
             if link.route == PRIVATE:
                 link.keys[name] = None

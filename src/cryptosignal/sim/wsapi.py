@@ -16,6 +16,8 @@ from cryptosignal.sim.params import Params, check_time, is_signed, missing
 from cryptosignal.sim.rest import Router, by_depth, one_or_all
 
 Act = Callable[[Account, Params], Any]
+SESSION_WEIGHT = 2
+"""Weight of session.logon, .status and .logout."""
 
 
 class WsApi:
@@ -25,13 +27,14 @@ class WsApi:
         self._x = exchange
         self._router = router
         o, a, m = router.orders, router.accounts, router.market
+        s = router.algos
         self._signed: dict[str, tuple[Act, int, tuple[int, int]]] = {
             "order.place": (o.place, 0, (1, 1)),
             "order.modify": (o.amend, 0, (1, 1)),
             "order.cancel": (o.cancel, 1, (0, 0)),
             "order.status": (o.query, 1, (0, 0)),
-            "algoOrder.place": (o.place_algo, 0, (1, 1)),
-            "algoOrder.cancel": (o.cancel_algo_ws, 1, (0, 0)),
+            "algoOrder.place": (s.place, 0, (1, 1)),
+            "algoOrder.cancel": (s.cancel_ws, 1, (0, 0)),
             "account.balance": (a.balance, 5, (0, 0)),
             "v2/account.balance": (a.balance, 5, (0, 0)),
             "account.status": (a.account_v2, 5, (0, 0)),
@@ -54,10 +57,10 @@ class WsApi:
         """The reply to one request message."""
         try:
             message = msgspec.json.decode(payload)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return self._failed(None, Refusal(-1135, "Invalid JSON request."), link, orders=False)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return self._malformed(link)
         if not isinstance(message, dict):
-            return self._failed(None, Refusal(-1135, "Invalid JSON request."), link, orders=False)
+            return self._malformed(link)
         request_id = message.get("id")
         if isinstance(request_id, str) and len(request_id) > 36:
             return self._failed(None, Refusal(-1135, "Invalid request ID."), link, orders=False)
@@ -85,14 +88,25 @@ class WsApi:
             + b"}"
         )
 
+    def _malformed(self, link: Link) -> bytes:
+        """Rubbish costs weight too, so that a flood of it ends in a ban."""
+        refusal = Refusal(-1135, "Invalid JSON request.")
+        try:
+            self._x.limits.charge(self._x.now_ms, link.client, "weight", 1)
+        except Refusal as excess:
+            refusal = excess
+        return self._failed(None, refusal, link, orders=False)
+
     def _result(self, link: Link, method: str, params: Params) -> Any:
         now = self._x.now_ms
         if params.has("returnRateLimits"):
             link.has_rate_limits = params.flag("returnRateLimits")
         if method in self._public:
             act, weigh = self._public[method]
-            self._x.limits.charge(now, "local", "weight", weigh(params))
+            self._x.limits.charge(now, link.client, "weight", weigh(params))
             return act(params)
+        if method.startswith("session."):
+            self._x.limits.charge(now, link.client, "weight", SESSION_WEIGHT)
         if method == "session.logon":
             account = self._authorised(link, params)
             link.api_key = account.api_key
@@ -103,12 +117,13 @@ class WsApi:
             link.api_key = ""
             return self._session(link)
         if method in self._keyed:
-            self._x.limits.charge(now, "local", "weight", 1)
+            self._x.limits.charge(now, link.client, "weight", 1)
             return self._keyed[method](self._known(link, params), params)
         if method not in self._signed:
+            self._x.limits.charge(now, link.client, "weight", 1)
             raise Refusal(-1000, f"Unknown method: {method}")
         signed, weight, orders = self._signed[method]
-        self._x.limits.charge(now, "local", "weight", weight)
+        self._x.limits.charge(now, link.client, "weight", weight)
         account = self._authorised(link, params)
         if orders[0]:
             self._x.limits.order(now, account.number, *orders)
@@ -157,7 +172,7 @@ class WsApi:
                 ("ORDERS", "SECOND", 10, s.order_limit_10s, short),
                 ("ORDERS", "MINUTE", 1, s.order_limit_1m, long),
             ]
-        used = self._x.limits.visitor("local").weight.add(now, 0)
+        used = self._x.limits.visitor(link.client).weight.add(now, 0)
         rows.append(("REQUEST_WEIGHT", "MINUTE", 1, s.weight_limit_1m, used))
         names = ("rateLimitType", "interval", "intervalNum", "limit", "count")
         return msgspec.json.encode([dict(zip(names, row, strict=True)) for row in rows])
@@ -168,6 +183,10 @@ class WsApi:
             "status": refusal.status,
             "error": {"code": refusal.code, "msg": refusal.message},
         }
+        if refusal.status in (418, 429):
+            now = self._x.now_ms
+            wait_s = self._x.limits.retry_after_s(now, link.client)
+            body["error"]["data"] = {"serverTime": now, "retryAfter": now + wait_s * 1_000}
         if link.has_rate_limits:
             body["rateLimits"] = msgspec.Raw(self._rates(link, orders=orders))
         return msgspec.json.encode(body)

@@ -12,6 +12,7 @@ from cryptosignal.trading import facts
 from cryptosignal.trading.errands import Round
 from cryptosignal.trading.exits import extremes_of
 from cryptosignal.trading.fills import Fill
+from cryptosignal.trading.orders import Order
 from cryptosignal.trading.trade import Trade
 
 ZERO = Decimal(0)
@@ -72,6 +73,7 @@ def outcome_of(round_: Round, trade: Trade, own: list[Fill]) -> Outcome:
         exit_value += left * _foreign_price(round_, trade, others)
     realized = (exit_value - entry_value) * sign
     fees = sum((_fee_usdt(f, round_) for f in own), ZERO)
+    fees += sum((_unseen_fee_usdt(round_, o, own) for o in trade.orders.values()), ZERO)
     net = realized - fees + trade.funding_usdt
     entry_price = entry_value / quantity
     unit_risk = abs(entry_price - trade.ticket.stop_price)
@@ -133,6 +135,13 @@ def _excursion_r(price: Decimal, entry: Decimal, sign: int, unit_risk: Decimal) 
     if price <= ZERO or unit_risk <= ZERO:
         return ZERO
     return (price - entry) * sign / unit_risk
+
+
+def _unseen_fee_usdt(round_: Round, order: Order, own: list[Fill]) -> Decimal:
+    """The fee of what an order filled without our having seen the executions, at the taker rate."""
+    seen = sum((f.quantity for f in own if f.client_id == order.client_id), ZERO)
+    unseen = max(ZERO, order.executed - seen)
+    return unseen * order.average_price * round_.state.risk.taker_fee_frac
 
 
 def _ratio(value: Decimal) -> float:  # float-ok: multiples of R are floats in the outcome row

@@ -1,0 +1,113 @@
+"""The universe at runtime: the old list survives a failure, tiers follow the scores without flapping."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import msgspec
+import numpy as np
+import pytest
+from tests.trading.toy_venue import instrument
+
+from cryptosignal.ground.faults import Unreachable
+from cryptosignal.market.board import Board
+from cryptosignal.market.settings import MarketSettings
+from cryptosignal.market.universe import UniverseSettings
+from cryptosignal.modes.universe_watch import UniverseWatch
+
+NAMES = ["AUSDT", "BUSDT", "CUSDT", "DUSDT"]
+
+
+class Feed:
+    def __init__(self):
+        self.sets = []
+
+    def set_streams(self, streams):
+        self.sets.append(list(streams))
+        return ""
+
+
+class Watch:
+    def __init__(self, warm_max=2):
+        self.feed, self.notes = Feed(), []
+        self.board = Board(MarketSettings(intervals=("1m",)), capacity=8)
+        numbers = UniverseSettings(stream_intervals=("1m",), warm_max=warm_max)
+        self.watch = UniverseWatch(
+            self.board, self.feed, numbers, ("aggTrade",), ("!markPrice@arr@1s",),
+            lambda *note: self.notes.append(note),
+        )  # fmt: skip
+        self.watch.take([instrument(name) for name in NAMES])
+        self.watch.start()
+
+    def scanned(self, strengths, prime=(), held=()):
+        decisions = SimpleNamespace(
+            strength=np.array(strengths), rows=SimpleNamespace(symbols=tuple(NAMES)),
+            prime=lambda: [SimpleNamespace(symbol=name) for name in prime],
+        )  # fmt: skip
+        return self.watch.replan(decisions, held)
+
+
+def test_warm_follows_the_score_and_small_changes_of_rank_move_nothing():
+    """The best by score are warm; one that falls just past the edge stays; equal plans send nothing."""
+    rig = Watch(warm_max=2)
+    assert rig.watch.tiers.warm == ("AUSDT", "BUSDT")
+    assert rig.scanned([1.0, 2.0, 50.0, 60.0])
+    assert set(rig.watch.tiers.warm) == {"CUSDT", "DUSDT"}
+    assert not rig.scanned([1.0, 2.0, 60.0, 50.0])
+    assert len(rig.feed.sets) == 2
+
+
+def test_held_and_entering_symbols_carry_a_difference_book():
+    """What is held or about to be entered is hot, and cools down afterwards."""
+    rig = Watch()
+    rig.scanned([4.0, 3.0, 2.0, 1.0], prime=["DUSDT"], held=["CUSDT"])
+    assert {"cusdt@depth@100ms", "dusdt@depth@100ms"} <= set(rig.feed.sets[-1])
+    assert "cusdt@aggTrade" in rig.feed.sets[-1]
+    rig.scanned([4.0, 3.0, 2.0, 1.0])
+    assert not any("@depth@" in stream for stream in rig.feed.sets[-1])
+
+
+@pytest.mark.parametrize("answer", [Unreachable("connection refused"), []])
+async def test_a_venue_that_fails_or_lists_nothing_leaves_the_old_list(answer):
+    """Double buffer: without a whole new list the old one stays in force, and it is said."""
+    rig = Watch()
+
+    async def choose():
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert await rig.watch.refresh(choose) is None
+    assert rig.watch.symbols == tuple(NAMES)
+    assert [name for name, _ in rig.notes] == ["universe.was_kept"]
+    assert len(rig.feed.sets) == 1
+
+
+async def test_listings_and_delistings_change_streams_and_no_other_subscription():
+    """A new coin is streamed, a delisted one not, unless it is held; the others stay."""
+    rig = Watch()
+    rig.scanned([4.0, 3.0, 2.0, 1.0], held=["DUSDT"])
+
+    async def choose():
+        return [instrument(name) for name in ("EUSDT", "BUSDT", "AUSDT")]
+
+    assert await rig.watch.refresh(choose) == ("EUSDT",)
+    assert rig.watch.symbols == ("AUSDT", "BUSDT", "EUSDT")
+    streams = set(rig.feed.sets[-1])
+    assert {"ausdt@kline_1m", "busdt@kline_1m", "eusdt@kline_1m", "dusdt@kline_1m"} <= streams
+    assert "cusdt@kline_1m" not in streams
+    assert not rig.board.view(0).active[rig.board.find("DUSDT")]
+    assert await rig.watch.refresh(choose) is None
+
+
+async def test_changed_filters_alone_are_news():
+    """The same symbols with another tick size are a change for the engine."""
+    rig = Watch()
+    changed = [instrument(name) for name in NAMES]
+    changed[0] = msgspec.structs.replace(changed[0], price_precision=3)
+
+    async def choose():
+        return changed
+
+    assert await rig.watch.refresh(choose) == ()
+    assert rig.watch.instruments["AUSDT"].price_precision == 3

@@ -1,0 +1,1 @@
+"""The simulation campaign's own tests."""

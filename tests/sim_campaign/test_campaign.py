@@ -1,0 +1,62 @@
+"""The short profile of the simulated campaign, and every seed that once failed."""
+
+from __future__ import annotations
+
+import pytest
+from tests.sim_campaign.mutants import MUTANTS, hunt
+
+from cryptosignal.modes.campaign import Day, DaySettings, run_days, summary
+from cryptosignal.modes.monitors import NAKED_LIMIT_MS
+from cryptosignal.modes.weather import never_struck
+
+FAILED_ONCE = (
+    (118, "a program that ended by a 429 and started again asked its way to a 418"),
+    (137, "a program could not start after a rate limit"),
+    (102, "a trade closed before its executions were read had no fees in its outcome"),
+    (23, "a slow first read kept a restarted program from protecting what it held"),
+    (3, "a garbled answer to the first request was not tried again"),
+)
+
+
+@pytest.mark.parametrize(("seed", "why"), FAILED_ONCE, ids=[str(s) for s, _ in FAILED_ONCE])
+def test_past_failures_stay_fixed(seed: int, why: str) -> None:
+    """A seed that once showed a bug shows none any more."""
+    assert Day(seed, DaySettings()).run().violations == [], why
+
+
+def test_fresh_seeds() -> None:
+    """A few short days of swarm weather pass every monitor, with kills and faults in them."""
+    result = run_days([900, 901, 902, 903, 904, 905], DaySettings(days=0.1))
+    assert result.violations == []
+    assert result.kills > 10
+    assert result.entries > 20
+    assert result.naked_ms_max <= NAKED_LIMIT_MS
+
+
+def test_one_seed_is_one_trace() -> None:
+    """The same seed lives the same day, whatever ran before it."""
+    first = Day(41, DaySettings(days=0.03)).run()
+    Day(42, DaySettings(days=0.02)).run()
+    assert Day(41, DaySettings(days=0.03)).run().trace_hash == first.trace_hash
+
+
+def test_every_journal_replays() -> None:
+    """Each run of a day, not only the last, replays to equal digests."""
+    result = Day(11, DaySettings(days=0.05, replays_all=True, kill_mean_s=600.0)).run()
+    assert result.violations == []
+    assert result.restarts > 2
+
+
+def test_missing_coverage_fails_a_long_campaign() -> None:
+    """From 20 days on, faults that never struck are violations; before, they are not asked for."""
+    day = Day(41, DaySettings(days=0.01)).run()
+    assert summary([day], 0.01).violations == []
+    assert any(v.startswith("never: ") for v in summary([day], 20.0).violations)
+    assert never_struck({}, {})
+
+
+@pytest.mark.parametrize("name", ["no stop at all", "resend after a timeout", "a key in the notes"])
+def test_monitors_see(name: str) -> None:
+    """A planted bug makes a monitor cry, so that a silent campaign means something."""
+    mutant = next(m for m in MUTANTS if m.name == name)
+    assert hunt(mutant, iter(range(1, 7)), days=0.1).caught_by
