@@ -131,9 +131,9 @@ def test_every_target_is_listed():
 @pytest.mark.parametrize("target", ["conformance", "chaos", "soak", "mutants"])
 def test_targets_that_are_not_there_say_so(target):
     """A target that does nothing yet fails with one honest line."""
-    done = make(target)
     if "not there yet" not in make("help").stdout.split(f"\n{target} ")[1].split("\n")[0]:
-        return  # it is there now
+        return  # it is there now, and may take hours
+    done = make(target)
     assert done.returncode != 0
     assert f"make {target}: not there yet" in done.stderr
 

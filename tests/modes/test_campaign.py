@@ -10,16 +10,18 @@ import pytest
 from tests.shared import ROOT
 
 from cryptosignal.modes.campaign import Day, DayResult, DaySettings, summary
-from cryptosignal.modes.virtual_net import NetFaults
+from cryptosignal.modes.weather import Weather, calm
 
 SHORT_DAYS = 0.02
-HARD = DaySettings(days=0.03, kill_mean_s=240.0, trade_mean_s=30.0)
+HARD = DaySettings(days=0.03, weather=Weather(), kill_mean_s=240.0, trade_mean_s=30.0)
 """Three quarters of an hour of trading every half minute, killed every four minutes."""
 
 SCRIPT = """
 import json, sys
+from cryptosignal.modes.weather import Weather
 from cryptosignal.modes.campaign import Day, DaySettings
-result = Day(int(sys.argv[1]), DaySettings(days=float(sys.argv[2]), kill_mean_s=300.0, trade_mean_s=30.0)).run()
+hard = DaySettings(days=float(sys.argv[2]), kill_mean_s=300.0, trade_mean_s=30.0, weather=Weather())
+result = Day(int(sys.argv[1]), hard).run()
 print(json.dumps([result.trace_hash, result.kills, result.fills, result.violations]))
 """
 
@@ -50,12 +52,12 @@ def test_one_seed_is_one_trace_in_every_process():
 @pytest.mark.slow
 def test_days_of_faults_and_kills_violate_nothing():
     """Lost responses, dropped streams and kills all happen, and every invariant holds."""
-    results = [Day(seed, HARD).run() for seed in (11, 12, 13)]
+    results = [Day(seed, HARD).run() for seed in (11, 12)]
     for result in results:
         assert result.violations == [], f"seed {result.seed}: {result.violations}"
         assert result.replayed_digests > 0, f"seed {result.seed}"
     whole = summary(results, HARD.days)
-    assert whole.kills >= 6, whole
+    assert whole.kills >= 4, whole
     for fault in ("response_lost", "request_lost", "request_slow", "stream_drop_per_min"):
         assert whole.faults[fault] > 0, f"{fault} never happened: {whole.faults}"
     assert whole.entries > 10, whole
@@ -72,7 +74,9 @@ def test_kills_meet_every_moment_of_a_trade():
     """
     met = set()
     for seed in (21, 22, 23):
-        day = Day(seed, DaySettings(days=0.03, kill_mean_s=45.0, trade_mean_s=10.0))
+        day = Day(
+            seed, DaySettings(days=0.02, weather=Weather(), kill_mean_s=30.0, trade_mean_s=10.0)
+        )
         kill = day._kill
 
         def noticing(day=day, kill=kill):
@@ -104,8 +108,10 @@ def moments(day):
 
 def test_a_calm_day_has_no_faults():
     """Without faults and kills nothing is injected, and what was opened agrees with the venue."""
-    calm = DaySettings(days=0.01, faults=NetFaults(), kill_mean_s=1e9, trade_mean_s=30.0)
-    result = Day(5, calm).run()
+    quiet = DaySettings(
+        days=0.01, weather=calm(), host_mean_s=1e9, kill_mean_s=1e9, trade_mean_s=30.0
+    )
+    result = Day(5, quiet).run()
     assert result.violations == [], f"seed 5: {result.violations}"
     assert result.kills == 0
     assert sum(result.faults.values()) == 0

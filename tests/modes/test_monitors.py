@@ -50,7 +50,7 @@ def test_a_protected_position_is_no_violation(watched):
     assert monitors.violations == []
     [span] = monitors.naked_spans_ms
     assert 0 < span < 5_000
-    assert (monitors.entries, monitors.fills) == (1, 1)
+    assert (monitors.counts["entries"], monitors.fills) == (1, 1)
 
 
 def test_a_naked_position_is_seen_once(watched):
@@ -76,7 +76,7 @@ def test_a_second_entry_of_one_signal_is_seen(watched):
     enter(client, "csa-k-e2")
     look(client, monitors, 1)
     assert [v.kind for v in monitors.violations] == ["double_entry"]
-    assert monitors.entries == 2
+    assert monitors.counts["entries"] == 2
 
 
 def test_divergence_is_seen(watched):
