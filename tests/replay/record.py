@@ -17,7 +17,7 @@ from cryptosignal.store.disk import FileDisk
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 SEED = 7
-MINUTES = DaySettings(days=0.004, kill_mean_s=200.0, trade_mean_s=40.0)
+MINUTES = DaySettings(days=0.006, kill_mean_s=260.0, trade_mean_s=25.0)
 
 
 def record(seed: int = SEED) -> tuple[Day, list[str]]:
