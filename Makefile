@@ -17,7 +17,7 @@ RUN_FLAGS = --page $(call flag,VENUE,venue) $(call flag,DATA,data) $(call flag,S
 SIM_FLAGS = $(call flag,DAYS,days) $(call flag,SEED,seed)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev run test check fix sim bench golden conformance chaos soak mutants docs lock clean
+.PHONY: help setup setup-dev run test test-long check fix sim bench golden conformance chaos soak mutants docs lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,7 +30,10 @@ run: $(READY) ## watch, score and explain the market (DATA START VENUE SPEED SCA
 	@exec $(BIN)/cryptosignal run $(strip $(RUN_FLAGS))
 
 test: $(READY_DEV) ## the short profiles of everything
-	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) --dist loadfile -m "not long"
+
+test-long: $(READY_DEV) ## the campaign's own seeds and incidents, which take minutes
+	$(BIN)/python -m pytest -q -n $(TEST_WORKERS) -m long
 
 check: $(READY_DEV) ## static: ruff, mypy --strict, import contracts, the style of the house
 	$(BIN)/ruff check .

@@ -61,7 +61,7 @@ class Running:
 
     def __init__(self, folder: Path, *words: object) -> None:
         self.started_s = time.monotonic()
-        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed in `close`
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed when the program ends
         self.process = subprocess.Popen(
             command(*words),
             cwd=folder,

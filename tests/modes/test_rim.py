@@ -112,7 +112,7 @@ class World:
     def on_note(self, now_ms, action):
         self.log.append(("note", action.event))
 
-    def watch(self, symbols, *_priced):
+    def watch(self, symbols, priced):
         self.watched = symbols
 
     def kinds(self):

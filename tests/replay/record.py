@@ -13,14 +13,11 @@ from pathlib import Path
 
 from cryptosignal.domain.ports import Disk
 from cryptosignal.modes.campaign import Day, DaySettings
-from cryptosignal.modes.weather import Weather
 from cryptosignal.store.disk import FileDisk
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
 SEED = 7
-MINUTES = DaySettings(
-    days=0.004, weather=Weather(), kill_mean_s=200.0, trade_mean_s=40.0, host_mean_s=1e9
-)
+MINUTES = DaySettings(days=0.006, kill_mean_s=260.0, trade_mean_s=25.0)
 
 
 def record(seed: int = SEED) -> tuple[Day, list[str]]:

@@ -14,6 +14,7 @@ from cryptosignal.sim.candles import load_candles
 from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.venue import Venue
 
+T0 = 1_704_067_200_000  # 2024-01-01T00:00Z
 HEAD = "symbol,open_time,open,high,low,close,volume"
 
 
@@ -25,15 +26,15 @@ def write(tmp_path, rows, head=HEAD):
 
 def hours(symbol="BTCUSDT", n=60):
     return [
-        f"{symbol},{i * HOUR_MS},{100 + i},{103 + i},{98 + i},{101 + i},{5000 + i}.5"
+        f"{symbol},{T0 + i * HOUR_MS},{100 + i},{103 + i},{98 + i},{101 + i},{5000 + i}.5"
         for i in range(n)
     ]
 
 
 BAD = [
-    ([f"BTCUSDT,{i * HOUR_MS},1,2,3,1,5" for i in range(3)], "high and low"),
-    (["BTCUSDT,0,1,2,1,1,5", "BTCUSDT,0,1,2,1,1,5"], "same time"),
-    (["BTCUSDT,0,1,2,1,1,5", "BTCUSDT,777,1,2,1,1,5"], "777 ms apart"),
+    ([f"BTCUSDT,{T0 + i * HOUR_MS},1,2,3,1,5" for i in range(3)], "high and low"),
+    ([f"BTCUSDT,{T0},1,2,1,1,5"] * 2, "same time"),
+    ([f"BTCUSDT,{T0},1,2,1,1,5", f"BTCUSDT,{T0 + 777},1,2,1,1,5"], "777 ms apart"),
     (["BTCUSDT,0,x,2,1,1,5"], "wrong type"),
     ([], "empty values|no rows"),
 ]
@@ -51,7 +52,7 @@ def test_a_walk_replays_the_file(tmp_path):
     """Streamed bars of the walk equal the file's; history before the start is served over REST."""
     source = load_candles(write(tmp_path, hours()))
     start = source.bar_time(50)
-    assert (source.interval, start) == ("1h", 50 * HOUR_MS)
+    assert (source.interval, start) == ("1h", T0 + 50 * HOUR_MS)
     c = Client(Venue(VenueSettings(walk_start_bar=50), Seeds(1), start, source))
     assert len(c.get("/fapi/v1/klines", symbol="BTCUSDT", interval="1h", limit=100)) == 51
     four = c.get("/fapi/v1/klines", symbol="BTCUSDT", interval="4h", limit=5)
@@ -61,8 +62,8 @@ def test_a_walk_replays_the_file(tmp_path):
         symbol="BTCUSDT",
         interval="1m",
         limit=60,
-        startTime=49 * HOUR_MS,
-        endTime=50 * HOUR_MS - 1,
+        startTime=T0 + 49 * HOUR_MS,
+        endTime=T0 + 50 * HOUR_MS - 1,
     )
     assert max(float(m[2]) for m in minutes) == 152.0
     c.open(1, "/market/ws/btcusdt@kline_1h")

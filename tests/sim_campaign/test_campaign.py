@@ -9,6 +9,8 @@ from cryptosignal.modes.campaign import Day, DaySettings, run_days, summary
 from cryptosignal.modes.monitors import NAKED_LIMIT_MS
 from cryptosignal.modes.weather import never_struck
 
+pytestmark = pytest.mark.long
+
 FAILED_ONCE = (
     (118, "a program that ended by a 429 and started again asked its way to a 418"),
     (137, "a program could not start after a rate limit"),

@@ -17,6 +17,8 @@ from cryptosignal.modes.virtual_net import NetFaults
 from cryptosignal.modes.weather import Weather
 from cryptosignal.store.runs import money_history
 
+pytestmark = pytest.mark.long
+
 INCIDENTS: tuple[tuple[str, Weather, str], ...] = (
     ("a_lost_answers_to_orders", Weather(NetFaults(response_lost=0.15)), "response_lost"),
     ("b_unknown_then_accepted", Weather(NetFaults(), {"http_1007": 0.15}), "http_1007"),

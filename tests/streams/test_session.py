@@ -227,11 +227,11 @@ def test_any_sequence_keeps_its_promises(events):
     for event, seconds in events:
         now += seconds * SECOND
         if isinstance(event, s.Opened):
-            is_open = made.state in (
+            if made.state not in (
                 ConnectionState.CONNECTING, ConnectionState.RECONNECTING, ConnectionState.FAILED,
-            )  # fmt: skip
-            if not is_open:
-                continue
+            ):  # fmt: skip
+                continue  # a socket opens once, and only when it was asked for
+            is_open = True
         if isinstance(event, s.Closed):
             is_open = False
         for action in made.step(now, event):
