@@ -27,6 +27,8 @@ from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.venue import Venue
 from cryptosignal.streams.settings import FeedSettings
 
+pytestmark = pytest.mark.long
+
 START_MS = 1_763_640_000_000 + 7 * 60_000 + 11_000
 SYMBOLS = ["BTCUSDT", "ETHUSDT"]
 INTERVALS = ("1m", "5m")
