@@ -41,6 +41,12 @@ class AlgoService:
             raise Refusal(-4045, "Reach max stop order limit.")
         if any(a.client_id == algo.client_id for a in open_):
             raise Refusal(-4116, "ClientOrderId is duplicated.")
+        if algo.time_in_force == "GTE_GTC" and not self._has_reason(account, algo):
+            raise Refusal(
+                -4509,
+                "Time in Force (TIF) GTE can only be used with open positions or open orders."
+                " Please ensure that positions are available.",
+            )
         if algo.close_position:
             self._check_close(open_, algo)
         if algo.kind == "TRAILING_STOP_MARKET":
@@ -62,6 +68,14 @@ class AlgoService:
                     "An open stop or take profit order with GTE and closePosition in the direction is existing.",
                 )
 
+    @staticmethod
+    def _has_reason(account: Account, algo: Algo) -> bool:
+        """A position or an open order that a GTE order can depend on."""
+        held = account.positions.get((algo.index, algo.position_side))
+        return bool(held and held.qty) or any(
+            o.index == algo.index for o in account.open_orders.values()
+        )
+
     def _check_activation(self, algo: Algo) -> None:
         last = self._desk.flows[algo.index].last_price
         if algo.activate and (algo.activate >= last if algo.is_buy else algo.activate <= last):
@@ -82,6 +96,19 @@ class AlgoService:
         self._leave(algo)
         algo.status, algo.reason, algo.update_ms = status, reason, self._desk.now_ms
         self._on_update(self._desk.accounts[algo.account], algo)
+
+    def position_closed(self, account: Account, index: int, side: str) -> None:
+        """GTE orders live no longer than the position they depend on (BINANCE §2.3, §5)."""
+        for algo in list(self.waiting.get(index, ())):
+            mine = (algo.account, algo.position_side) == (account.number, side)
+            if mine and algo.is_open and algo.time_in_force == "GTE_GTC":
+                self.cancel(algo, "EXPIRED", "GTE order expired: the position is closed")
+
+    def run_out(self, account: Account, algo_id: int) -> None:
+        """A GTD order that has not triggered ends at its time."""
+        algo = account.algos.get(algo_id)
+        if algo is not None and algo.is_open:
+            self.cancel(algo, "EXPIRED", "Order expired at goodTillDate")
 
     def vanish(self, algo: Algo, now_ms: int) -> None:
         """A fault: the order is gone and nobody is told."""
@@ -197,6 +224,8 @@ class AlgoService:
             price_protect=algo.price_protect,
             orig_kind=algo.kind,
             algo_id=algo.algo_id,
+            good_till_ms=algo.good_till_ms,
+            price_match=algo.price_match,
         )
         algo.status = "TRIGGERED"
         order = desk.place(account, wish)
@@ -221,9 +250,8 @@ def _reason_of(refusal: Refusal) -> str:
     return "Reduce Only reject" if refusal.code == -2022 else refusal.message
 
 
-def callback_rate_of(text: str) -> Decimal:
+def check_callback_rate(rate: Decimal) -> Decimal:
     """A trailing stop's callback rate in percent, 0.1 to 20 (BINANCE §1, 2026-10-23)."""
-    rate = Decimal(text)
     if not Decimal("0.1") <= rate <= 20:
         raise Refusal(-2007, "Invalid callBack rate.")
     return rate

@@ -74,6 +74,9 @@ class Exchange:
         self.private.bind(self.desk, self.hub)
         self.algos = AlgoService(self.desk, self.private.algo)
         self.private.bind_algos(self.algos.child_event)
+        self.desk.on_flat = lambda account, position: self.algos.position_closed(
+            account, position.index, position.side
+        )
         self.limits = Limits(settings)
         self.index_of = {row.symbol: row.index for row in listed}
         self._armed: list[int] = [_NEVER] * len(listed)
@@ -94,6 +97,8 @@ class Exchange:
                 )
             )
             self.desk.ledger.deposits += deposit
+            # some clients take an asset that was never updated for one that is not there
+            self.desk.accounts[-1].update_ms = start_ms
             self.desk.book_income(self.desk.accounts[-1], 0, "TRANSFER", deposit, 0)
         self.account_of = {a.api_key: a for a in self.desk.accounts}
         self._schedule()

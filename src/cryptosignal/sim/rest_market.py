@@ -211,7 +211,10 @@ class MarketReplies:
         flow = self._x.flows[index]
         if params.has("fromId"):
             wanted = params.number("fromId")
-            found = [t for t in self._recent(index, 1_000_000) if t.agg_id >= wanted][:limit]
+            flow.skip_to(now)
+            behind = min(flow.next_agg_id - wanted, 1_000_000)
+            recent = self._recent(index, behind) if behind > 0 else []
+            found = [t for t in recent if t.agg_id >= wanted][:limit]
         elif start:
             if params.has("endTime") and end - start >= AGG_SPAN_MS:
                 raise Refusal(-4166, "Search window is restricted to recent 1 hour.")

@@ -90,6 +90,10 @@ class SpotReplies:
             "symbols": symbols,
         }
 
+    def status(self, _params: Params) -> Json:
+        """GET /sapi/v1/system/status."""
+        return {"status": 0, "msg": "normal"}
+
     def klines(self, params: Params) -> Json:
         """GET /api/v3/klines: index prices, six tenths of the volume."""
         index, _scale = self._find(params)
