@@ -10,8 +10,6 @@ from cryptosignal.sim.desk import Desk
 from cryptosignal.sim.orders import PROFIT_TYPES, STOP_TYPES, Algo, Order, OrderWish, Refusal
 
 OPEN_ALGOS_MAX = 200
-_MARK_SLACK = 0.0006
-"""Marks stray from the last trade by less than this share; such trades are looked at closely."""
 
 
 class AlgoService:
@@ -129,12 +127,21 @@ class AlgoService:
         for algo in self.waiting.get(index, ()):
             if algo.kind == "TRAILING_STOP_MARKET":
                 return 1 << 60, -1
-            slack = int(algo.trigger * _MARK_SLACK) + 1 if algo.working_type == "MARK_PRICE" else 0
+            if algo.working_type == "MARK_PRICE":
+                continue
             if self._rises(algo):
-                high = min(high, algo.trigger - slack)
+                high = min(high, algo.trigger)
             else:
-                low = max(low, algo.trigger + slack)
+                low = max(low, algo.trigger)
         return (low, high) if low < last < high else (1 << 60, -1)
+
+    def on_mark(self) -> list[int]:
+        """Symbols with conditional orders on the mark price, ascending."""
+        return sorted(
+            index
+            for index, queue in self.waiting.items()
+            if any(a.working_type == "MARK_PRICE" for a in queue)
+        )
 
     @staticmethod
     def _rises(algo: Algo) -> bool:

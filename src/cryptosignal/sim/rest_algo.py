@@ -41,6 +41,8 @@ class AlgoDesk:
         self._x.algos.check(account, algo)
         self._x.algos.add(account, algo)
         self._x.arm(index)
+        if algo.working_type == "MARK_PRICE":
+            self._x.watch_mark()
         if algo.good_till_ms:
             self._x.agenda.at(
                 algo.good_till_ms,

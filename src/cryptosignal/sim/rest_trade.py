@@ -71,7 +71,12 @@ class OrderDesk:
             raise Refusal(-1111, "Precision is over the maximum defined for this asset.")
         if value > (row.market_qty_max if market else row.qty_max):
             raise Refusal(-4005, "Quantity greater than max quantity.")
-        return int(value.scaleb(row.qty_digits))
+        units = int(value.scaleb(row.qty_digits))
+        if units < row.step_units:
+            raise Refusal(-4004, "Quantity less than min quantity.")
+        if units % row.step_units:
+            raise Refusal(-4023, "Qty not increased by step size.")
+        return units
 
     def price_units(self, index: int, params: Params, name: str = "price") -> int:
         """A price checked against PRICE_FILTER."""

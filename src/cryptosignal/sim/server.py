@@ -173,6 +173,9 @@ class Server:
         asked = HttpRequest(request.method, path, query, body, headers)
         reply = self._venue.http(self._clock.now_ms(), asked, request.remote or "local")
         self._soon()
+        if reply.is_torn and request.transport is not None:
+            request.transport.abort()
+            return web.Response(status=502)
         if reply.response is None:
             await asyncio.sleep(HANG_S * self._settings.speed)
             if request.transport is not None:
