@@ -147,15 +147,15 @@ class AlgoService:
     def _rises(algo: Algo) -> bool:
         return algo.is_buy == (algo.kind in STOP_TYPES)
 
-    def _reference(self, algo: Algo) -> int:
+    def _reference(self, algo: Algo) -> float:
+        """The price that triggers an order, in price units; a mark lies between ticks."""
         if algo.working_type == "MARK_PRICE":
             row = self._desk.listed[algo.index]
-            return round(
-                self._desk.facts.mark_price(algo.index, self._desk.now_ms) * 10**row.price_digits
-            )
+            mark = self._desk.facts.mark_price(algo.index, self._desk.now_ms)
+            return mark * 10.0**row.price_digits
         return self._desk.flows[algo.index].last_price
 
-    def _fires(self, algo: Algo, price: int) -> bool:
+    def _fires(self, algo: Algo, price: float) -> bool:
         return price >= algo.trigger if self._rises(algo) else price <= algo.trigger
 
     def look(self, index: int) -> None:
@@ -175,7 +175,7 @@ class AlgoService:
                 self._on_update(self._desk.accounts[algo.account], algo)
             return False
         algo.extreme = min(algo.extreme, price) if algo.is_buy else max(algo.extreme, price)
-        share = algo.callback_rate / 100
+        share = float(algo.callback_rate) / 100
         if algo.is_buy:
             return price >= algo.extreme * (1 + share)
         return price <= algo.extreme * (1 - share)
