@@ -28,6 +28,7 @@ from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.sim.candles import CandleSource, load_candles
+from cryptosignal.sim.mischief import parse_faults
 from cryptosignal.sim.settings import SYMBOLS_MAX, VenueSettings, speed_max
 from cryptosignal.sim.venue import ABNORMAL, GOING_AWAY, Delivery, Venue
 
@@ -444,10 +445,12 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
 
     try:
+        preset, rates = parse_faults(asked.faults)
         settings = VenueSettings(
             symbols=asked.symbols,
             speed=asked.speed,
-            faults=asked.faults,
+            faults=preset,
+            fault_rates=rates,
             messages_per_second_max=asked.messages_per_second,
         )
         run_server(
