@@ -101,7 +101,9 @@ def symbol_info(row: Listed, status: str, now_ms: int) -> Json:
         "baseAssetPrecision": 8,
         "quotePrecision": 8,
         "underlyingType": row.underlying_type,
-        "underlyingSubType": ["TradFi"] if row.underlying_type != "COIN" else [SECTORS[row.sector]],
+        "underlyingSubType": [
+            {"COIN": SECTORS[row.sector], "INDEX": "Index"}.get(row.underlying_type, "TradFi")
+        ],
         "triggerProtect": f"{row.trigger_protect:.4f}",
         "liquidationFee": f"{row.liquidation_fee:.6f}",
         "marketTakeBound": "0.05",
