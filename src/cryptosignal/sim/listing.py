@@ -305,11 +305,15 @@ def _round_qty(quantity: float) -> int:
     return max(1, int(float(f"{quantity:.1g}")))
 
 
+_FIRST_RATE = {125: Decimal("0.004"), 75: Decimal("0.0065"), 50: Decimal("0.01")}
+"""Maintenance rate of the first bracket, by its leverage."""
+
+
 def brackets_for(leverage_max: int) -> tuple[Bracket, ...]:
     """Notional brackets from `leverage_max` down to 1, `cum` as Binance computes it."""
     scale = {125: 60, 75: 4, 50: 1}.get(leverage_max, 1)
     rows = [
-        (leverage_max, 5_000 * scale, Decimal("0.5") / leverage_max),
+        (leverage_max, 5_000 * scale, _FIRST_RATE.get(leverage_max, Decimal("0.01"))),
         (min(leverage_max, 50), 25_000 * scale, Decimal("0.01")),
         (25, 150_000 * scale, Decimal("0.02")),
         (20, 600_000 * scale, Decimal("0.025")),

@@ -14,6 +14,7 @@ from cryptosignal.sim.dialect_rest import (
     asset_row,
     dec8,
     income_row,
+    number,
     position_core,
     position_v2,
     totals,
@@ -157,7 +158,7 @@ class AccountReplies:
                         "notionalCap": b.cap,
                         "notionalFloor": b.floor,
                         "maintMarginRatio": float(b.maint_rate),
-                        "cum": float(b.cum),
+                        "cum": number(b.cum),
                     }
                     for b in row.brackets
                 ],

@@ -10,6 +10,8 @@ import msgspec
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.sim.account import Account
 from cryptosignal.sim.dialect_rest import (
+    forced_order,
+    listed_order,
     placed,
     price_text,
     qty_text,
@@ -296,7 +298,7 @@ class OrderDesk:
         if not first_id:
             found = [o for o in found if start <= o.created_ms <= end]
         found.sort(key=lambda o: o.order_id)
-        return [queried(self._d, o) for o in (found[:limit] if first_id else found[-limit:])]
+        return [listed_order(self._d, o) for o in (found[:limit] if first_id else found[-limit:])]
 
     def span(self, params: Params) -> tuple[int, int]:
         """The time range asked for, at most seven days."""
@@ -472,7 +474,7 @@ class OrderDesk:
             and index in (-1, o.index)
             and o.forced.startswith(prefix)
         ]
-        return [queried(self._d, o) for o in found[-limit:]]
+        return [forced_order(self._d, o) for o in found[-limit:]]
 
 
 def _decimals(value: Decimal) -> int:
