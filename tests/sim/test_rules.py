@@ -130,3 +130,23 @@ def test_amendment_names_its_modify_id():
     asked = {"symbol": "BTCUSDT", "orderId": made["orderId"]}
     rows = c.signed("GET", "/fapi/v1/orderAmendment", **asked)
     assert [r["amendment"].get("modifyId") for r in rows] == [None, 42]
+
+
+def test_codes_of_rare_mistakes():
+    """closePosition with reduceOnly, prices off the trigger, a stop price on a plain order, a margin too thin."""
+    c = Client()
+    price = c.price()
+    c.order(side="BUY", type="MARKET", quantity="0.5")
+    stop = {"side": "SELL", "triggerPrice": f"{price * 0.98:.1f}"}
+    close = {**stop, "type": "STOP_MARKET", "closePosition": True}
+    assert c.algo(**close, reduceOnly=True)["code"] == -4138
+    assert c.algo(**close, quantity="0.01")["code"] == -4137
+    limit = {"type": "STOP", "quantity": "0.01"}
+    assert c.algo(**stop, **limit, price=f"{price * 0.9:.1f}")["code"] == -4184
+    rise = {"side": "BUY", "triggerPrice": f"{price * 1.02:.1f}"}
+    assert c.algo(**rise, **limit, price=f"{price * 1.1:.1f}")["code"] == -4183
+    wish = {"side": "BUY", "quantity": "0.01", "stopPrice": f"{price:.1f}"}
+    assert c.order(**wish, type="MARKET")["code"] == -1106
+    assert c.order(**wish, type="LIMIT", timeInForce="GTC", price="80000")["code"] == -1106
+    asked = {"symbol": "BTCUSDT", "leverage": 2}
+    assert c.signed("POST", "/fapi/v1/leverage", **asked)["code"] == -2028

@@ -303,6 +303,10 @@ class AccountReplies:
         if held > max_notional(row, leverage):
             raise Refusal(-2027, "Exceeded the maximum allowable position at current leverage.")
         lower = leverage < account.leverage_of(index)
+        margin = self._d.symbol_margin(account, index, ZERO, ZERO)
+        more = margin * account.leverage_of(index) / leverage - margin
+        if lower and index not in account.isolated_mode and more > self._d.available(account):
+            raise Refusal(-2028, "Leverage is smaller than permitted: insufficient margin balance.")
         if lower and index in account.isolated_mode and held:
             raise Refusal(
                 -4161,

@@ -127,10 +127,10 @@ class OrderDesk:
             raise Refusal(-1116, "Invalid orderType.")
         if params.has("reduceOnly") and account.is_hedge:
             raise Refusal(-1106, "Parameter 'reduceonly' sent when not required.")
-        if kind == "MARKET" and params.has("timeInForce"):
-            raise Refusal(-1106, "Parameter 'timeinforce' sent when not required.")
-        if kind == "MARKET" and params.has("price"):
-            raise Refusal(-1106, "Parameter 'price' sent when not required.")
+        unneeded = ("timeInForce", "price", "stopPrice") if kind == "MARKET" else ("stopPrice",)
+        for name in unneeded:
+            if params.has(name):
+                raise Refusal(-1106, f"Parameter '{name.lower()}' sent when not required.")
         force = "GTC"
         if kind == "LIMIT":
             force = params.choice("timeInForce", TIMES_IN_FORCE[:6], -1115, "timeInForce")

@@ -325,8 +325,16 @@ async def serve(
     loop = asyncio.get_running_loop()
     venue = Venue(settings, Seeds(seed), start_ms, source)
     server = Server(venue, LoopClock(loop, start_ms), settings)
+    longest = 2 * settings.body_bytes_max  # a long query is refused by the venue, in its own words
     runner = web.ServerRunner(
-        web.Server(server.handle, access_log=None, logger=_QUIET), shutdown_timeout=0.1
+        web.Server(
+            server.handle,
+            access_log=None,
+            logger=_QUIET,
+            max_line_size=longest,
+            max_field_size=longest,
+        ),
+        shutdown_timeout=0.1,
     )
     await runner.setup()
     site = web.TCPSite(runner, host, port, backlog=1_024)
