@@ -150,3 +150,20 @@ def test_codes_of_rare_mistakes():
     assert c.order(**wish, type="LIMIT", timeInForce="GTC", price="80000")["code"] == -1106
     asked = {"symbol": "BTCUSDT", "leverage": 2}
     assert c.signed("POST", "/fapi/v1/leverage", **asked)["code"] == -2028
+
+
+def test_opening_and_extending_again_and_again_leaves_nothing_behind():
+    """Ten thousand connections opened and closed, and a key extended as often, wait for nothing."""
+    c = Client(weight_limit_1m=10**9)
+    c.open_private()
+    before = len(c.venue.exchange.agenda)
+    for number in range(10_000):
+        c.open(100 + number, "/market/ws/btcusdt@aggTrade")
+        c.venue.ws_close(c.now, 100 + number)
+        c.call("PUT", "/fapi/v1/listenKey")
+    assert len(c.venue.exchange.agenda) <= before + 10
+    assert len(c.venue.links()) == 1
+    c.run(HOUR_MS)
+    assert [e["e"] for e in c.take(9)][-1] == "listenKeyExpired"
+    c.run(23 * HOUR_MS)
+    assert c.closed == {9: 1001}
