@@ -35,12 +35,14 @@ def manual_decision(
     plans = plan(scan.rows, side, scan.params)
     if math.isnan(float(plans.risk_log[place])):
         return None
+    seen = scan.decision(place)
     own = msgspec.structs.replace(
-        scan.decision(place),
+        seen,
         signal_id=signal_key(symbol, now_ms, direction.value),
         time_ms=now_ms,
         side=direction.value,
         tier=Tier.WATCH,
         reasons=(MANUAL_REASON,),
+        modulators={**seen.modulators, "size_left": 1.0},  # the person chose the moment
     )
     return msgspec.structs.replace(own, plan=replace(scan, plans=plans).plan(place))
