@@ -81,7 +81,7 @@ def admit(
         strength=ticket.strength,
         p=ticket.p,
         confidence=ticket.confidence,
-        scale_frac=state.breaker.scale(round_.now_ms),
+        scale_frac=state.breaker.scale(round_.now_ms) * ticket.size_frac,
         cost_frac=ticket.cost_frac,
         is_cost_accepted=is_by_hand,
         is_market=style == "market",
