@@ -270,6 +270,20 @@ class Board:
             return True
         return bool(self.marks.traded_ms[slot] > open_ms)
 
+    def traded_ms(self, slot: int) -> float:
+        """When a symbol was last seen to trade, NaN if never: by the market's ticker or its own
+        trades. For slot -1, when any symbol was, the market's ticker left aside."""
+        if slot >= 0:
+            return float(self.marks.traded_ms[slot])
+        by_kind = self.inbox.by_kind
+        spoke = [stream.last_ms for stream in by_kind.get(names.TRADE, ()) if stream.count]
+        spoke += [
+            stream.last_ms
+            for stream in by_kind.get(names.KLINE, ())
+            if stream.event and stream.event < stream.close_from  # a closing frame is no trade
+        ]
+        return float(max(spoke, default=math.nan))
+
     def next_close_ms(self, now_ms: int) -> int:
         """When `close_due` next has something to judge."""
         grace = self.settings.close_grace_ms

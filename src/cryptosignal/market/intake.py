@@ -213,6 +213,7 @@ class Intake:
         if decoded:
             self._tapes.add(slots, decoded)
             self._count_ids(slots)
+            self._marks.traded_ms[slots] = now_ms
         return len(raw)
 
     def _one_by_one(

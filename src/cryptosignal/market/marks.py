@@ -66,8 +66,8 @@ class Marks:
             self.ticker_ms[slot] = time_ms
 
     def on_ticker(self, slot: int, data: frames.TickerData, now_ms: int) -> bool:
-        """One 24 h ticker. `traded_ms` moves when the last trade id or the count rises: evidence
-        that the symbol trades, whatever its other streams say (DOMAIN §0.21)."""
+        """One 24 h ticker. `traded_ms` moves when the last trade id rises (and with each trade of
+        a tape): evidence that the symbol trades, whatever its other streams say (DOMAIN §0.21)."""
         if not data.c > 0 or self.ticker_ms[slot] > data.E:
             return False
         known = self.last_trade_id[slot]

@@ -423,9 +423,8 @@ class MarketFeed:
         now_ms = self.clock.now_ms()
         known = self.board.inbox.streams
         streams = known.values() if only is None else [known[n] for n in only if n in known]
-        traded = self.board.marks.traded_ms
         verdicts = self._monitor.check(
-            streams, now_ms, lambda slot: float(traded[slot]), lambda n: self._since_ms.get(n, 0)
+            streams, now_ms, self.board.traded_ms, lambda name: self._since_ms.get(name, 0)
         )
         dead: dict[str, None] = {}
         for verdict in verdicts:
