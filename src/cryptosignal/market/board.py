@@ -96,6 +96,8 @@ class Board:
         self.on_correction: list[OnCorrection] = []
         self.frames = 0
         self.corrections = 0
+        self.bars_summed = 0
+        """Bars that were made of complete shorter ones."""
         self.reads = 0
         self.read_hits = 0
         self._grace_done: dict[str, int] = {}
@@ -442,6 +444,7 @@ class Board:
             }
             for slot in behind:
                 made += self._sum_up(bars, parts, slot, due, now_ms)
+        self.bars_summed += made
         self._give_out()
         return made
 

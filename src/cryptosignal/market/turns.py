@@ -159,10 +159,12 @@ class KlineTurns:
         last, first = former.k.L, following.k.f
         has_ids = last > 0 and first > 0
         is_proven = has_ids and first == last + 1
+        opened = former.k.t
         if stream.is_broken and not is_proven:
+            if opened < bars.next_ms[stream.slot]:  # the clock closed it, and nobody confirms it
+                self.suspects.add((stream.slot, stream.interval, opened))
             return
         finality = CONFIRMED if is_proven or not has_ids else CLOSED_BY_TIME
-        opened = former.k.t
         if not bars.close(stream.slot, opened, row_of(former.k), finality, klines.NEXT_BAR, now_ms):
             self._malformed += 1
             return
