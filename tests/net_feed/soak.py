@@ -22,6 +22,7 @@ import numpy as np
 from cryptosignal.binance.decode import rest
 from cryptosignal.binance.limits import Limits
 from cryptosignal.binance.routes import Routes
+from cryptosignal.domain.events import QualityChanged
 from cryptosignal.domain.market import BarSource
 from cryptosignal.domain.ports import HttpRequest, HttpResponse
 from cryptosignal.ground.clock import LoopClock
@@ -46,7 +47,10 @@ from cryptosignal.streams.settings import FeedSettings
 
 START_MS = 1_763_640_000_000 + 7 * 60_000 + 11_000
 ROUTES = Routes(rest_url="http://venue", ws_url="ws://venue")
+SETTLED_MS = 10_000
+"""A bar may be on its way for so long after its close (grace, laggard's wait, one request)."""
 _ROWS = 99
+_ALL = 1_000_000
 _SAME = 1e-9
 """A bar summed up from shorter ones may differ in the last digit of a float, and in no more."""
 
@@ -65,7 +69,7 @@ class Plan:
     net: NetFaults = STORM
     pace: float = 4.0
     rest_minutes: int = 12
-    fault_rates: tuple[tuple[str, float], ...] = ()
+    websocket: FeedSettings = FeedSettings()
 
 
 class CountingTransport(MemoryTransport):
@@ -109,7 +113,7 @@ class Soak:
         self.clock = LoopClock(loop, START_MS)
         settings = VenueSettings(
             symbols=plan.symbols, faults=plan.faults, start_ms=START_MS, events=False,
-            speed=plan.pace, fault_rates=dict(plan.fault_rates),
+            speed=plan.pace,
         )  # fmt: skip
         self.venue = Venue(settings, seeds.child("venue"), START_MS)
         self.network = VirtualNetwork(loop, self.clock, self.venue, seeds.child("net"), plan.net)
@@ -121,11 +125,12 @@ class Soak:
         self.symbols = [row.symbol for row in self.venue.exchange.listed][: plan.symbols]
         self.board = Board(MarketSettings(intervals=plan.intervals), capacity=plan.symbols)
         self.quality = QualityBook(capacity=plan.symbols)
-        numbers = FeedSettings()
+        numbers = plan.websocket
         self.notes: dict[str, int] = {}
+        self.told: list[tuple[float, str]] = []
         self.feed = MarketFeed(
             self.transport, ROUTES, self.board, self.quality, self.clock, seeds, numbers,
-            lambda event: None, on_note=self._count,
+            self._hear, on_note=self._count,
         )  # fmt: skip
         self.repairer = Repairer(
             self.client, self.board, self.quality, self.clock, numbers, self._count,
@@ -137,6 +142,11 @@ class Soak:
 
     def _count(self, event: str, _fields: dict[str, Any]) -> None:
         self.notes[event] = self.notes.get(event, 0) + 1
+        self.told.append((self.loop.time(), event))
+
+    def _hear(self, event: object) -> None:
+        if isinstance(event, QualityChanged) and event.level in ("none", "stop", "watch", "hold"):
+            self.told.append((self.loop.time(), f"DataQual: {event.reason}"))
 
     # ---- life -----------------------------------------------------------------------------------
     async def start(self) -> None:
@@ -189,15 +199,18 @@ class Soak:
     def bars_held(self, interval: str) -> int:
         """How many of the newest bars the board must hold: history and what was streamed since."""
         streamed = int(self.loop.time() * 1000) // INTERVAL_MS[interval]
-        return min(_ROWS - 1 + streamed, self.board.settings.kline_cache_size)
+        return min(_ROWS - 2 + streamed, self.board.settings.kline_cache_size)
 
-    def differences(self) -> tuple[int, list[str]]:
-        """(bars compared, where they differ from the venue's own as its REST would print them)."""
-        now_ms = self.clock.now_ms()
+    def differences(self, newest: int = 0, settled_ms: int = 0) -> tuple[int, list[str]]:
+        """(bars compared, where they differ from the venue's own as its REST would print them):
+        all that must be there, or the `newest`, as of `settled_ms` ago."""
+        self.board.flush(self.clock.now_ms(), whole=True)  # the past must not receive the present
+        now_ms = self.clock.now_ms() - settled_ms
         truth = Board(MarketSettings(intervals=self.plan.intervals), capacity=len(self.symbols))
         exchange = self.venue.exchange
         for interval in self.plan.intervals:
-            first_ms = now_ms - (self.bars_held(interval) + 2) * INTERVAL_MS[interval]
+            bars = min(newest or _ALL, self.bars_held(interval))
+            first_ms = now_ms - (bars + 2) * INTERVAL_MS[interval]
             for symbol in self.symbols:
                 index = exchange.index_of[symbol]
                 candles = exchange.klines.rows(index, interval, first_ms, now_ms, now_ms)
@@ -206,7 +219,7 @@ class Soak:
         ours, theirs = self.board.view(now_ms).bars, truth.view(now_ms).bars
         compared, found = 0, []
         for interval in self.plan.intervals:
-            bars = self.bars_held(interval)
+            bars = min(newest or _ALL, self.bars_held(interval))
             compared += bars * len(self.symbols)
             for symbol in self.symbols:
                 mine = ours[interval].data[:, self.board.find(symbol), -bars:]
@@ -306,7 +319,7 @@ def empty(loop: VirtualLoop) -> None:
 
 async def judge(rig: Soak) -> tuple[Result, list[str]]:
     """The figures as of now."""
-    bars, wrong_bars = rig.differences()
+    bars, wrong_bars = rig.differences(settled_ms=SETTLED_MS)
     wrong_books = await rig.book_differences()
     plan, feed, repairer = rig.plan, rig.feed, rig.repairer
     stats = rig.board.get_stats()

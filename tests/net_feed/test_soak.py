@@ -8,10 +8,10 @@ from tests.net_feed.soak import Plan, Soak, empty, judge, soak
 from cryptosignal.ground.loop import VirtualLoop
 from cryptosignal.modes.virtual_net import NetFaults
 
-SMALL = Plan(hours=0.5, symbols=6, intervals=("1m", "5m"), warm=2, hot=1, rest_minutes=8)
+SMALL = Plan(hours=0.34, symbols=5, intervals=("1m", "5m"), warm=2, hot=1, rest_minutes=8)
 
 
-def test_a_calm_half_hour_raises_no_alarm():
+def test_calm_raises_no_alarm():
     """Without faults every bar and book level is the venue's, no connection is lost, no comparison
     differs, and every symbol is trusted."""
     loop = VirtualLoop()
@@ -34,14 +34,14 @@ def test_a_calm_half_hour_raises_no_alarm():
 
 
 @pytest.mark.parametrize("seed", [11, 12])
-def test_a_stormy_half_hour_loses_nothing(seed):
-    """After half an hour of every network fault and a quiet spell every bar and book level is the
+def test_a_storm_loses_nothing(seed):
+    """After twenty minutes of every network fault and a quiet spell every bar and book level is the
     venue's, and no 429 was of our own making."""
     result, found = soak(Plan(**{**vars(SMALL), "seed": seed}))
     assert found == []
     assert result.is_well, result
     assert result.reconnects > 0
-    assert result.faults_injected > 50
+    assert result.faults_injected > 30
     assert result.data_quality_min < 0.9
 
 

@@ -222,6 +222,10 @@ class Board:
         """Whether a later flush is needed although no frame comes any more."""
         return self.intake.waits
 
+    def trades_wait_ms(self, now_ms: int) -> int:
+        """How long the trades that wait must wait still: less than `trade_delay_ms` in all."""
+        return self.intake.trades_wait_ms(now_ms)
+
     # ---- finality -----------------------------------------------------------------------------
     def close_due(self, now_ms: int) -> None:
         """Close by the clock what is `close_grace_ms` past its close (D7), and count what lacks.
@@ -247,7 +251,7 @@ class Board:
             if self._is_quiet(stream, due + bars.step_ms):
                 self.turns.close_complete(stream, bars, now_ms)
                 self.turns.fill_flat(stream, bars, due + bars.step_ms, now_ms, is_proven=False)
-            elif self._had_trades(stream, due):
+            if bars.next_ms[stream.slot] <= due and self._had_trades(stream, due):
                 missed[stream.slot] += 1
         for interval in judged:
             self._grace_done[interval] = self.klines[interval].due_open_ms(moment)
@@ -314,7 +318,19 @@ class Board:
             if bars.corrected:
                 corrected, bars.corrected = bars.corrected, []
                 self.corrections += len(corrected)
+                self._doubt_sums(bars, corrected)
                 self._tell_corrected(interval, corrected)
+
+    def _doubt_sums(self, parts: Klines, corrected: list[Corrected]) -> None:
+        """Longer bars that were summed up from what was now found to be different are suspect."""
+        for interval, bars in self.klines.items():
+            if bars.step_ms <= parts.step_ms or bars.step_ms % parts.step_ms:
+                continue
+            for change in corrected:
+                open_ms = change.open_ms // bars.step_ms * bars.step_ms
+                column = bars.column(open_ms)
+                if column >= 0 and bars.source[change.slot, column] == klines.LOCAL_SUM:
+                    self.turns.suspects.add((change.slot, interval, open_ms))
 
     def _tell_closed(self, interval: str, closed: list[Closed]) -> None:
         if not self.on_kline_close:

@@ -292,8 +292,8 @@ class MarketFeed:
         self._tell_marks()
         self._tell_due(now_ms)
         if self.board.waits_for_trades and self._flush_timer is None:
-            delay_s = self.board.settings.trade_delay_ms / 1000
-            self._flush_timer = self.loop.call_later(delay_s, self.flush)
+            delay_ms = self.board.trades_wait_ms(now_ms)
+            self._flush_timer = self.loop.call_later(delay_ms / 1000, self.flush)
 
     def _absorb(self, line: Line) -> None:
         batch, line.frames = line.frames, []
@@ -362,6 +362,7 @@ class MarketFeed:
                 self.board.mark_lost(news.streams)
                 for hear in self.on_lost:
                     hear(news.streams)
+                self._refresh_quality(self.clock.now_ms())
         elif news.kind == "renewal":
             self._renew(line)
         elif news.kind == "healthy":
@@ -448,8 +449,18 @@ class MarketFeed:
         self._refresh_quality(self.clock.now_ms())
 
     def _refresh_quality(self, now_ms: int) -> None:
+        self.quality.on_lost(self.board, self._cut_off())
         for change in self.quality.refresh(self.board, now_ms):
             self.on_event(change)
+
+    def _cut_off(self) -> list[str]:
+        """Streams whose connection is gone, or not proven again since."""
+        return [
+            name
+            for line in self.lines.values()
+            if line.session.is_cut_off
+            for name in line.session.wanted
+        ]
 
     def note(self, event: str, fields: dict[str, str | int | float]) -> None:
         """Hand a note to whoever logs."""

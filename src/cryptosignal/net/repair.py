@@ -20,6 +20,7 @@ from cryptosignal.market import klines
 from cryptosignal.market.board import Board
 from cryptosignal.market.books import BookState, DiffBook
 from cryptosignal.market.inbox import Stream
+from cryptosignal.market.klines import Klines
 from cryptosignal.market.views import CONFIRMED
 from cryptosignal.net.warmup import Floats, MarketClient
 from cryptosignal.quality.reconcile import Verdict, compare_bars, compare_books
@@ -313,28 +314,38 @@ class Repairer:
         parts they are asked of REST."""
         parts = self._board.klines[interval]
         now_ms = self._clock.now_ms()
-        for longer, bars in self._board.klines.items():
+        for bars in self._board.klines.values():
             if bars.step_ms <= parts.step_ms or bars.step_ms % parts.step_ms:
                 continue
             open_ms = bars.due_open_ms(now_ms)
-            close_ms = open_ms + bars.step_ms
-            column = bars.column(open_ms)
-            if close_ms <= since_ms or column < 0 or bars.finality[slot, column] == 0:
-                continue
-            summed = bars.sum_of(slot, open_ms, parts)
-            if summed is None:
+            while open_ms + bars.step_ms > since_ms:
+                self._compare_sum(symbol, slot, bars, parts, open_ms)
+                open_ms -= bars.step_ms
+
+    def _compare_sum(
+        self, symbol: str, slot: int, bars: Klines, parts: Klines, open_ms: int
+    ) -> None:
+        column = bars.column(open_ms)
+        if column < 0 or bars.finality[slot, column] == 0:
+            return
+        if bars.source[slot, column] == klines.REST:  # the venue's own word already
+            return
+        longer = bars.interval
+        summed = bars.sum_of(slot, open_ms, parts)
+        if summed is None:
+            if self._may_start((symbol, longer)):
                 hole = Range(longer, open_ms, open_ms)
-                if self._may_start((symbol, longer)):
-                    self._spawn((symbol, longer), self._compare_one(symbol, slot, hole))
-                else:
-                    self._board.turns.suspects.add((slot, longer, open_ms))
-                continue
-            verdict = compare_bars(bars.row(slot, column), summed, self._settings)
-            self._count(symbol, slot, longer, open_ms, verdict)
-            if verdict.is_mismatch:
+                self._spawn((symbol, longer), self._compare_one(symbol, slot, hole))
+            else:
                 self._board.turns.suspects.add((slot, longer, open_ms))
-            elif bars.finality[slot, column] != CONFIRMED:
-                bars.close(slot, open_ms, summed, CONFIRMED, klines.LOCAL_SUM, now_ms)
+            return
+        verdict = compare_bars(bars.row(slot, column), summed, self._settings)
+        self._count(symbol, slot, longer, open_ms, verdict)
+        if verdict.is_mismatch:
+            self._board.turns.suspects.add((slot, longer, open_ms))
+        elif bars.finality[slot, column] != CONFIRMED:
+            now_ms = self._clock.now_ms()
+            bars.close(slot, open_ms, summed, CONFIRMED, klines.LOCAL_SUM, now_ms)
 
     async def _compare_one(self, symbol: str, slot: int, hole: Range) -> None:
         rows = await self._rows(symbol, hole)
