@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import msgspec
@@ -69,7 +69,7 @@ class Plan:
     net: NetFaults = STORM
     pace: float = 4.0
     rest_minutes: int = 12
-    websocket: FeedSettings = FeedSettings()
+    websocket: FeedSettings = field(default_factory=FeedSettings)
 
 
 class CountingTransport(MemoryTransport):
@@ -353,7 +353,22 @@ async def judge(rig: Soak) -> tuple[Result, list[str]]:
 
 def main(arguments: list[str]) -> int:
     """The command line; 0 if nothing was lost, nothing wrong and no 429 our own."""
-    parser = argparse.ArgumentParser(prog="python -m tests.net_feed.soak")
+    result, found = soak(asked_for("python -m tests.net_feed.soak", arguments), tell)
+    for line in found[:20]:
+        print(line)
+    print(json.dumps(msgspec.to_builtins(result)))
+    return 0 if result.is_well else 1
+
+
+def tell(rig: Soak, hour: int) -> None:
+    """One line an hour."""
+    lost = sum(rig.feed.reasons.values())
+    print(f"hour {hour}: {rig.board.frames} frames, {lost} connections lost", flush=True)
+
+
+def asked_for(name: str, arguments: list[str]) -> Plan:
+    """The plan of a command line."""
+    parser = argparse.ArgumentParser(prog=name)
     plan = Plan()
     parser.add_argument("--hours", type=float, default=plan.hours)
     parser.add_argument("--symbols", type=int, default=plan.symbols)
@@ -361,17 +376,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--faults", default=plan.faults, choices=("calm", "weather", "storm"))
     asked = parser.parse_args(arguments)
     net = STORM if asked.faults == "storm" else NetFaults()
-    plan = replace(plan, net=net, **vars(asked))
-
-    def tell(rig: Soak, hour: int) -> None:
-        lost = sum(rig.feed.reasons.values())
-        print(f"hour {hour}: {rig.board.frames} frames, {lost} connections lost", flush=True)
-
-    result, found = soak(plan, tell)
-    for line in found[:20]:
-        print(line)
-    print(json.dumps(msgspec.to_builtins(result)))
-    return 0 if result.is_well else 1
+    return replace(plan, net=net, **vars(asked))
 
 
 if __name__ == "__main__":

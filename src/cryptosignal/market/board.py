@@ -424,6 +424,14 @@ class Board:
         slot = self.slot(symbol)
         return self._series["open_interest"].last_ms(slot), self._series["funding"].last_ms(slot)
 
+    def funding_period_ms(self, symbol: str) -> int:
+        """Time between a symbol's two newest settlements, 0 if they are not known."""
+        return self._series["funding"].period_ms(self.slot(symbol))
+
+    def spot_next_ms(self, symbol: str) -> int:
+        """Open time of the spot bar that comes next, 0 without spot bars."""
+        return 0 if self._spot is None else self._spot.next_ms[self.slot(symbol)]
+
     def missing(
         self, symbol: str, interval: str, now_ms: int, bars: int = 0
     ) -> list[tuple[int, int]]:
@@ -454,9 +462,9 @@ class Board:
             ]
             due = bars.due_open_ms(now_ms)
             behind = set(bars.gaps) | {
-                stream.slot
-                for stream in self.inbox.by_kind.get(names.KLINE, ())
-                if stream.interval == interval and 0 < bars.next_ms[stream.slot] <= due
+                slot
+                for slot, following in enumerate(bars.next_ms[: len(self.symbols)])
+                if 0 < following <= due
             }
             for slot in behind:
                 made += self._sum_up(bars, parts, slot, due, now_ms)

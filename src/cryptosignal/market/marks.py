@@ -166,6 +166,11 @@ class Series:
         there = np.flatnonzero(np.isfinite(self._value[slot]))
         return self._base_ms + int(there[-1]) * self._step_ms if len(there) else 0
 
+    def period_ms(self, slot: int) -> int:
+        """Time between a symbol's two newest points, 0 if it has not two."""
+        there = np.flatnonzero(np.isfinite(self._value[slot]))
+        return int(there[-1] - there[-2]) * self._step_ms if len(there) > 1 else 0
+
     def view(self, now_ms: int, slots: int) -> SeriesView | None:
         """Points not later than `now_ms`."""
         if not self.is_used:

@@ -18,7 +18,7 @@ from cryptosignal.ground.clock import Clock
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.market.board import Board
-from cryptosignal.net.lines import Line, heard_of
+from cryptosignal.net.lines import Line, cut_off, heard_of
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.streams import names, session
 from cryptosignal.streams.backoff import ExponentialBackoff
@@ -449,18 +449,9 @@ class MarketFeed:
         self._refresh_quality(self.clock.now_ms())
 
     def _refresh_quality(self, now_ms: int) -> None:
-        self.quality.on_lost(self.board, self._cut_off())
+        self.quality.on_lost(self.board, cut_off(self.lines.values()))
         for change in self.quality.refresh(self.board, now_ms):
             self.on_event(change)
-
-    def _cut_off(self) -> list[str]:
-        """Streams whose connection is gone, or not proven again since."""
-        return [
-            name
-            for line in self.lines.values()
-            if line.session.is_cut_off
-            for name in line.session.wanted
-        ]
 
     def note(self, event: str, fields: dict[str, str | int | float]) -> None:
         """Hand a note to whoever logs."""
