@@ -50,6 +50,7 @@ from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
 from cryptosignal.net.ledger import WeightLedger
+from cryptosignal.net.refresh import Refresher
 from cryptosignal.net.repair import Repairer
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
@@ -187,6 +188,16 @@ class Program:
             UniverseSettings(stream_intervals=config.run.intervals, warm_max=config.run.warm_max),
             setup.streams_extra,
             setup.streams_market,
+            self._note,
+        )
+        self.universe.on_series_wanted = self.repairer.want
+        self.refresher = Refresher(
+            self.client,
+            self.board,
+            setup.clock,
+            lambda: self.universe.symbols,
+            config.run.rest_intervals,
+            setup.warm_up,
             self._note,
         )
         self.warm_report = WarmUpReport()
@@ -440,8 +451,13 @@ class Program:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.scans.run())
             tasks.create_task(self.repairer.run())
-            tasks.create_task(self._warm((), setup.warm_up))  # the rest fills in between scans
+            tasks.create_task(self._keep_slow_series())  # fills in between scans
             tasks.create_task(self.universe.run(self._choose_again, self._on_universe))
+
+    async def _keep_slow_series(self) -> None:
+        """Open interest, funding, spot: their history once, then what is new of them."""
+        await self._warm((), self.setup.warm_up)
+        await self.refresher.run()
 
     def _say_reach(self) -> None:
         """Whether Prime can be reached at all, and how often it would have been (DOMAIN §0.18)."""
@@ -500,6 +516,7 @@ class Program:
         self.api_calls_at_scan = self.client.api_calls.total() - before
         if scan.rows.trigger.startswith("bar:") and self.engine.latest is not None:
             held = (position.symbol for position in self.desk.positions())
+            self.universe.look(self.board.view(self.clock.now_ms()))
             self.universe.replan(self.engine.latest, held)
         if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
             self.stop(f"{self.engine.scans} scans done")
