@@ -78,6 +78,9 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A reader that lets more than this pile up is disconnected (socket face)."""
     algo_ack_lag_ms: int = 0
     """How long a placed algo order stays invisible to queries (BINANCE §7)."""
+    stop_needs_position: bool = False
+    """Whether a reduce-only algo order is refused (-2022) while nothing is held: not known of the
+    real venue (RELIABILITY §3.7), so both ways can be simulated."""
     accounts: tuple[AccountSettings, ...] = (AccountSettings(),)
 
     def __post_init__(self) -> None:
