@@ -20,6 +20,8 @@ from cryptosignal.domain.scan import ScanRows
 from cryptosignal.factors import around, newcoin, now
 from cryptosignal.factors.cache import ScoreCache
 from cryptosignal.factors.frame import Frame, ends_of
+from cryptosignal.factors.kernels import compiled_kernels
+from cryptosignal.factors.lone import Lone
 from cryptosignal.factors.narrow import narrow
 from cryptosignal.factors.panel import panel_of
 from cryptosignal.factors.standardise import reach, standardise
@@ -45,6 +47,7 @@ class FactorEngine:
         self.factors = factors
         self.cache = ScoreCache(self.params)
         self.frame = Frame()
+        self.lone = Lone(self.params)
         self._seen: tuple[tuple[str, ...], bytes, int] | None = None
 
     def compute(self, view: MarketView, scan_id: int, trigger: str) -> ScanRows:
@@ -74,11 +77,30 @@ class FactorEngine:
         if self._seen != _market_of(view):
             whole = self.compute(view, scan_id, trigger)
             return pick_row(whole, whole.symbols.index(view.symbols[slot]))
+        found = self._lone_row(view, slot)
+        if found is not None:
+            columns = dict(zip(self.lone.names, found[:, None], strict=True))
+            own = (view.symbols[slot],)
+            return ScanRows(
+                scan_id, view.time_ms, trigger, own, columns, meta=now.receipt(view, self.params)
+            )
         beside = (slot, view.btc, view.eth)
         places = np.array(list(dict.fromkeys(p for p in beside if p >= 0)), dtype=np.int64)
         engine = copy.copy(self)
         engine.cache, engine.frame = self.cache.branch(places), self.frame.branch(places)
         return pick_row(engine.compute(narrow(view, places), scan_id, trigger), 0)
+
+    def _lone_row(self, view: MarketView, slot: int) -> Floats | None:
+        """The columns of one symbol by compiled code alone, None where it must go the long way."""
+        fast = compiled_kernels()
+        if fast is None:
+            return None
+        found = self.lone.row(fast, self, view, slot)
+        if found is not None and view.synthetic_flow and not self.params.accept_synthetic_flow:
+            columns = dict(zip(self.lone.names, found[:, None], strict=True))
+            self._drop_synthetic(view, columns)
+            found = np.concatenate(list(columns.values()))
+        return found
 
     def columns(self, view: MarketView, times_ms: Ints, facts: Mapping[str, Floats]) -> Columns:
         """All columns at each decision time, [symbol, time]; `times_ms` ascend.

@@ -126,14 +126,14 @@ def independence(panel: Panel, btc: int, eth: int) -> tuple[Floats, Floats, Floa
     beta = 0.6 * np.abs(b1) + 0.4 * np.abs(b2) if eth >= 0 else np.abs(b1)
     if eth >= 0:
         beta[eth] = np.abs(b1[eth])
-    score = np.interp(beta, _BETA, _INDEPENDENCE)
+    score = np.interp(beta, BETA, INDEPENDENCE)
     score = np.where(np.isnan(beta), np.nan, np.where(r2 < 0.1, 50.0, score))
     score[btc] = np.where(np.isnan(rho[btc]), np.nan, 100.0)
     return score, beta, rho
 
 
-_BETA = np.array([0.0, 0.6, 0.9, 1.2, 1.5, 2.0])
-_INDEPENDENCE = np.array([100.0, 85.0, 70.0, 30.0, 15.0, 0.0])
+BETA = np.array([0.0, 0.6, 0.9, 1.2, 1.5, 2.0])
+INDEPENDENCE = np.array([100.0, 85.0, 70.0, 30.0, 15.0, 0.0])
 
 
 def _fit_market(
