@@ -123,8 +123,9 @@ class Kept:
     """What a scan left for the rows of its hour, as plain arrays: nobody may write to them.
 
     `stages` are buffers [factor · row, column]; `stops` are the ends of their columns, the width of
-    the publish filter, the least number of values, the lags and the rows. `strip_stops` are the
-    ends of the bars, the open interest and the spot flow that they stand on.
+    the publish filter, the least number of values, the lags, the rows, and a place for the bars
+    that a reader has beyond them. `strip_stops` are the ends of the bars, the open interest and the
+    spot flow that they stand on.
     """
 
     open_ms: int
@@ -168,14 +169,8 @@ class ScoreCache:
         if stages is None:
             return None
         own, four = self.params.chain, (stages.raw, stages.smooth, stages.instant, stages.score)
-        rows = len(self._symbols)
-        stops = [
-            *(x.stop for x in four),
-            own.publish_taps,
-            own.scale_min,
-            self.params.tiers.n,
-            rows,
-        ]
+        counts = (own.publish_taps, own.scale_min, self.params.tiers.n, len(self._symbols), 0)
+        stops = [*(x.stop for x in four), *counts]
         names = (("O", "oi"), ("C", "spot_net"), ("C", "spot_quote"))
         strips = [self._beside.get(name) for name in names]
         return Kept(

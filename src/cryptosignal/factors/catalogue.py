@@ -49,6 +49,7 @@ class FactorEngine:
         self.frame = Frame()
         self.lone = Lone(self.params)
         self._seen: tuple[tuple[str, ...], bytes, int] | None = None
+        self._told: tuple[MarketView, dict[str, str]] | None = None
 
     def compute(self, view: MarketView, scan_id: int, trigger: str) -> ScanRows:
         """The rows of every active symbol at `view.time_ms`. Never touches the network."""
@@ -77,30 +78,38 @@ class FactorEngine:
         if self._seen != _market_of(view):
             whole = self.compute(view, scan_id, trigger)
             return pick_row(whole, whole.symbols.index(view.symbols[slot]))
-        found = self._lone_row(view, slot)
-        if found is not None:
-            columns = dict(zip(self.lone.names, found[:, None], strict=True))
-            own = (view.symbols[slot],)
-            return ScanRows(
-                scan_id, view.time_ms, trigger, own, columns, meta=now.receipt(view, self.params)
-            )
+        quick = self.glance(view, slot, scan_id, trigger)
+        if quick is not None:
+            return quick
         beside = (slot, view.btc, view.eth)
         places = np.array(list(dict.fromkeys(p for p in beside if p >= 0)), dtype=np.int64)
         engine = copy.copy(self)
         engine.cache, engine.frame = self.cache.branch(places), self.frame.branch(places)
         return pick_row(engine.compute(narrow(view, places), scan_id, trigger), 0)
 
-    def _lone_row(self, view: MarketView, slot: int) -> Floats | None:
-        """The columns of one symbol by compiled code alone, None where it must go the long way."""
+    def glance(
+        self, view: MarketView, slot: int, scan_id: int, trigger: str = "symbol"
+    ) -> ScanRows | None:
+        """`refresh` where compiled code can do it at once, None where it cannot.
+
+        In an hour that no scan has seen yet the breadth is that of the symbols refreshed in it.
+        """
         fast = compiled_kernels()
-        if fast is None:
+        if fast is None or self._seen is None or self._seen[:2] != _market_of(view)[:2]:
             return None
         found = self.lone.row(fast, self, view, slot)
-        if found is not None and view.synthetic_flow and not self.params.accept_synthetic_flow:
-            columns = dict(zip(self.lone.names, found[:, None], strict=True))
-            self._drop_synthetic(view, columns)
-            found = np.concatenate(list(columns.values()))
-        return found
+        if found is None:
+            return None
+        columns = dict(zip(self.lone.names, found[:, None], strict=True))
+        self._drop_synthetic(view, columns)
+        own = (view.symbols[slot],)
+        return ScanRows(scan_id, view.time_ms, trigger, own, columns, meta=self._receipt(view))
+
+    def _receipt(self, view: MarketView) -> dict[str, str]:
+        """The receipt of a view, made once for its rows."""
+        if self._told is None or self._told[0] is not view:
+            self._told = view, now.receipt(view, self.params)
+        return self._told[1]
 
     def columns(self, view: MarketView, times_ms: Ints, facts: Mapping[str, Floats]) -> Columns:
         """All columns at each decision time, [symbol, time]; `times_ms` ascend.
@@ -179,6 +188,8 @@ class FactorEngine:
     def _drop_synthetic(self, view: MarketView, out: Columns) -> None:
         """Made-up flow weighs nothing: a score is no better than the data behind it (DOMAIN §0.28)."""
         if self.params.accept_synthetic_flow:
+            return
+        if not view.synthetic_flow:
             return
         made_up = {factor for kind in view.synthetic_flow for factor in _FED_BY.get(kind, ())}
         for name in out:

@@ -444,37 +444,39 @@ def _chain(
     scale_min: int,
     scores: Floats,
 ) -> None:
-    """Scores of the newest bars from the stages that were kept and the fresh `raw` values."""
-    fresh, lags = raw.shape[0], scores.shape[0]
+    """Scores of the newest bars from the stages that were kept and the fresh `raw` values, of
+    which the last `stops[8]` are of bars that the stages have not seen."""
+    fresh, lags, shift = raw.shape[0], scores.shape[0], stops[8]
     wide = taps[0].shape[0] - 1
     x = np.empty(fresh + wide)
-    x[:] = stages[0][row, stops[0] - fresh - wide : stops[0]]
+    x[:wide] = stages[0][row, stops[0] + shift - fresh - wide : stops[0] + shift - fresh]
     x[wide:] = raw
     deep = taps[1].shape[0] - 1
     y = np.empty(fresh + deep)
-    y[:] = stages[1][row, stops[1] - fresh - deep : stops[1]]
+    y[:deep] = stages[1][row, stops[1] + shift - fresh - deep : stops[1] + shift - fresh]
     for k in range(fresh):
         y[deep + k] = _smooth(x, wide + k, taps[0])
     width = stops[4] + lags - 1
     instant = np.empty(width)
-    instant[:] = stages[2][row, stops[2] - width : stops[2]]
+    instant[: width - shift] = stages[2][row, stops[2] + shift - width : stops[2]]
     for k in range(fresh):
         z = robust_z(y, deep + k, taps[1], floor, scale_min)
         instant[width - fresh + k] = _squash(z, own)
     redone = min(fresh, lags)
     for k in range(lags - redone):
-        scores[k] = stages[3][row, stops[3] - lags + k]
+        scores[k] = stages[3][row, stops[3] + shift - lags + k]
     for k in range(lags - redone, lags):
         scores[k] = _publish(instant, k, stops[4], own)
 
 
 # ---- the factors of closed bars -------------------------------------------------------------------
 @njit(**_PLAIN)
-def spoiled(kept: Floats, stop: int, bars: Floats, end: int, span: int) -> int:
-    """How many of the newest bars differ from those that the kept stages stand on."""
-    first = span
+def spoiled(kept: Floats, stop: int, bars: Floats, end: int, span: int, shift: int) -> int:
+    """How many of the newest bars differ from those that the kept stages stand on; `shift` of them
+    are new."""
+    first = span - shift
     for f in range(kept.shape[0]):
-        old, now = kept[f, stop - span : stop], bars[f, end - span : end]
+        old, now = kept[f, stop + shift - span : stop], bars[f, end - span : end - shift]
         for j in range(first):
             if old[j] != now[j] and (old[j] == old[j] or now[j] == now[j]):
                 first = j
@@ -483,14 +485,14 @@ def spoiled(kept: Floats, stop: int, bars: Floats, end: int, span: int) -> int:
 
 
 @njit(**_PLAIN)
-def differing(kept: Floats, stop: int, now: Floats) -> int:
+def differing(kept: Floats, stop: int, now: Floats, shift: int) -> int:
     """The same for one series."""
     span = now.shape[0]
-    old = kept[stop - span : stop]
-    for j in range(span):
+    old = kept[stop + shift - span : stop]
+    for j in range(span - shift):
         if old[j] != now[j] and (old[j] == old[j] or now[j] == now[j]):
             return span - j
-    return 0
+    return shift
 
 
 @njit(**_PLAIN)
@@ -536,7 +538,8 @@ def score_row(
     """`raw.X`, `score.X`, `score.X.1` … of each factor into `out`.
 
     `stops` are the ends of the four stages, the width of the publish filter, the least number of
-    values, the lags and the number of rows; without fresh values the kept ones stand.
+    values, the lags, the number of rows and the bars that are new; without fresh values the kept
+    ones stand.
     """
     lags, rows = stops[6], stops[7]
     scores = np.empty(lags)
@@ -986,10 +989,10 @@ def scores(
 ) -> int:
     """The six factors of closed bars; `beside` are open interest and spot, empty where there is
     none. Answers the bars that were new, or −1 where too many changed for the kept stages."""
-    fresh = spoiled(kept, kept_stops[0], hours, end, span)
+    fresh = spoiled(kept, kept_stops[0], hours, end, span, stops[8])
     for k in range(3):
         if beside[k].shape[0]:
-            fresh = max(fresh, differing(strips[k], kept_stops[1 + k], beside[k]))
+            fresh = max(fresh, differing(strips[k], kept_stops[1 + k], beside[k], stops[8]))
     if fresh > FRESH_MAX:
         return -1
     raw = np.empty((FACTORS, fresh))

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import around, book, context, window
+from cryptosignal.factors.cache import Kept
 from cryptosignal.factors.panel import ATR_BARS
 from cryptosignal.factors.table import BAR_FACTORS
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS
-from cryptosignal.market.views import BarsView, MarketView, SeriesView
+from cryptosignal.market.views import BarsView, MarketView
 
 if TYPE_CHECKING:
     from cryptosignal.factors.catalogue import FactorEngine
@@ -28,9 +29,10 @@ Ints = NDArray[np.int64]
 
 _INTERVALS: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
 _NO_BARS: Final = np.full((9, 2), np.nan)[:, ::2]
-"""Strided like a row of a view, so that one compiled form serves both."""
 _NO_TIMES: Final = np.zeros(0, np.int64)
 _NOTHING: Final = np.zeros(0)
+_NO_SERIES: Final = (_NO_TIMES, _NOTHING)
+_HOURS: Final = 3
 _BOOK_OFF: Final = (_NOTHING, _NOTHING, _NOTHING, _NOTHING)
 
 AROUND: Final = (
@@ -53,6 +55,25 @@ MOMENT: Final = (
     "raw.Q", "score.Q", "ctx.room_book_up", "ctx.room_book_down", "ctx.is_new",
     "ctx.ignition_up", "ctx.ignition_down", "ctx.exhausted_up", "ctx.exhausted_down",
 )  # fmt: skip
+
+
+class _Moment:
+    """What the rows of one view share."""
+
+    __slots__ = (
+        "bars", "end", "ends", "finality", "first_ms", "kept", "lag_ms", "opened_ms", "spot",
+        "spot_ms", "stops", "trend", "view",
+    )  # fmt: skip
+
+    def __init__(self, view: MarketView) -> None:
+        self.view = view
+        self.kept: Kept | None = None
+        self.end = self.first_ms = self.opened_ms = 0
+        self.ends = self.stops = _NO_TIMES
+        self.bars: tuple[Floats, ...] = ()
+        self.spot = self.trend = self.lag_ms = _NOTHING
+        self.spot_ms = -1
+        self.finality: NDArray[np.int8] = np.zeros((0, 0), np.int8)
 
 
 class Lone:
@@ -104,34 +125,29 @@ class Lone:
         )  # fmt: skip
         self.windows = np.empty((odds.g_taps, 24)), np.empty((odds.g_taps, 24)), np.empty(3)
         self._market: tuple[Floats, ...] = ()
+        self._moment: _Moment | None = None
+        self._none = np.zeros((0, 0, 0))
+        """No bars, strided like those of a view, so that one compiled form serves both."""
+        self._hour_ms = -1
+        self._hour_trend = _NOTHING
 
     def row(
         self, fast: ModuleType, engine: FactorEngine, view: MarketView, slot: int
     ) -> Floats | None:
         """The columns of one symbol in the order of `names`, None where it must go the long way."""
-        hours = view.bars.get("1h")
-        kept = engine.cache.kept(view, engine.factors)
-        trend = engine.frame.trend
-        if kept is None or hours is None or trend is None or engine.factors is not BAR_FACTORS:
-            return None
-        if len(view.symbols) < 2:
+        if self._moment is None or self._moment.view is not view:
+            self._moment = self._begin(fast, engine, view)
+        now, kept = self._moment, self._moment.kept
+        if kept is None:
             return None
         age_days = (view.time_ms - float(view.onboard_ms[slot])) / DAY_MS
         if age_days * 24.0 < self.grown_hours:
             return None
-        ends = np.array([_end(view.bars.get(name), view.time_ms) for name in _INTERVALS])
-        end = int(ends[3])
-        if end < kept.span or int(hours.open_ms[end - 1]) != kept.open_ms:
-            return None
-        oi, funding = _series(view.open_interest, slot), _series(view.funding_history, slot)
-        if oi is None or funding is None or not _is_hourly(oi[0]):
-            return None
-        spot = view.spot_1h
-        shared = self._market_of(fast, hours, view.btc, view.eth, end)
-        opened = hours.open_ms
+        oi, funding = view.open_interest, view.funding_history
+        newest = now.end - 1
         known = np.array(
             [
-                hours.finality[slot, end - 1], hours.lag_ms[slot, end - 1], opened[end - 1],
+                now.finality[slot, newest], now.lag_ms[slot, newest], now.opened_ms,
                 view.time_ms, age_days, view.tick_size[slot],
             ],
             np.float64,
@@ -139,25 +155,24 @@ class Lone:
         roles = np.array(
             [view.btc >= 0, view.eth >= 0, slot == view.btc, slot == view.eth], np.int64
         )
-        self.limits[4] = kept.span
         out = np.empty(len(self.names))
         fresh = fast.row(
             slot,
-            tuple(_bars(view.bars.get(name), slot) for name in _INTERVALS),
-            ends,
-            int(opened[0]),
+            tuple([bars[:, slot] for bars in now.bars]),
+            now.ends,
+            now.first_ms,
             kept.bars[:, slot],
             kept.strips(slot),
             kept.strip_stops,
             kept.stages,
-            kept.stops,
-            trend[:, 0],
-            shared,
+            now.stops,
+            now.trend,
+            self.windows,
             roles,
-            oi,
-            funding,
-            _bars(spot, slot),
-            int(spot.open_ms[0]) if spot is not None and len(spot.open_ms) else -1,
+            _NO_SERIES if oi is None else (oi.time_ms, oi.value[slot]),
+            _NO_SERIES if funding is None else (funding.time_ms, funding.value[slot]),
+            now.spot[:, slot],
+            now.spot_ms,
             _facts(view, slot),
             _tape(view, slot),
             _book(view.book, slot),
@@ -173,9 +188,48 @@ class Lone:
         )
         return None if fresh < 0 else out
 
-    def _market_of(
+    def _begin(self, fast: ModuleType, engine: FactorEngine, view: MarketView) -> _Moment:
+        """What every row of a view shares; without `kept` if none can be refreshed this way."""
+        found, hours = _Moment(view), view.bars.get("1h")
+        kept = engine.cache.kept(view, engine.factors)
+        trend = engine.frame.trend
+        if kept is None or hours is None or trend is None or engine.factors is not BAR_FACTORS:
+            return found
+        ends = [_end(view.bars.get(name), view.time_ms) for name in _INTERVALS]
+        end, oi = ends[_HOURS], view.open_interest
+        if len(view.symbols) < 2 or end < kept.span or not (oi is None or _is_hourly(oi.time_ms)):
+            return found
+        found.opened_ms = int(hours.open_ms[end - 1])
+        shift = (found.opened_ms - kept.open_ms) // HOUR_MS
+        if shift not in (0, 1):
+            return found
+        self._learn_market(fast, hours, view.btc, view.eth, end)
+        self.limits[4] = kept.span
+        found.kept, found.end, found.first_ms = kept, end, int(hours.open_ms[0])
+        found.ends = np.array(ends)
+        found.stops = kept.stops.copy()
+        found.stops[-1] = shift
+        found.trend = self._trend_of(found.opened_ms, trend) if shift else trend[:, 0]
+        found.finality, found.lag_ms = hours.finality, hours.lag_ms
+        if self._none.shape[1] != len(view.symbols):
+            self._none = np.full((9, len(view.symbols), 2), np.nan)[:, :, ::2]
+        none = self._none
+        shown = (view.bars.get(name) for name in _INTERVALS)
+        found.bars = tuple([none if bars is None else bars.data for bars in shown])
+        spot = view.spot_1h
+        found.spot = none if spot is None else spot.data
+        found.spot_ms = int(spot.open_ms[0]) if spot is not None and len(spot.open_ms) else -1
+        return found
+
+    def _trend_of(self, opened_ms: int, trend: Floats) -> Floats:
+        """T of an hour that no scan has seen yet: what its refreshes have told so far."""
+        if self._hour_ms != opened_ms or len(self._hour_trend) != len(trend):
+            self._hour_ms, self._hour_trend = opened_ms, np.full(len(trend), np.nan)
+        return self._hour_trend
+
+    def _learn_market(
         self, fast: ModuleType, hours: BarsView, btc: int, eth: int, end: int
-    ) -> tuple[Floats, Floats, Floats]:
+    ) -> None:
         """Trends and returns of BTC and ETH, kept while their bars stay the same."""
         width = max(self.more_taps[0].shape[0] + 24, 61)
         start = max(end - width, 0)
@@ -188,7 +242,6 @@ class Lone:
             count, there = self.more_taps[0].shape[0], np.array([btc >= 0, eth >= 0], np.int64)
             fast.market(bars[0], bars[1], there, end, count, self.taps, *self.windows)
             self._market = tuple(x.copy() for x in now)
-        return self.windows
 
 
 def _end(bars: BarsView | None, time_ms: int) -> int:
@@ -197,14 +250,6 @@ def _end(bars: BarsView | None, time_ms: int) -> int:
         return -1
     step, opens = INTERVAL_MS[bars.interval], bars.open_ms
     return min(max(int(time_ms - opens[0]) // step, 0), len(opens))
-
-
-def _bars(bars: BarsView | None, slot: int) -> Floats:
-    return _NO_BARS if bars is None else bars.data[:, slot]
-
-
-def _series(series: SeriesView | None, slot: int) -> tuple[Ints, Floats] | None:
-    return (_NO_TIMES, _NOTHING) if series is None else (series.time_ms, series.value[slot])
 
 
 def _is_hourly(times: Ints) -> bool:
