@@ -78,29 +78,31 @@ class FactorEngine:
         if self._seen != _market_of(view):
             whole = self.compute(view, scan_id, trigger)
             return pick_row(whole, whole.symbols.index(view.symbols[slot]))
-        quick = self.glance(view, slot, scan_id, trigger)
+        quick = self.glance(view, slot)
         if quick is not None:
-            return quick
+            return self.row_of(view, slot, quick, scan_id, trigger)
         beside = (slot, view.btc, view.eth)
         places = np.array(list(dict.fromkeys(p for p in beside if p >= 0)), dtype=np.int64)
         engine = copy.copy(self)
         engine.cache, engine.frame = self.cache.branch(places), self.frame.branch(places)
         return pick_row(engine.compute(narrow(view, places), scan_id, trigger), 0)
 
-    def glance(
-        self, view: MarketView, slot: int, scan_id: int, trigger: str = "symbol"
-    ) -> ScanRows | None:
-        """`refresh` where compiled code can do it at once, None where it cannot.
+    def glance(self, view: MarketView, slot: int) -> Floats | None:
+        """The values of `lone.names` for one symbol where compiled code can tell them at once,
+        equal to its row in a scan; None where it cannot (`refresh` can).
 
         In an hour that no scan has seen yet the breadth is that of the symbols refreshed in it.
         """
         fast = compiled_kernels()
         if fast is None or self._seen is None or self._seen[:2] != _market_of(view)[:2]:
             return None
-        found = self.lone.row(fast, self, view, slot)
-        if found is None:
-            return None
-        columns = dict(zip(self.lone.names, found[:, None], strict=True))
+        return self.lone.row(fast, self, view, slot)
+
+    def row_of(
+        self, view: MarketView, slot: int, values: Floats, scan_id: int, trigger: str = "symbol"
+    ) -> ScanRows:
+        """What `glance` told, as the rows of a scan of one symbol."""
+        columns = dict(zip(self.lone.names, values[:, None], strict=True))
         self._drop_synthetic(view, columns)
         own = (view.symbols[slot],)
         return ScanRows(scan_id, view.time_ms, trigger, own, columns, meta=self._receipt(view))

@@ -486,11 +486,14 @@ def spoiled(kept: Floats, stop: int, bars: Floats, end: int, span: int, shift: i
 
 @njit(**_PLAIN)
 def differing(kept: Floats, stop: int, now: Floats, shift: int) -> int:
-    """The same for one series."""
+    """The same for one series. Logs of another library differ in their last bit, which is no
+    difference."""
     span = now.shape[0]
     old = kept[stop + shift - span : stop]
     for j in range(span - shift):
-        if old[j] != now[j] and (old[j] == old[j] or now[j] == now[j]):
+        if (old[j] == old[j]) != (now[j] == now[j]) or abs(old[j] - now[j]) > 1e-12 * (
+            1.0 + abs(old[j])
+        ):
             return span - j
     return shift
 
@@ -564,6 +567,7 @@ def market_trend(bars: Floats, end: int, taps: tuple[Floats, ...]) -> float:
     logs(bars[2], end, 61, low)
     logs(bars[3], end, 61, close)
     own = atr(high, low, close, 60, taps[3])
+    own = own if own > 0.0 else np.nan
     order = math.tanh((dot(close, 60, taps[0]) - dot(close, 60, taps[1])) / (0.1 * own))
     return 40.0 * order + 60.0 * math.tanh(dot(close, 60, taps[2]) / own / 0.05)
 

@@ -61,7 +61,7 @@ def market_trend(panel: Panel, row: int) -> Floats:
     nothing = np.full(panel.count, np.nan)
     if row < 0:
         return nothing
-    atr = panel.atr()[row]
+    atr = np.where(panel.atr()[row] > 0.0, panel.atr()[row], np.nan)
     close = panel.close[row : row + 1]
     fast = window.fir(panel.cut(close, 30), window.ema_taps(5, 30))[0]
     slow = window.fir(panel.cut(close, 60), window.ema_taps(20, 60))[0]
