@@ -18,6 +18,7 @@ def simulate(
     public_key: str = "",
     data: str = "",
     start: str = "",
+    listed_min: int = 0,
     json: bool = False,
     until_stdin_closes: bool = False,
 ) -> int:
@@ -49,6 +50,8 @@ def simulate(
         Walk the candles of this file (parquet or csv) instead of generating prices.
     start
         Venue time of the start (2025-01-31 or epoch ms); default: now, or bar 500 of the file.
+    listed_min
+        Without --start: begin the file's walk no earlier than when so many of its symbols are listed.
     json
         Announce as one JSON line.
     until_stdin_closes
@@ -59,11 +62,12 @@ def simulate(
     from cryptosignal.sim.mischief import parse_faults
     from cryptosignal.sim.params import read_public_key
     from cryptosignal.sim.server import run_server
-    from cryptosignal.sim.settings import AccountSettings, VenueSettings
+    from cryptosignal.sim.settings import SYMBOLS_MAX, AccountSettings, VenueSettings
 
     count, names = parse_symbols(symbols)
     whole("--port", port, 0, PORT_MAX)
     whole("--fault-seed", fault_seed, 0, 1 << 62)
+    whole("--listed-min", listed_min, 0, SYMBOLS_MAX)
     try:
         preset, rates = parse_faults(faults)
         pem = read_public_key(public_key) if public_key else ""
@@ -75,6 +79,7 @@ def simulate(
             fault_rates=rates,
             fault_seed=fault_seed,
             start_ms=parse_utc(start) if start else 0,
+            walk_symbols_min=listed_min,
             accounts=(AccountSettings(ed25519_public_pem=pem),),
         )
     except ValueError as error:

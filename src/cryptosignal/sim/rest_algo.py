@@ -39,6 +39,10 @@ class AlgoDesk:
         self._x.flows[index].skip_to(self._x.now_ms)
         algo = self._algo(account, params, index)
         self._x.algos.check(account, algo)
+        if self._x.settings.stop_needs_position and algo.reduce_only:
+            held = self._d.closable(account, index, algo.side, algo.position_side)
+            if held <= 0:
+                raise Refusal(-2022, "ReduceOnly Order is rejected.")
         self._x.algos.add(account, algo)
         self._x.arm(index)
         if algo.working_type == "MARK_PRICE":
