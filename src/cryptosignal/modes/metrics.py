@@ -84,6 +84,7 @@ class _Source:
         """All families, fresh."""
         yield from self._feed()
         yield from self._ledger()
+        yield from self._stores()
         yield from self._engine()
 
     def _feed(self) -> Iterator[Metric]:
@@ -118,6 +119,15 @@ class _Source:
         yield spent
         yield _by_label("limit_used", "used of each limit now", "pool", view.used)
         yield _total("rate_limited", "429 and 418 answers", view.punished)
+
+    def _stores(self) -> Iterator[Metric]:
+        stores = self._program.setup.stores
+        if stores is None:
+            return
+        yield _by_label("store_bytes", "bytes on disk at the last look", "store", stores.sizes)
+        tape = stores.stats()
+        for key in ("entries", "dropped", "written_bytes"):
+            yield _total(f"tape_{key}", f"tape: {key.replace('_', ' ')}", tape.get(key, 0))
 
     def _engine(self) -> Iterator[Metric]:
         program = self._program
