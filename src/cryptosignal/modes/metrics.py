@@ -95,6 +95,14 @@ class _Source:
                 kind = str(stream.kind)
                 lags[kind] = max(lags[kind], stream.lag_ms)
         yield _by_label("stream_lag_ms", "newest event to cache, worst stream", "kind", lags)
+        each = program.board.lags_ms()
+        yield _by_label("each_stream_lag_ms", "newest event to cache", "stream", each)
+        states = {
+            str(line.conn_id): int(line.session.state) for line in program.feed.lines.values()
+        }
+        yield _by_label("connection_state", "0 disconnected … 6 failed", "connection", states)
+        yield _total("renewals", "connections replaced before their age", program.feed.renewals)
+        yield _value("silent_streams", "streams found dead", program.feed.silent_streams)
         stats = program.board.get_stats()
         yield _total("gaps_found", "holes found in candle series", stats["gaps_found"])
         yield _total("gaps_repaired", "holes filled", stats["gaps_repaired"])
@@ -105,6 +113,11 @@ class _Source:
         for reason, count in program.feed.reasons.items():
             lost.add_metric([reason], count)
         yield lost
+        for name, count in program.repairer.stats().items():
+            yield _value(f"repair_{name}", f"repair lane: {name.replace('_', ' ')}", count)
+        for name, count in program.refresher.stats().items():
+            key = name.replace(" ", "_")
+            yield _value(f"refresh_{key}", f"slow series: {name}", count)
         score = program.quality.score
         known = {symbol: float(score[program.board.slot(symbol)]) for symbol in program.symbols}
         yield _by_label("data_quality", "DataQual, NaN without events", "symbol", known)
