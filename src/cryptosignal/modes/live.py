@@ -28,6 +28,7 @@ from cryptosignal.modes.program import Face, Program, Setup
 from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
 from cryptosignal.modes.snapshots import SnapshotHub
+from cryptosignal.modes.stores import Stores
 from cryptosignal.net.client import MovableClock, ledger_host
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.net.warmup import WarmUpSettings
@@ -91,6 +92,9 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         stack.callback(disk.close)
         publisher = Publisher(routes.name)
         recorder = Recorder(disk, face, publisher)
+        run_id = f"{host_epoch_ms():x}"
+        stores = Stores(disk, run.config.store, run_id, clock, recorder.on_note)
+        stack.callback(stores.close)
         socket_path = stack.enter_context(engine_socket()) if run.page_port is not None else ""
         if run.page_port is not None:
             run.on_page(stack.enter_context(page_process(socket_path, run.page_port)))
@@ -102,7 +106,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             seeds=Seeds(run.seed),
             routes=routes,
             face=recorder,
-            run_id=f"{host_epoch_ms():x}",
+            run_id=run_id,
             signer=_account_signer(run.config, signer),
             ledger_dir=None if run.venue == EMBEDDED else _ledger_dir(),
             symbols=run.symbols,
@@ -111,6 +115,9 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             candles=None if run.venue == EMBEDDED else _candles(disk, routes),
             info={"venue": routes.name, "seed": str(run.seed)},
             is_compiled=run.scans == 0,
+            tap=stores.tap,
+            tape_position=stores.position,
+            stores=stores,
         )
         watch = _Watch(publisher, socket_path)
         return loop.run_until_complete(_main(setup, recorder, conduct, watch))

@@ -46,6 +46,8 @@ from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
+from cryptosignal.modes.stores import JOURNAL_ROOT as JOURNAL_ROOT
+from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.supervise import patiently
 from cryptosignal.modes.universe_watch import UniverseWatch
 from cryptosignal.net.account_feed import AccountFeed
@@ -66,7 +68,6 @@ from cryptosignal.trading.desk import Desk
 
 T = TypeVar("T")
 
-JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
 RULES_TIMEOUT_S = 2.5
@@ -121,6 +122,8 @@ class Setup:
     says_history: bool = True
     streams_held: tuple[str, ...] = ()
     """Streams carried only while the desk needs prices (a simulated day is mostly flat)."""
+    stores: Stores | None = None
+    """Who trims what lies on disk, and keeps the tape; None trims nothing (a simulated disk)."""
     candles: CandleStore | None = None
     """Where candles stay between runs; None keeps none (a venue that ends with the run)."""
     is_compiled: bool = False
@@ -310,6 +313,8 @@ class Program:
         yield self._keep_time()
         if self.keeper is not None:
             yield self.keeper.run()
+        if self.setup.stores is not None:
+            yield self.setup.stores.run()
         if self.config.run.metrics_port:
             from cryptosignal.modes.metrics import MetricsServer
 
