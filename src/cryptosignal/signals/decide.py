@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.domain.scan import ScanRows
+from cryptosignal.domain.scan import SYMBOL_TRIGGER, ScanRows
 from cryptosignal.signals import gates as g
 from cryptosignal.signals.decisions import PRIME, REJECT, WATCH, ScanDecisions
 from cryptosignal.signals.ev import expect
@@ -106,6 +106,12 @@ def settle(
     if not candidates and not standing:
         return
     taken = {1.0: 0, -1.0: 0}
+    if rows.trigger == SYMBOL_TRIGGER:
+        # what is out of other symbols stands first, as it would in a scan of them all
+        for symbol in standing.difference(rows.symbols):
+            known = memory.standing(symbol, now_ms)
+            if known is not None:
+                taken[1.0 if known.side == "long" else -1.0] += 1
     rho = column(rows, "ctx.rho_btc")
     primes = set()
     for i in _ranked(found, memory, candidates, now_ms):
