@@ -1115,7 +1115,7 @@ def moment(
     percent = 100.0 * own_atr
     scale = notional * (0.1 if percent < 0.1 else percent)
     out[21], out[22] = out[10] / scale, out[9] / scale
-    out[23], out[24:28] = 0.0, np.nan
+    out[23], out[24:] = 0.0, np.nan
 
 
 @njit(cache=True, error_model="numpy")

@@ -54,6 +54,7 @@ MOMENT: Final = (
     "ctx.taker_buy_usdt", "ctx.taker_sell_usdt", "raw.L", "score.L", "raw.B", "score.B",
     "raw.Q", "score.Q", "ctx.room_book_up", "ctx.room_book_down", "ctx.is_new",
     "ctx.ignition_up", "ctx.ignition_down", "ctx.exhausted_up", "ctx.exhausted_down",
+    "ctx.thrust_up", "ctx.thrust_down", "ctx.avwap", "ctx.zlema_5m", "ctx.atr_1m",
 )  # fmt: skip
 
 
