@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.domain.scan import ScanRows
+from cryptosignal.domain.scan import SYMBOL_TRIGGER, ScanRows
 from cryptosignal.signals import gates as g
 from cryptosignal.signals.decisions import PRIME, REJECT, WATCH, ScanDecisions
 from cryptosignal.signals.ev import expect
@@ -115,13 +115,26 @@ def settle(
     memory.forget(now_ms)
 
 
+def _others_out(rows: ScanRows, memory: SignalMemory, now_ms: int) -> dict[float, int]:
+    """What stands before the candidates on each side: in the refresh of one symbol the signals that
+    are out of others, which a scan of them all would rank first."""
+    taken = {1.0: 0, -1.0: 0}
+    if rows.trigger != SYMBOL_TRIGGER:
+        return taken
+    for symbol in set(memory.published).difference(rows.symbols):
+        known = memory.standing(symbol, now_ms)
+        if known is not None:
+            taken[1.0 if known.side == "long" else -1.0] += 1
+    return taken
+
+
 def _choose(
     found: ScanDecisions, memory: SignalMemory, candidates: list[int], now_ms: int
 ) -> set[str]:
     """Prime in order of rank as far as correlation, new coins and cooldowns let it; their symbols."""
     rows, params = found.rows, found.params
     rho, fresh = column(rows, "ctx.rho_btc"), fresh_prime(rows, params)
-    taken, young, primes = {1.0: 0, -1.0: 0}, 0, set()
+    taken, young, primes = _others_out(rows, memory, now_ms), 0, set()
     for i in _ranked(found, memory, candidates, now_ms):
         symbol, side = rows.symbols[i], float(found.scores.side[i])
         word = "long" if side > 0.0 else "short"
