@@ -124,6 +124,17 @@ class ScanDecisions:
             risk_level=level(float(self.table.values[self.table.index("risk"), i]), self.params),
         )
 
+    def contested(self) -> dict[str, NDArray[np.bool_]]:
+        """The gates between symbols, [symbol]: where each stops a candidate."""
+        if not len(self.rank):
+            nothing = np.zeros(len(self), dtype=np.bool_)
+            return dict.fromkeys(("correlation", "new_coins", "cooldown"), nothing)
+        return {
+            "correlation": self.rank > self.params.gates.correlated_max,
+            "new_coins": self.young_rank > self.params.new_coin.prime_max,
+            "cooldown": self.wait_ms < 0.0,
+        }
+
     def gates(self, i: int) -> tuple[Gate, ...]:
         """Every gate of one symbol, those between symbols last."""
         table = self.table
