@@ -299,6 +299,7 @@ def _conclude(sums: _Sums, out: Evidence) -> Evidence:
     if not sums.moments:
         return out
     times, regime = np.concatenate(sums.moments), np.concatenate(sums.regime)
+    out.start_ms = int(times[0])  # where there are enough symbols, not where the first one begins
     factors = list(dict.fromkeys(name for name, _ in sums.ic))
     for name in factors:
         if np.isnan(np.concatenate(sums.ic[name, MAIN_HORIZON])).all():
