@@ -300,7 +300,7 @@ def test_the_429_fault_strikes_every_known_address():
             url = f"http://127.0.0.1:{port}/fapi/v1/ping"
             async with http.get(url) as reply:
                 assert reply.status == 200
-            venue.mischief._do_http_429(venue.exchange.now_ms)
+            assert venue.mischief.befall("http_429")
             async with http.get(url) as reply:
                 assert reply.status == 429
                 assert int(reply.headers["Retry-After"]) >= 1

@@ -213,7 +213,13 @@ class Intake:
         if decoded:
             self._tapes.add(slots, decoded)
             self._count_ids(slots)
+            self._marks.traded_ms[slots] = now_ms
         return len(raw)
+
+    def trades_wait_ms(self, now_ms: int) -> int:
+        """Milliseconds until waiting trades are due."""
+        delay_ms = self._settings.trade_delay_ms
+        return min(delay_ms, max(0, self._trades_ms + delay_ms - now_ms))
 
     def _one_by_one(
         self, slots: list[int], raw: list[bytes]

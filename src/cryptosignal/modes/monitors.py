@@ -53,10 +53,12 @@ class Monitors:
     is_excused: Callable[[], bool] = lambda: False
     violations: list[Violation] = field(default_factory=list)
     naked_spans_ms: list[int] = field(default_factory=list)
+    """Each stretch without a stop, and a 0 for a position that had one when it was first there."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._naked_since: dict[str, int] = {}
+        self._present: set[str] = set()
         self._reported: set[str] = set()
         self._entry_ids: dict[str, set[str]] = {}
         self._last_fill = (-1, -1)
@@ -109,6 +111,7 @@ class Monitors:
         passed_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
         held = self._at_risk() if self._net or self._naked_since else {}
         if not held and not self._naked_since:
+            self._present.clear()
             return
         if self._naked_since and self.is_excused():
             for symbol in self._naked_since:
@@ -122,6 +125,8 @@ class Monitors:
         for symbol in [s for s in self._naked_since if s not in held or s in protected]:
             self.naked_spans_ms.append(now_ms - self._naked_since.pop(symbol))
             self._reported.discard(symbol)
+        self.naked_spans_ms += [0] * len(protected - self._present)
+        self._present = set(held)
         for symbol in held:
             if symbol in protected:
                 continue

@@ -2,7 +2,8 @@
 
 What differs between modes (clock, transport, disk, credentials, who is told) comes in as a `Setup`;
 from here up nothing knows which it is. Start-up is reconciliation: the journal of all former runs is
-folded, the account is read, and only then may anything be opened.
+folded, the account is read, and only then may anything be opened. Where the journal holds an open
+trade, protection comes first: the engine runs before the market is known.
 """
 
 # size-ok: the one place where all parts of a run meet
@@ -17,6 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from cryptosignal.binance.budget import Lane
 from cryptosignal.binance.limits import Limits
 from cryptosignal.binance.routes import Routes
 from cryptosignal.binance.signing import Signer
@@ -50,6 +52,7 @@ from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
 from cryptosignal.net.ledger import WeightLedger
+from cryptosignal.net.refresh import Refresher
 from cryptosignal.net.repair import Repairer
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
@@ -66,8 +69,11 @@ T = TypeVar("T")
 JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
+RULES_TIMEOUT_S = 2.5
 LIMIT_WAIT_MS_MIN = 1_000
 START_TRY_S = 2.5
+PROTECT_TRY_S = 1.0
+"""The same where a position is known and may lie naked."""
 START_TRIES = 3
 """The first reads of a start are asked again after so long, so often; then the client's own limit."""
 SPOT_WEIGHT_1M = 6000
@@ -189,6 +195,16 @@ class Program:
             setup.streams_market,
             self._note,
         )
+        self.universe.on_series_wanted = self.repairer.want
+        self.refresher = Refresher(
+            self.client,
+            self.board,
+            setup.clock,
+            lambda: self.universe.symbols,
+            config.run.rest_intervals,
+            setup.warm_up,
+            self._note,
+        )
         self.warm_report = WarmUpReport()
         self.api_calls_at_scan = 0
         self.account_feed: AccountFeed | None = None
@@ -197,6 +213,8 @@ class Program:
         self._journal_dir = ""
         self._rim: Rim | None = None
         self._tasks: asyncio.TaskGroup | None = None
+        self._try_s = START_TRY_S
+        self._is_renewing = False
 
     def _spot_ledger(self) -> WeightLedger:
         """The spot venue counts apart (BINANCE §7a); its limits are not in the futures' rules."""
@@ -227,25 +245,21 @@ class Program:
 
     async def run(self) -> str:
         """Start, run until told to stop, end cleanly. Answers the reason."""
-        await self._ask(self.client.sync_time)
-        rules = await self._ask(self.client.exchange_info)
-        chosen = await self._choose(rules.instruments)
+        self._recover()
+        is_urgent = bool(self.desk.state.trades)
+        await self._know_time(is_urgent)
+        chosen = None if is_urgent else await self._know_market()
         journal = self._open_journal()
         self._journal_dir = journal.run_dir
         self._rim = self._make_rim(journal)
-        self._recover()
         self.scans.on_kernels = self._on_kernels if self.setup.is_compiled else None
-        self.board.synthetic_flow = rules.synthetic_flow
-        if rules.synthetic_flow:
-            self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
-        self.universe.take(chosen)
         self._first_events(chosen)
         self.started.set()
         background: list[asyncio.Task[Any]] = []
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             engine = tasks.create_task(self._rim.run())
-            background = [tasks.create_task(job) for job in self._jobs(journal)]
+            background = [tasks.create_task(job) for job in self._jobs(journal, chosen)]
             engine.add_done_callback(lambda _: _cancel(background))
         if self.keeper is not None:
             await self.keeper.save()
@@ -289,10 +303,10 @@ class Program:
             return None
         return float(marks.mark[slot])
 
-    def _jobs(self, journal: Journal) -> Iterable[Any]:
+    def _jobs(self, journal: Journal, chosen: list[Instrument] | None) -> Iterable[Any]:
         yield journal.run()
         yield self.feed.run()
-        yield self._warm_then_scan()
+        yield self._follow_market(chosen)
         yield self._keep_time()
         if self.keeper is not None:
             yield self.keeper.run()
@@ -314,6 +328,32 @@ class Program:
             yield self.account_feed.run()
 
     # ---- start --------------------------------------------------------------------------
+    async def _know_time(self, is_urgent: bool) -> None:
+        """Measure the clock, without which nothing can be signed; in haste by one sample."""
+        if not is_urgent:
+            await self._ask(self.client.sync_time)
+            return
+        self._try_s = PROTECT_TRY_S
+        await self._ask(lambda: self.client.sync_time(samples=1))
+        self._try_s = START_TRY_S
+
+    async def _know_market(self) -> list[Instrument]:
+        """The venue's rules, and the contracts to watch."""
+        rules = await self._ask(self.client.exchange_info)
+        chosen = await self._choose(rules.instruments)
+        self.board.synthetic_flow = rules.synthetic_flow
+        if rules.synthetic_flow:
+            self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
+        self.universe.take(chosen)
+        return chosen
+
+    async def _follow_market(self, chosen: list[Instrument] | None) -> None:
+        """Load and scan the market; after a start in haste it must be known first."""
+        if chosen is None:
+            self._post(InstrumentsListed(tuple(await self._know_market())))
+            await self._ask(self.client.sync_time)
+        await self._warm_then_scan()
+
     async def _past_limits(self, ask: Callable[[], Awaitable[T]]) -> T:
         """One of the first reads, tried again at once if it is slow: a position may lie naked.
 
@@ -323,7 +363,7 @@ class Program:
         while True:
             tries += 1
             try:
-                patience_s = START_TRY_S if tries <= START_TRIES else None
+                patience_s = self._try_s if tries <= START_TRIES else None
                 async with asyncio.timeout(patience_s):
                     return await ask()
             except TimeoutError:
@@ -390,6 +430,7 @@ class Program:
         venue = AccountVenue(self.client) if self.setup.signer is not None else None
         rim = Rim(self.engine, journal, self.clock, self.setup.face, venue, self._watch)
         rim.tape_position = self.setup.tape_position
+        rim.read_rules = self._read_rules
         return rim
 
     def _watch(self, symbols: tuple[str, ...], priced: tuple[str, ...]) -> None:
@@ -405,7 +446,7 @@ class Program:
         if folded:
             self._note("journal.was_folded", {"events": folded})
 
-    def _first_events(self, chosen: list[Instrument]) -> None:
+    def _first_events(self, chosen: list[Instrument] | None) -> None:
         config = self.config
         rim = self.rim
         rim.post(
@@ -418,7 +459,8 @@ class Program:
             )
         )
         rim.post(ParamsPublished(config.params.version, config.params.to_json()))
-        rim.post(InstrumentsListed(tuple(chosen)))
+        if chosen is not None:
+            rim.post(InstrumentsListed(tuple(chosen)))
 
     async def _warm_then_scan(self) -> None:
         """Streams first, so that no bar falls between history and stream; then history; then scan."""
@@ -440,8 +482,13 @@ class Program:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.scans.run())
             tasks.create_task(self.repairer.run())
-            tasks.create_task(self._warm((), setup.warm_up))  # the rest fills in between scans
+            tasks.create_task(self._keep_slow_series())  # fills in between scans
             tasks.create_task(self.universe.run(self._choose_again, self._on_universe))
+
+    async def _keep_slow_series(self) -> None:
+        """Open interest, funding, spot: their history once, then what is new of them."""
+        await self._warm((), self.setup.warm_up)
+        await self.refresher.run()
 
     def _say_reach(self) -> None:
         """Whether Prime can be reached at all, and how often it would have been (DOMAIN §0.18)."""
@@ -484,6 +531,29 @@ class Program:
             intervals = (*self.config.run.intervals, *self.config.run.rest_intervals)
             await self._warm(intervals, self.setup.warm_up, added)
 
+    def _read_rules(self) -> None:
+        """The desk found our rules old: read them now, once at a time (incident P)."""
+        if self._tasks is not None and self.symbols and not self._is_renewing:
+            self._is_renewing = True
+            self._tasks.create_task(self._renew_rules())
+
+    async def _renew_rules(self) -> None:
+        failures = self.universe.failures
+        try:
+            async with asyncio.timeout(RULES_TIMEOUT_S):
+                added = await self.universe.refresh(self._same_again)
+            if self.universe.failures == failures:
+                await self._on_universe(added or ())
+        except TimeoutError:
+            self._note("rules.were_not_read", {"timeout_s": RULES_TIMEOUT_S})
+        finally:
+            self._is_renewing = False
+
+    async def _same_again(self) -> list[Instrument]:
+        """The contracts that are watched, by the venue's rules of now."""
+        tradable = _tradable((await self.client.exchange_info(Lane.RECONCILE)).instruments)
+        return [tradable[symbol] for symbol in self.symbols if symbol in tradable]
+
     async def _keep_time(self) -> None:
         """Measure the clock anew now and then: an offset taken once goes stale (-1021)."""
         while True:
@@ -500,6 +570,7 @@ class Program:
         self.api_calls_at_scan = self.client.api_calls.total() - before
         if scan.rows.trigger.startswith("bar:") and self.engine.latest is not None:
             held = (position.symbol for position in self.desk.positions())
+            self.universe.look(self.board.view(self.clock.now_ms()))
             self.universe.replan(self.engine.latest, held)
         if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
             self.stop(f"{self.engine.scans} scans done")

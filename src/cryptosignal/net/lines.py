@@ -6,7 +6,7 @@ A line performs what its session asks for; what it learns goes to the feed that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -225,6 +225,11 @@ class Socket:
             line.link = line.socket = None
             line.generation += 1
             line.step(session.Closed(code, reason))
+
+
+def cut_off(lines: Iterable[Line]) -> list[str]:
+    """Streams whose connection is gone, or not proven again since."""
+    return [name for line in lines if line.session.is_cut_off for name in line.session.wanted]
 
 
 def heard_of(awaited: tuple[str, ...], batch: list[bytes]) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Decimal wherever money is concerned. Speaks in Orders and Refusals; wire formats
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Protocol
 
@@ -83,6 +84,7 @@ class Desk:
         self._next_sequence = 0
         self.fills_seen = 0
         self.forced_orders: OrderedDict[int, Order] = OrderedDict()
+        self.on_flat: Callable[[Account, Position], None] = lambda _account, _position: None
 
     def price(self, index: int, units: int) -> Decimal:
         """Price units as money."""
@@ -147,6 +149,18 @@ class Desk:
             )
             if waiting >= held and not wish.close_position:
                 raise Refusal(-2022, "ReduceOnly Order is rejected.")
+            opposing = sum(
+                o.left
+                for o in account.open_orders.values()
+                if o.index == wish.index
+                and (o.side, o.position_side) == (wish.side, wish.position_side)
+                and not o.reduce_only
+            )
+            if opposing >= held and wish.reduce_only and not wish.close_position:
+                raise Refusal(
+                    -4118,
+                    "ReduceOnly Order Failed. Please check your existing position and open orders",
+                )
 
     def _reduces(self, account: Account, wish: OrderWish) -> bool:
         return (wish.position_side, wish.side) in (("LONG", "SELL"), ("SHORT", "BUY"))
@@ -414,6 +428,7 @@ class Desk:
         self._algo_done(account, order)
         if not position.qty:
             self._drop_reducers(account, position)
+            self.on_flat(account, position)
 
     def _drop_reducers(self, account: Account, position: Position) -> None:
         """A closed position leaves no reduce-only orders behind (expiry reason 4)."""

@@ -53,7 +53,7 @@ def filters_of(row: Listed, now_ms: int) -> list[Json]:
     """The filters array of exchangeInfo (BINANCE §2.4)."""
     tick = row.tick_units(now_ms)
     digits = row.price_digits
-    step = f"{row.qty_unit:f}"
+    step = f"{Decimal(row.step_units).scaleb(-row.qty_digits):f}"
     price_max = f"{max(200, int(row.anchor_price * 1_000))}"
     return [
         {

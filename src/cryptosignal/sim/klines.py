@@ -157,7 +157,10 @@ class KlineDesk:
         live.close, live.trades = int(bars.close[0]), int(bars.trades[0])
         live.qty = int(bars.buy[0] + bars.sell[0])
         live.bought_units = int(bars.buy[0])
-        live.quote, live.bought_quote = int(bars.quote[0]), int(rows.buy_quote[0])
+        live.quote, live.bought_quote = (
+            round(bars.quote[0]),
+            round(rows.buy_quote[0]),
+        )  # as REST prints
         live.last_id = flow.next_trade_id - 1
         live.first_id = flow.next_trade_id - live.trades
         return live

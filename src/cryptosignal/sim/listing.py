@@ -14,6 +14,8 @@ from cryptosignal.ground.units import DAY_MS, HOUR_MS, MINUTE_MS
 from cryptosignal.sim.noise import hash_int, key_of, uniform_one
 
 PERPETUAL_DELIVERY_MS = 4_133_404_800_000
+EVENTS_FROM = 10
+"""A smaller listing has no events: too little would be left of it."""
 SECTORS = ("PoW", "Layer-1", "Layer-2", "DeFi", "Meme", "AI", "Gaming", "Infrastructure")
 ORDER_TYPES = (
     "LIMIT",
@@ -161,6 +163,8 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
     tick_units_before: int = 1
     """The tick in units before `tick_change_ms` (10 means ten times coarser)."""
     tick_units_after: int = 1
+    step_units: int = 1
+    """The quantity step that orders must keep, in units."""
 
     @property
     def price_unit(self) -> Decimal:
@@ -324,8 +328,8 @@ def _with_events(listed: list[Listed], seed: int, start_ms: int) -> list[Listed]
     """A listing, a halt, a delisting and a tick-size change among the least liquid symbols."""
     key = key_of(seed, 904)
     out = list(listed)
-    tail = [i for i, row in enumerate(out) if row.index >= 10]
-    if len(tail) < 8:
+    tail = [i for i, row in enumerate(out) if row.index >= min(10, len(out) // 2)]
+    if len(out) < EVENTS_FROM:
         return out
     kinds = ("listing", "halt", "delisting", "tick")
     for number in range(max(4, len(tail) // 25)):

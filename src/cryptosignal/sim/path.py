@@ -37,6 +37,10 @@ class Path(Protocol):
         """Trades of whole minutes in [from_ms, to_ms)."""
         ...
 
+    def regrid(self, index: int, from_ms: int, unit: int) -> None:
+        """Trades of a symbol from a whole minute on lie on multiples of `unit`."""
+        ...
+
 
 def finer(level: str, base: str) -> str:
     """The level that `level` is cut from, for a path whose coarsest level is `base`."""
@@ -60,6 +64,12 @@ class CutPath(ABC):
         self._tick_ms = tick_ms
         self._cache: OrderedDict[tuple[int, str, int], Bars] = OrderedDict()
         self._is_common = key_of(seed, 11)
+        self._grids: dict[int, tuple[I64, I64]] = {}
+        for row in listed:
+            if row.tick_change_ms:
+                times = np.array([0, row.tick_change_ms])
+                units = np.array([row.tick_units_before, row.tick_units_after])
+                self._grids[row.index] = times, units
 
     @abstractmethod
     def _base_bars(self, index: int, from_ms: int, to_ms: int) -> Bars:
@@ -74,7 +84,24 @@ class CutPath(ABC):
         if to_ms <= from_ms:
             return empty_bars()
         rows = self._fetch(index, level, from_ms, to_ms)
-        return _on_grid(rows, self.listed[index])
+        unit = self._units(index, rows.open_ms)
+        if unit is None:
+            return rows
+        o, h, low, c = (a // unit * unit for a in (rows.open, rows.high, rows.low, rows.close))
+        return Bars(rows.open_ms, o, h, low, c, rows.buy, rows.sell, rows.trades, rows.quote)
+
+    def regrid(self, index: int, from_ms: int, unit: int) -> None:
+        """Trades of a symbol from a whole minute on lie on multiples of `unit`."""
+        times, units = self._grids.get(index, (np.array([0]), np.array([1])))
+        self._grids[index] = np.append(times, from_ms), np.append(units, unit)
+
+    def _units(self, index: int, times: I64) -> I64 | None:
+        """The tick in price units at each time, None where it is 1 throughout."""
+        grid = self._grids.get(index)
+        if grid is None or not len(times):
+            return None
+        unit: I64 = grid[1][np.searchsorted(grid[0], times, "right") - 1]
+        return None if unit.max() == 1 else unit
 
     def _fetch(self, index: int, level: str, from_ms: int, to_ms: int) -> Bars:
         if level == self.base:
@@ -151,19 +178,15 @@ class CutPath(ABC):
         ticks = cut_ticks(
             rows, k, MINUTE_MS, drift, uniforms(key + 1, place), uniforms(key + 2, place)
         )
+        time, price = ticks.time_ms, ticks.price
+        unit = self._units(index, time)
+        if unit is not None:
+            price = (
+                price // unit * unit
+            )  # rounding down keeps a bar's extremes its trades' extremes
         if self._tick_ms > 1:
-            grid = ticks.time_ms // self._tick_ms * self._tick_ms
-            ticks = Ticks(grid, ticks.price, ticks.qty, ticks.count, ticks.is_sell)
-        return ticks
-
-
-def _on_grid(rows: Bars, row: Listed) -> Bars:
-    """Prices rounded down to the coarser tick that held before a tick-size change."""
-    if not row.tick_change_ms or not len(rows) or rows.open_ms[0] >= row.tick_change_ms:
-        return rows
-    unit = np.where(rows.open_ms < row.tick_change_ms, row.tick_units_before, 1)
-    o, h, low, c = (a // unit * unit for a in (rows.open, rows.high, rows.low, rows.close))
-    return Bars(rows.open_ms, o, h, low, c, rows.buy, rows.sell, rows.trades, rows.quote)
+            time = time // self._tick_ms * self._tick_ms
+        return Ticks(time, price, ticks.qty, ticks.count, ticks.is_sell)
 
 
 class GeneratedPath(CutPath):

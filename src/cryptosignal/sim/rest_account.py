@@ -266,6 +266,10 @@ class AccountReplies:
         account.is_hedge = wanted
         return dict(SUCCESS)
 
+    def sign_tradfi(self, _account: Account, _params: Params) -> Json:
+        """POST /fapi/v1/stock/contract: the agreement that TradFi contracts ask for."""
+        return dict(SUCCESS)
+
     def get_multi(self, account: Account, _params: Params) -> Json:
         """GET /fapi/v1/multiAssetsMargin."""
         return {"multiAssetsMargin": account.is_multi_asset}

@@ -42,6 +42,8 @@ CANCEL_BATCH_MAX = 10
 WEEK_MS = 7 * DAY_MS
 FORGET_MS = 3 * DAY_MS
 GOOD_TILL_AHEAD_MS = 600_000
+_LISTS = {"orderidlist": "orderIdList", "origclientorderidlist": "origClientOrderIdList"}
+"""A common client spells the two lists of a batch cancel in small letters, and is served."""
 
 
 class OrderDesk:
@@ -69,7 +71,12 @@ class OrderDesk:
             raise Refusal(-1111, "Precision is over the maximum defined for this asset.")
         if value > (row.market_qty_max if market else row.qty_max):
             raise Refusal(-4005, "Quantity greater than max quantity.")
-        return int(value.scaleb(row.qty_digits))
+        units = int(value.scaleb(row.qty_digits))
+        if units < row.step_units:
+            raise Refusal(-4004, "Quantity less than min quantity.")
+        if units % row.step_units:
+            raise Refusal(-4023, "Qty not increased by step size.")
+        return units
 
     def price_units(self, index: int, params: Params, name: str = "price") -> int:
         """A price checked against PRICE_FILTER."""
@@ -212,10 +219,12 @@ class OrderDesk:
                 self._d.expire(order, "0")
 
     def test(self, account: Account, params: Params) -> Json:
-        """POST /fapi/v1/order/test: checks only."""
+        """POST /fapi/v1/order/test: checks only; the order that would have been, under id 0."""
         wish = self.wish(account, params)
         self._d.check(account, wish)
-        return {}
+        order = self._d.new_order(account, wish)
+        shown = placed(self._d, order) | queried(self._d, order)
+        return {**shown, "orderId": 0}
 
     def find(
         self, account: Account, params: Params, code: int, text: str, *, only_open: bool
@@ -316,10 +325,14 @@ class OrderDesk:
         self._d.amend(order, qty, price, params.number("modifyId", 0))
         self._note_amendment(account, order, before)
         self._x.touched(order.index)
-        return placed(self._d, order)
+        reply = {**placed(self._d, order), "pair": self._x.listed[order.index].symbol}
+        if order.modify_id:
+            reply["modifyId"] = order.modify_id
+        return reply
 
     def _note_amendment(self, account: Account, order: Order, before: tuple[int, int]) -> None:
         row = self._x.listed[order.index]
+        named = {"modifyId": order.modify_id} if order.modify_id else {}
         account.amendments.append(
             {
                 "amendmentId": 5_000 + len(account.amendments),
@@ -338,6 +351,7 @@ class OrderDesk:
                         "after": qty_text(row, order.qty),
                     },
                     "count": order.amendments,
+                    **named,
                 },
                 "priceMatch": order.price_match,
             }
@@ -376,6 +390,7 @@ class OrderDesk:
     def cancel_batch(self, account: Account, params: Params) -> Json:
         """DELETE /fapi/v1/batchOrders."""
         symbol = params.text("symbol")
+        params = Params({_LISTS.get(k.lower(), k): v for k, v in params.values.items()})
         by_client = params.has("origClientOrderIdList")
         name = "origClientOrderIdList" if by_client else "orderIdList"
         key = "origClientOrderId" if by_client else "orderId"

@@ -27,7 +27,7 @@ from cryptosignal.sim.links import (
     parse_target,
 )
 from cryptosignal.sim.listing import generated_listing
-from cryptosignal.sim.mischief import Mischief
+from cryptosignal.sim.mischief import TORN, Mischief
 from cryptosignal.sim.orders import Algo, Order
 from cryptosignal.sim.path import CutPath, GeneratedPath
 from cryptosignal.sim.rest import Router
@@ -56,6 +56,8 @@ class HttpReply(msgspec.Struct, frozen=True, gc=False):
 
     response: HttpResponse | None
     delay_ms: int = 0
+    is_torn: bool = False
+    """The connection ends before anything was read."""
 
 
 class Venue:
@@ -94,7 +96,8 @@ class Venue:
         self.exchange = Exchange(settings, seeds, start_ms, listed, path, self._post)
         self.router = Router(self.exchange, synthetic)
         self._ws_api = WsApi(self.exchange, self.router)
-        self.mischief = Mischief(settings, seeds.child("mischief"), self)
+        faults = Seeds(settings.fault_seed) if settings.fault_seed else seeds.child("mischief")
+        self.mischief = Mischief(settings, faults, self)
         self.api_key = settings.accounts[0].api_key
         self.api_secret = settings.accounts[0].api_secret
 
@@ -136,7 +139,10 @@ class Venue:
         self.exchange.run_to(now_ms)
         if self.mischief.is_quiet:
             return HttpReply(self.router.answer(request, client), self.settings.latency_ms)
-        return HttpReply(*self.mischief.http(request, client))
+        response, delay_ms = self.mischief.http(request, client)
+        if response is TORN:
+            return HttpReply(None, delay_ms, is_torn=True)
+        return HttpReply(response, delay_ms)
 
     # --- WebSocket --------------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from cryptosignal.domain.order import Leg, OrderKind, OrderState
 from cryptosignal.ground.units import floor_to_step, plain
 from cryptosignal.trading.errands import Round, backoff_ms
 from cryptosignal.trading.orders import Order
+from cryptosignal.trading.ticket import nearer_price, tighter_price
 from cryptosignal.trading.trade import Trade
 
 ZERO = Decimal(0)
@@ -50,6 +51,19 @@ def protect(round_: Round, trade: Trade, instrument: Instrument, stop_price: Dec
                 round_.cancel(order, "surplus stop")
     elif not any(o.triggered_ms for o in covering):
         _move_stop(round_, trade, wanted, stop_price, covering[-1], pending)
+
+
+def rests_before_entry(
+    round_: Round, trade: Trade, instrument: Instrument, quantity: Decimal
+) -> bool:
+    """Stop-first (RELIABILITY §3.7): True once a stop over `quantity` rests; asked for if missing."""
+    wanted = min(closable(quantity, instrument), instrument.filters.market_max_qty)
+    stops = list(trade.of_leg(Leg.STOP))
+    if any(o.is_resting and o.intent.quantity >= wanted for o in stops):
+        return True
+    pending = [o for o in stops if o.state in PENDING or (o.doubted_ms and o.is_open)]
+    _place_missing_stop(round_, trade, wanted, trade.stop_price, pending)
+    return False
 
 
 def flatten(round_: Round, trade: Trade, instrument: Instrument, leg: Leg, reason: str) -> None:
@@ -121,7 +135,8 @@ def _place_missing_stop(
     settings = round_.settings
     if wanted <= ZERO or len(pending) >= settings.stop_open_max:
         return
-    attempts = list(trade.of_leg(Leg.STOP))
+    since_ms = _relevant_since_ms(round_, trade)
+    attempts = [o for o in trade.of_leg(Leg.STOP) if o.intent.created_ms >= since_ms]
     if pending:
         newest = max(max(o.intent.created_ms, o.doubted_ms) for o in pending)
         if not round_.is_due(newest + settings.stop_confirm_ms):
@@ -138,10 +153,17 @@ def _place_missing_stop(
         Leg.STOP,
         OrderKind.STOP_MARKET,
         wanted,
-        trigger_price=stop_price,
+        trigger_price=_on_grid(round_, trade, stop_price),
         reason="protect",
     )
     round_.wake(round_.now_ms + settings.stop_confirm_ms)
+
+
+def _relevant_since_ms(round_: Round, trade: Trade) -> int:
+    """Refusals before this say nothing any more: the rules changed, or there was no position yet."""
+    rules_ms = round_.errands.rules_ms.get(trade.symbol, 0)
+    entered_ms = min((o.intent.created_ms for o in trade.of_leg(Leg.ENTRY)), default=0)
+    return max(rules_ms, entered_ms)
 
 
 def _move_stop(
@@ -165,10 +187,16 @@ def _move_stop(
         Leg.STOP,
         OrderKind.STOP_MARKET,
         wanted,
-        trigger_price=stop_price,
+        trigger_price=_on_grid(round_, trade, stop_price),
         replaces=old.client_id,
         reason=f"move to {plain(stop_price)}",
     )
+
+
+def _on_grid(round_: Round, trade: Trade, stop_price: Decimal) -> Decimal:
+    """The stop on the tick grid of today: ticks change while a trade is open (incident P)."""
+    tick = round_.state.instruments[trade.symbol].filters.tick_size
+    return tighter_price(stop_price, tick, trade.direction)
 
 
 def _target_quantities(
@@ -199,11 +227,12 @@ def _place_target(round_: Round, trade: Trade, leg: Leg, quantity: Decimal, pric
     if leg in trade.passed_targets or len(attempts) >= settings.tp_attempts_max:
         round_.submit(trade, leg, OrderKind.MARKET, quantity, reason="target passed")
         return
+    tick = round_.state.instruments[trade.symbol].filters.tick_size
     round_.submit(
         trade,
         leg,
         OrderKind.TAKE_PROFIT_MARKET,
         quantity,
-        trigger_price=price,
+        trigger_price=nearer_price(price, tick, trade.direction),
         reason="target",
     )

@@ -30,6 +30,9 @@ def settle(round_: Round, trade: Trade) -> None:
     )
     if not is_complete and not round_.is_due(since + settings.fees_wait_ms):
         return
+    has_read = round_.state.book(trade.symbol).trades_read_ms >= since + settings.settle_ms
+    if not is_complete and not has_read and not round_.is_due(since + settings.fees_wait_max_ms):
+        return  # the venue has not been asked for the executions yet
     errands.flat_ms.pop(trade.key, None)
     _note_slippage(round_, trade)
     is_signal = trade.entered > ZERO and not trade.adopted

@@ -56,6 +56,15 @@ class Deferred:
 
 
 @dataclass(slots=True)
+class WaitingEntry:
+    """An entry that leaves once its stop rests (RELIABILITY §3.7); a restart gives it up."""
+
+    quantity: Decimal
+    price: Decimal
+    asked_ms: int
+
+
+@dataclass(slots=True)
 class Errands:
     """Volatile knowledge: requests on their way, marks, bars, watches."""
 
@@ -77,6 +86,10 @@ class Errands:
     noted: set[str] = field(default_factory=set)
     deferred: dict[str, Deferred] = field(default_factory=dict)
     sent_prices: dict[str, Decimal] = field(default_factory=dict)
+    entries: dict[str, WaitingEntry] = field(default_factory=dict)
+    rules: Asked = field(default_factory=Asked)
+    wants_rules: bool = False
+    rules_ms: dict[str, int] = field(default_factory=dict)
     naked_noticed_ms: dict[str, int] = field(default_factory=dict)
     margin_exit_ms: int = 0
     watched: tuple[str, ...] = ()
@@ -198,7 +211,7 @@ class Round:
         """Ask the venue for an order, first at `first_ms`, then spaced."""
         asked = self.errands.lookups.setdefault(order.client_id, Asked())
         at_ms = first_ms
-        if order.checked_ms > asked.at_ms:
+        if order.checked_ms >= asked.at_ms:  # it was answered
             asked.count = 0
         if asked.count:
             pause = backoff_ms(

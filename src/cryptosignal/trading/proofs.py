@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from cryptosignal.domain.actions import TakeSnapshot
+from cryptosignal.domain.actions import ReadRules, TakeSnapshot
 from cryptosignal.domain.order import Leg, OrderKind, OrderState
 from cryptosignal.trading.errands import Round, backoff_ms
 from cryptosignal.trading.orders import Order
@@ -28,6 +28,20 @@ def ask(round_: Round) -> None:
     why = _wanted_snapshot(round_)
     if why:
         _ask_snapshot(round_, why)
+
+
+def ask_rules(round_: Round) -> None:
+    """Read the contracts' rules anew after a refusal that only old rules explain (incident P)."""
+    errands, settings = round_.errands, round_.settings
+    if not errands.wants_rules:
+        return
+    asked = errands.rules
+    pause = backoff_ms(settings.rules_retry_ms, asked.count - 1, settings.rules_retry_max_ms)
+    if asked.count and not round_.is_due(asked.at_ms + pause):
+        return
+    asked.at_ms, asked.count = round_.now_ms, asked.count + 1
+    round_.wake(round_.now_ms + settings.rules_retry_ms)
+    round_.act(ReadRules("an order was refused by a rule that we did not know"))
 
 
 def lookup_due_ms(round_: Round, order: Order) -> int | None:
@@ -102,13 +116,15 @@ def _disagrees(round_: Round) -> bool:
 
 
 def _misses_fills(round_: Round) -> bool:
-    """An order filled more than the executions we have seen, for longer than they need to come."""
+    """Executions or their fees have not come, for longer than they need to."""
     settings = round_.settings
     found = False
     for order in round_.state.orders.values():
         if order.reported > order.booked:
             since = max(order.checked_ms, order.dead_ms, order.sent_ms)
             found = round_.is_due(since + settings.settle_ms) or found
+    for flat_ms in round_.errands.flat_ms.values():  # a trade that cannot settle without them
+        found = round_.is_due(flat_ms + settings.settle_ms) or found
     return found
 
 

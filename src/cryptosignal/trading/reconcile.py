@@ -60,6 +60,9 @@ def take_snapshot(state: TradingState, event: AccountSnapshotTaken) -> None:
     if not event.hedge_mode:  # two positions a symbol: nothing of ours, nothing to compare
         _compare_positions(state, event, scope)
     _note_absences(state, event, scope)
+    for symbol in scope.symbols:
+        book = state.book(symbol)
+        book.trades_read_ms = max(book.trades_read_ms, event.requested_ms)
     for trade_now in list(state.trades.values()):
         state.touch_naked(trade_now, event.server_ms)
     state.is_reconciled = True

@@ -41,6 +41,7 @@ class SymbolBook:
     diff: Decimal = ZERO
     diff_ms: int = 0
     agreed_ms: int = 0
+    trades_read_ms: int = 0
     is_unsettled: bool = False
 
 
@@ -76,6 +77,8 @@ class TradingState:
         self.account_kind = ""
         self.starts = 0
         self.is_reconciled = False
+        self.needs_position_first = False
+        """The venue has refused a reduce-only stop because nothing was held yet."""
         self.snapshot_ms = 0
         self.snapshots = 0
         self.margin_call_ms = 0
