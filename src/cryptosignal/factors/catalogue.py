@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.domain.scan import ScanRows
+from cryptosignal.domain.scan import SYMBOL_TRIGGER, ScanRows
 from cryptosignal.factors import around, newcoin, now
 from cryptosignal.factors.cache import ScoreCache
 from cryptosignal.factors.frame import Frame, ends_of
@@ -64,7 +64,7 @@ class FactorEngine:
         )
 
     def refresh(
-        self, view: MarketView, slot: int, scan_id: int, trigger: str = "symbol"
+        self, view: MarketView, slot: int, scan_id: int, trigger: str = SYMBOL_TRIGGER
     ) -> ScanRows:
         """The row of one symbol, equal to its row in a full scan of `view` where every symbol
         whose bars changed since the last one has been refreshed.
@@ -91,7 +91,8 @@ class FactorEngine:
         """The values of `lone.names` for one symbol where compiled code can tell them at once,
         equal to its row in a scan; None where it cannot (`refresh` can).
 
-        In an hour that no scan has seen yet the breadth is that of the symbols refreshed in it.
+        In an hour that no scan has seen yet, the breadth takes the symbols that were not refreshed
+        in it as the last scan saw them.
         """
         fast = compiled_kernels()
         if fast is None or self._seen is None or self._seen[:2] != _market_of(view)[:2]:
@@ -99,7 +100,12 @@ class FactorEngine:
         return self.lone.row(fast, self, view, slot)
 
     def row_of(
-        self, view: MarketView, slot: int, values: Floats, scan_id: int, trigger: str = "symbol"
+        self,
+        view: MarketView,
+        slot: int,
+        values: Floats,
+        scan_id: int,
+        trigger: str = SYMBOL_TRIGGER,
     ) -> ScanRows:
         """What `glance` told, as the rows of a scan of one symbol."""
         columns = dict(zip(self.lone.names, values[:, None], strict=True))

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.factors import around, book, context, now, positioning, window
+from cryptosignal.factors import around, context, now, positioning, window
 from cryptosignal.factors.cache import Kept
 from cryptosignal.factors.panel import ATR_BARS
 from cryptosignal.factors.table import BAR_FACTORS
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS
-from cryptosignal.market.views import BarsView, MarketView
+from cryptosignal.market.views import BarsView, BookView, MarketView
 
 if TYPE_CHECKING:
     from cryptosignal.factors.catalogue import FactorEngine
@@ -242,9 +242,10 @@ class Lone:
         return found
 
     def _trend_of(self, opened_ms: int, trend: Floats) -> Floats:
-        """T of an hour that no scan has seen yet: what its refreshes have told so far."""
+        """T in an hour that no scan has seen yet: as the last scan had it, but for those that were
+        refreshed since."""
         if self._hour_ms != opened_ms or len(self._hour_trend) != len(trend):
-            self._hour_ms, self._hour_trend = opened_ms, np.full(len(trend), np.nan)
+            self._hour_ms, self._hour_trend = opened_ms, trend[:, 0].copy()
         return self._hour_trend
 
     def _learn_market(
@@ -301,7 +302,7 @@ def _tape(view: MarketView, slot: int) -> Floats:
     )  # fmt: skip
 
 
-def _book(shown: book.BookView | None, slot: int) -> tuple[Floats, Floats, Floats, Floats]:
+def _book(shown: BookView | None, slot: int) -> tuple[Floats, Floats, Floats, Floats]:
     if shown is None:
         return _BOOK_OFF
     return (

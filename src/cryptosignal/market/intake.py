@@ -325,12 +325,13 @@ class Intake:
             except msgspec.DecodeError:
                 self.malformed += 1
 
-    def read_best(self) -> None:
-        """Decode the newest best bid and ask."""
+    def read_best(self, only: set[int] | None = None) -> None:
+        """Decode the newest best bid and ask (of the slots `only`)."""
         for stream in self._inbox.by_kind.get(names.BEST, ()):
-            frame, stream.newest = stream.newest, None
-            if frame is None:
+            frame = stream.newest
+            if frame is None or (only is not None and stream.slot not in only):
                 continue
+            stream.newest = None
             try:
                 data = frames.BEST.decode(frame).data
             except msgspec.DecodeError:
@@ -339,13 +340,17 @@ class Intake:
             self._marks.best_bid[stream.slot] = data.b
             self._marks.best_ask[stream.slot] = data.a
 
-    def read_books(self) -> None:
-        """Decode the newest partial books, and lay the tops of synchronised diff books over them."""
+    def read_books(self, only: set[int] | None = None) -> None:
+        """Decode the newest partial books, and lay the tops of synchronised diff books over them
+        (of the slots `only`)."""
         for stream in self._inbox.by_kind.get(names.PARTIAL, ()):
-            frame, stream.newest = stream.newest, None
-            if frame is not None:
+            frame = stream.newest
+            if frame is not None and (only is None or stream.slot in only):
+                stream.newest = None
                 self._partial(stream.slot, frame)
         for slot, book in self.books.items():
+            if only is not None and slot not in only:
+                continue
             if book.state is BookState.SYNCED and not book.event_ms < self._tops.event_ms[slot]:
                 bids, asks = book.top(self._settings.depth_levels)
                 self._tops.put(slot, book.event_ms, bids, asks)

@@ -182,6 +182,8 @@ class Program:
         )
         self.scans = ScanLoop(self.board, self.factors, setup.clock, config.run, self._take_scan)
         self.scans.before_scan = self.feed.settle
+        self.scans.judge_quality = self.feed.judge_quality
+        self.scans.is_out = self._is_out
         self.keeper: CandleKeeper | None = None
         if setup.candles is not None:
             self.keeper = CandleKeeper(
@@ -574,6 +576,9 @@ class Program:
             self.universe.replan(self.engine.latest, held)
         if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
             self.stop(f"{self.engine.scans} scans done")
+
+    def _is_out(self, symbol: str) -> bool:
+        return self.engine.memory.standing(symbol, self.clock.now_ms()) is not None
 
     def _on_bars_due(self, interval: str, close_ms: int) -> None:
         self.scans.on_bars_due(interval, close_ms)
