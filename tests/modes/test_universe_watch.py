@@ -129,10 +129,12 @@ def test_the_pools_steer_the_warm_tier(monkeypatch):
     made = []
     rig = Watch(warm_max=3)
     monkeypatch.setattr(
-        universe_watch, "elite", lambda view: made.append("elite") or Pool(("CUSDT",))
+        universe_watch, "elite", lambda view, _settings: made.append("elite") or Pool(("CUSDT",))
     )
     monkeypatch.setattr(
-        universe_watch, "overlay", lambda view, _elite: made.append("overlay") or Pool(("DUSDT",))
+        universe_watch,
+        "overlay",
+        lambda view, _elite, _own: made.append("overlay") or Pool(("DUSDT",)),
     )
 
     def at(hours):

@@ -50,7 +50,7 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         """Raise ValueError with one line for a value that cannot work."""
-        for key in ("elite_move_max", "elite_volume_hold", "elite_chase", "overlay_chase"):
+        for key in ("elite_move_max", "elite_chase", "overlay_chase"):
             value = getattr(self, key)
             if not 0.0 <= value <= 1.0:
                 raise ValueError(f"pools.{key}: found {value}, allowed: a share from 0 to 1")
