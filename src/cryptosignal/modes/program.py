@@ -192,6 +192,8 @@ class Program:
             self.keeper = CandleKeeper(
                 setup.candles, self.board, self.client, setup.clock, self._note, setup.warm_up
             )
+        self._blacklist = frozenset(symbol.upper() for symbol in config.run.blacklist)
+        self._watchlist = tuple(symbol.upper() for symbol in config.run.watchlist)
         self.universe = UniverseWatch(
             self.board,
             self.feed,
@@ -199,6 +201,8 @@ class Program:
             setup.streams_extra,
             setup.streams_market,
             self._note,
+            watchlist=self._watchlist,
+            pools=config.pools,
         )
         self.universe.on_series_wanted = self.repairer.want
         self.refresher = Refresher(
@@ -382,9 +386,11 @@ class Program:
 
     async def _choose(self, listed: tuple[Instrument, ...]) -> list[Instrument]:
         """The contracts to watch: those asked for, or the most traded up to `symbols_max`."""
-        tradable = _tradable(listed)
+        tradable = self._tradable(listed)
         known = {item.symbol for item in listed}
         for symbol in self.setup.symbols:
+            if symbol in self._blacklist:
+                raise UserFault(f"{symbol} is on run.blacklist, allowed: any other symbol")
             if symbol not in known:
                 raise UserFault(
                     f"unknown symbol {symbol}: the venue lists {len(known)} contracts, "
@@ -403,7 +409,21 @@ class Program:
         ranked = sorted(tradable, key=lambda symbol: (-volume.get(symbol, 0.0), symbol))
         if not ranked:
             raise UserFault("the venue lists no TRADING USDT perpetual: nothing to watch")
-        return tuple(ranked[: self.config.run.symbols_max])
+        asked = [symbol for symbol in self._watchlist if symbol in tradable]
+        for symbol in sorted(set(self._watchlist) - set(asked)):
+            self._note("watchlist.is_not_listed", {"symbol": symbol})
+        chosen = set(list(dict.fromkeys([*asked, *ranked]))[: self.config.run.symbols_max])
+        return tuple(symbol for symbol in ranked if symbol in chosen)
+
+    def _tradable(self, listed: Iterable[Instrument]) -> dict[str, Instrument]:
+        """Contracts that may be watched: TRADING USDT perpetuals on coins, none of the blacklist."""
+        return {
+            item.symbol: item
+            for item in listed
+            if item.is_tradable_perpetual
+            and item.underlying_type == "COIN"
+            and item.symbol not in self._blacklist
+        }
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """A question of the start, asked again where that can help."""
@@ -526,7 +546,7 @@ class Program:
     async def _choose_again(self) -> list[Instrument]:
         """The venue's list as it is now; of symbols asked for by name, those that still trade."""
         rules = await self.client.exchange_info()
-        tradable = _tradable(rules.instruments)
+        tradable = self._tradable(rules.instruments)
         if self.setup.symbols:
             return [tradable[symbol] for symbol in self.setup.symbols if symbol in tradable]
         return [tradable[symbol] for symbol in await self._by_volume(tradable)]
@@ -558,7 +578,7 @@ class Program:
 
     async def _same_again(self) -> list[Instrument]:
         """The contracts that are watched, by the venue's rules of now."""
-        tradable = _tradable((await self.client.exchange_info(Lane.RECONCILE)).instruments)
+        tradable = self._tradable((await self.client.exchange_info(Lane.RECONCILE)).instruments)
         return [tradable[symbol] for symbol in self.symbols if symbol in tradable]
 
     async def _keep_time(self) -> None:
@@ -602,15 +622,6 @@ class Program:
 
     def _note(self, event: str, fields: dict[str, str | int | float]) -> None:
         self.setup.face.on_note(self.clock.now_ms(), Note(event, dict(fields)))
-
-
-def _tradable(listed: Iterable[Instrument]) -> dict[str, Instrument]:
-    """Contracts that can be watched: TRADING USDT perpetuals on coins."""
-    return {
-        item.symbol: item
-        for item in listed
-        if item.is_tradable_perpetual and item.underlying_type == "COIN"
-    }
 
 
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

@@ -26,7 +26,7 @@ from cryptosignal.modes.bodies import Health, MarketRow, Run
 from cryptosignal.modes.snapshots import SnapshotHub
 from cryptosignal.net.warmup import WarmUpReport
 from cryptosignal.signals.decisions import TIERS
-from cryptosignal.signals.explain import FACTOR_WORDS, GATE_WORDS, explain
+from cryptosignal.signals.explain import FACTOR_WORDS, GATE_WORDS, explain, stopped_by
 
 if TYPE_CHECKING:
     from cryptosignal.modes.program import Program
@@ -139,7 +139,6 @@ def market_rows(program: Program) -> list[MarketRow]:
         slot = board.find(symbol)
         mark = float(board.marks.mark[slot]) if slot >= 0 else float("nan")
         close = float(columns["ctx.close"][place])
-        reasons = scan.reasons(place)
         rows.append(
             MarketRow(
                 symbol=symbol,
@@ -153,7 +152,7 @@ def market_rows(program: Program) -> list[MarketRow]:
                 p=float(scan.odds.p[place]),
                 ev=float(scan.values.ev[place]),
                 quality=float(columns["ctx.quality"][place]),
-                reason=reasons[0] if reasons else "",
+                reason=stopped_by(scan, place),
                 age_s=age_s,
             )
         )
