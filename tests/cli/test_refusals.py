@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cryptosignal.cli.flags import parse_symbols
-from cryptosignal.cli.main import main
+from cryptosignal.cli.main import _COMMANDS, main
 from cryptosignal.ground.faults import UserFault
 
 REFUSED = [
@@ -140,11 +140,15 @@ def test_symbols_are_a_number_or_names():
 
 
 def test_help_and_version_need_nothing(capsys):
-    """`--help` lists every command and `--version` is one line, both with exit code 0."""
+    """`--help` reads as a map, a line for each command, and `--version` is one line, with exit code 0."""
     code, out, _ = ended(["--help"], capsys)
     assert code == 0
-    for name in ("run", "scan", "explain", "paper-trade", "report", "simulate", "sim", "replay"):
-        assert name in out
+    lines = [line.strip("│ ").split("  ", 1) for line in out.splitlines()]
+    said = {line[0]: line[1].strip() for line in lines if len(line) == 2}
+    for name, _target, _group, summary in _COMMANDS:
+        assert said[name] == summary
+    _, own, _ = ended(["run", "--help"], capsys)
+    assert "Example: cryptosignal run" in own
     code, out, _ = ended(["--version"], capsys)
     assert (code, len(out.splitlines())) == (0, 1)
 
@@ -166,7 +170,7 @@ def test_faults_have_their_exit_codes(monkeypatch, capsys):
         def raising(*_arguments, fault=fault, **_options):
             raise fault
 
-        monkeypatch.setattr(entry, "build_app", lambda raising=raising: raising)
+        monkeypatch.setattr(entry, "build_app", lambda raising=raising, **_: raising)
         got, _, err = ended([], capsys)
         assert got == code, fault
         assert len(err.splitlines()) <= 1

@@ -55,7 +55,7 @@ def run(
         A candle file (parquet or csv) that the embedded venue walks instead of generated prices.
     start
         Where the embedded venue's time starts (2025-06-01, or epoch ms); default: now, or bar 500
-        of the candle file.
+        of the candle file (of a file with 100 symbols and more: when 100 of them are listed).
     speed
         Venue time against wall time (embedded venue only).
     scans
@@ -94,6 +94,7 @@ def run(
         One JSON object a line instead of text.
     """
     from cryptosignal.cli.console import Terminal
+    from cryptosignal.ground.calendar import utc_text
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.live import Run, run_live
 
@@ -127,7 +128,12 @@ def run(
         page_port=page_port if page else None,
         on_page=lambda address: face.say(f"page: {address}"),
         on_venue=lambda name, ready: face.say(
-            f"venue: {name}" + (f" at {ready.rest}, speed {ready.speed:g}" if ready else "")
+            f"venue: {name}"
+            + (
+                f" at {ready.rest}, speed {ready.speed:g}, its time {utc_text(ready.start_time_ms)}"
+                if ready
+                else ""
+            )
         ),
     )
     reason = run_live(request, face)

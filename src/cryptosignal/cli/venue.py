@@ -16,6 +16,7 @@ def simulate(
     faults: str = "calm",
     data: str = "",
     start: str = "",
+    listed_min: int = 0,
     json: bool = False,
     until_stdin_closes: bool = False,
 ) -> int:
@@ -41,6 +42,8 @@ def simulate(
         Walk the candles of this file (parquet or csv) instead of generating prices.
     start
         Venue time of the start (2025-01-31 or epoch ms); default: now, or bar 500 of the file.
+    listed_min
+        Without --start: begin the file's walk no earlier than when so many of its symbols are listed.
     json
         Announce as one JSON line.
     until_stdin_closes
@@ -49,14 +52,20 @@ def simulate(
     from cryptosignal.cli.flags import PORT_MAX, parse_symbols, whole
     from cryptosignal.ground.calendar import parse_utc
     from cryptosignal.sim.server import run_server
-    from cryptosignal.sim.settings import VenueSettings
+    from cryptosignal.sim.settings import SYMBOLS_MAX, VenueSettings
 
     count, names = parse_symbols(symbols)
     whole("--port", port, 0, PORT_MAX)
+    whole("--listed-min", listed_min, 0, SYMBOLS_MAX)
     try:
         start_ms = parse_utc(start) if start else 0
         settings = VenueSettings(
-            symbols=count, symbol_names=names, speed=speed, faults=faults, start_ms=start_ms
+            symbols=count,
+            symbol_names=names,
+            speed=speed,
+            faults=faults,
+            start_ms=start_ms,
+            walk_symbols_min=listed_min,
         )
     except ValueError as error:
         raise UserFault(f"simulate: {error}") from None

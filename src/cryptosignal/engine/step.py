@@ -190,11 +190,12 @@ class Engine:
         if direction not in tuple(Direction):
             allowed = ", ".join(Direction)
             return (Note("trade.refused", {"symbol": symbol, "reason": f"direction: {allowed}"}),)
-        decision = manual_decision(self.latest, symbol, Direction(direction), now_ms)
-        if decision is None:
-            return (Note("trade.refused", {"symbol": symbol, "reason": "no price plan: no data"}),)
         price = event.arguments.get("price")
         known = Decimal(price) if price else None
+        mark = float(price) if price else None
+        decision = manual_decision(self.latest, symbol, Direction(direction), now_ms, mark)
+        if decision is None:
+            return (Note("trade.refused", {"symbol": symbol, "reason": "no price plan: no data"}),)
         opened = self._open(now_ms, decision, is_approved=True, price=known)
         return (*self._publish(decision), *opened)
 

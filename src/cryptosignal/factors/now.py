@@ -32,6 +32,7 @@ _FACTS = (
     "book_age_ms",
     "quote_24h",
 )
+_EIGHT_HOURS_MS = 28_800_000.0
 _FACTORS = ("L", "B", "Q")
 
 
@@ -76,10 +77,17 @@ def columns(
     for name in (*_FACTS, "taker_buy_usdt", "taker_sell_usdt"):
         out[f"ctx.{name}"] = _column(known, name, shape)
     basis, funding = out["ctx.basis_bps"], out["ctx.funding_rate"]
+    risk = params.risk
+    fwi = positioning.funding_pressure(
+        funding, ahead_of_funding(out), float(risk.fwi_window_ms), risk.fwi_rate_frac
+    )
+    out["ctx.fwi"] = fwi
     values = {
         "L": _column(known, "L", shape),
         "Q": _column(known, "Q", shape),
-        "B": positioning.basis_funding(basis, funding),
+        "B": positioning.boosted(
+            positioning.basis_funding(basis, funding), fwi, risk.fwi_limit, risk.fwi_boost
+        ),
     }
     for name in _FACTORS:
         out[f"raw.{name}"] = values[name]
@@ -88,6 +96,13 @@ def columns(
     scale = params.gates.impact_notional_usdt * atr_percent
     out["ctx.room_book_up"] = out["ctx.ask_depth_usdt"] / scale
     out["ctx.room_book_down"] = out["ctx.bid_depth_usdt"] / scale
+
+
+def ahead_of_funding(out: Mapping[str, Floats]) -> Floats:
+    """Milliseconds to the next settlement; 00/08/16 UTC where the venue did not say (§1.5.5)."""
+    moment = out["ctx.time_ms"]
+    ahead = out["ctx.next_funding_ms"] - moment
+    return np.where(np.isnan(ahead), _EIGHT_HOURS_MS - moment % _EIGHT_HOURS_MS, ahead)
 
 
 def receipt(view: MarketView, params: ParamSet) -> dict[str, str]:

@@ -42,6 +42,10 @@ _ACCOUNTS = ("none", "sim")
 Conduct = Callable[[Program, Recorder], Any]
 """What else to do while the program runs: a coroutine function, started with it."""
 
+_MARKET_SYMBOLS = 100
+"""A file that holds so many symbols is walked from when so many are listed: a market, not its first
+weeks. Its bars before that are history."""
+
 
 @dataclass
 class Run:
@@ -199,6 +203,8 @@ def _venue_arguments(run: Run) -> Sequence[str]:
         arguments += ["--data", run.data]
     if run.start:
         arguments += ["--start", run.start]
+    elif run.data:
+        arguments += ["--listed-min", str(_MARKET_SYMBOLS)]
     return [*arguments, *run.venue_arguments]
 
 

@@ -460,8 +460,9 @@ class Program:
     def _say_reach(self) -> None:
         """Whether Prime can be reached at all, and how often it would have been (DOMAIN §0.18)."""
         reach = reachable(self.config.params)
-        for line in () if reach.ok else reach.lines:
-            self._note("prime.is_unreachable", {"reason": line})
+        for line in reach.lines:
+            if "OUT OF REACH" in line or "forbids" in line:
+                self._note("prime.is_unreachable", {"reason": line})
         if self.setup.says_history:
             history = passed(self.board.view(self.clock.now_ms()), self.config.params)
             self._note("min_score.was_checked", {"result": history.line})

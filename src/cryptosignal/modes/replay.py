@@ -166,9 +166,14 @@ def _decision_in(
 def engine_of(header: RunHeader) -> Engine:
     """A new engine with the settings and parameters that the run's header names."""
     info = header.info
-    config = (
-        msgspec.json.decode(info["config"], type=Config) if "config" in info else load_config("")
-    )
+    try:
+        config = (
+            msgspec.json.decode(info["config"], type=Config)
+            if "config" in info
+            else load_config("")
+        )
+    except msgspec.ValidationError as fault:
+        raise UserFault(f"run {header.run_id}: written by another version: {fault}") from None
     desk = Desk(config.trading, config.risk, info.get("bot", config.run.bot))
     return Engine(config.params, desk, OutcomeTracker(OutcomeSettings()))
 

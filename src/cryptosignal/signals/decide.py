@@ -15,6 +15,7 @@ from cryptosignal.signals import gates as g
 from cryptosignal.signals.decisions import PRIME, REJECT, WATCH, ScanDecisions
 from cryptosignal.signals.ev import expect
 from cryptosignal.signals.gates import GateTable, Sight, judge
+from cryptosignal.signals.hazards import fresh_prime
 from cryptosignal.signals.keys import signal_key
 from cryptosignal.signals.memory import Published, SignalMemory
 from cryptosignal.signals.plan import plan
@@ -95,35 +96,77 @@ def settle(
     `places` are the rows of one moment `time_ms` where `found` holds many (a history); the whole
     scan otherwise.
     """
-    rows, params = found.rows, found.params
+    rows = found.rows
     now_ms = rows.time_ms if time_ms is None else time_ms
     if not len(found.rank):
-        found.rank = np.zeros(len(rows.symbols))
+        found.rank, found.young_rank = np.zeros((2, len(rows.symbols)))
         found.wait_ms = np.full(len(rows.symbols), np.inf)
     here = np.arange(len(rows.symbols)) if places is None else places
     candidates = here[found.tiers[here] == PRIME].tolist()
     standing = set(memory.published)
+    _cool_gates(found, memory, here, now_ms)
     if not candidates and not standing:
+        memory.forget(now_ms)
         return
-    taken = {1.0: 0, -1.0: 0}
-    rho = column(rows, "ctx.rho_btc")
-    primes = set()
+    primes = _choose(found, memory, candidates, now_ms)
+    seen = {rows.symbols[i] for i in here.tolist()} if standing - primes else set()
+    for symbol in (standing - primes) & seen:
+        memory.end(symbol, now_ms)
+    memory.forget(now_ms)
+
+
+def _choose(
+    found: ScanDecisions, memory: SignalMemory, candidates: list[int], now_ms: int
+) -> set[str]:
+    """Prime in order of rank as far as correlation, new coins and cooldowns let it; their symbols."""
+    rows, params = found.rows, found.params
+    rho, fresh = column(rows, "ctx.rho_btc"), fresh_prime(rows, params)
+    taken, young, primes = {1.0: 0, -1.0: 0}, 0, set()
     for i in _ranked(found, memory, candidates, now_ms):
         symbol, side = rows.symbols[i], float(found.scores.side[i])
         word = "long" if side > 0.0 else "short"
         found.wait_ms[i] = _wait(memory, symbol, word, now_ms, params)
         moves_along = np.isnan(rho[i]) or abs(rho[i]) >= params.gates.correlation_max
         found.rank[i] = taken[side] + 1 if moves_along else 1
-        if found.rank[i] > params.gates.correlated_max or found.wait_ms[i] < 0.0:
+        found.young_rank[i] = young + 1 if fresh[i] else 0
+        if (
+            found.rank[i] > params.gates.correlated_max
+            or found.young_rank[i] > params.new_coin.prime_max
+            or found.wait_ms[i] < 0.0
+        ):
             found.tiers[i] = WATCH
             continue
         taken[side] += int(moves_along)
+        young += int(fresh[i])
         primes.add(symbol)
         _publish(found, memory, int(i), word, now_ms)
-    seen = {rows.symbols[i] for i in here.tolist()} if standing - primes else set()
-    for symbol in (standing - primes) & seen:
-        memory.end(symbol, now_ms)
-    memory.forget(now_ms)
+    return primes
+
+
+def _cool_gates(
+    found: ScanDecisions, memory: SignalMemory, here: NDArray[np.int64], now_ms: int
+) -> None:
+    """Impact, spread, OBI or DataQual that alone stopped a signal must hold for a while (§1.5).
+
+    Only what everything else let through is noted: a gate that flickers on a signal is the case.
+    """
+    own, table = found.params.tiers, found.table
+    waits = {
+        "impact": own.impact_cooldown_ms,
+        "spread": own.spread_cooldown_ms,
+        "obi": own.obi_cooldown_ms,
+        "data_quality": own.quality_cooldown_ms,
+    }
+    flickers = [table.index(name) for name in waits]
+    failed = table.verdicts != g.PASS
+    spoiled = failed[:, here].sum(axis=0)
+    if not (spoiled > 0).any():
+        return
+    hard = table.verdicts[flickers][:, here] == g.FAIL
+    only = (hard.sum(axis=0) == spoiled) & (spoiled > 0)
+    for k in np.flatnonzero(only).tolist():
+        longest = max(w for w, bad in zip(waits.values(), hard[:, k], strict=True) if bad)
+        memory.block(found.rows.symbols[int(here[k])], now_ms + longest)
 
 
 def _ranked(
@@ -142,15 +185,17 @@ def _ranked(
 
 def _wait(memory: SignalMemory, symbol: str, side: str, time_ms: int, params: ParamSet) -> float:
     """Milliseconds since the last cooldown ended; negative while one runs, inf without any."""
-    known = memory.published.get(symbol)
-    if known is None:
-        return float("inf")
     standing = memory.standing(symbol, time_ms)
     if standing is not None and standing.side == side:
         return float("inf")
+    blocked = memory.blocked.get(symbol)
+    gate = float("inf") if blocked is None else float(time_ms - blocked)
+    known = memory.published.get(symbol)
+    if known is None:
+        return gate
     ended = known.ended_ms or min(time_ms, known.until_ms)
     free_ms = max(ended + params.tiers.cooldown_ms, known.since_ms + params.tiers.diversify_ms)
-    return float(time_ms - free_ms)
+    return min(gate, float(time_ms - free_ms))
 
 
 def _publish(found: ScanDecisions, memory: SignalMemory, i: int, side: str, time_ms: int) -> None:

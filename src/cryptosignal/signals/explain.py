@@ -45,9 +45,13 @@ GATE_WORDS = {
     "independence": "score of a dependent coin",
     "lead": "money against price",
     "conflict": "trend against cause",
+    "cause_split": "causes against each other",
+    "risk": "size left by the risk filters",
     "breadth": "market on this side",
     "listing_age": "minutes since listing",
     "ignition": "new-coin ignition without exhaustion",
+    "thrust": "new-coin momentum on this side",
+    "new_coins": "place among new coins",
     "correlation": "place among signals that move together",
     "cooldown": "cooldown over",
 }
@@ -109,7 +113,16 @@ def _odds(d: Decision) -> list[str]:
         "",
         f"Odds: p {d.p:.3f} (rank), calibrated {d.p_calibrated:.3f}; expected value "
         f"{1e4 * d.ev:+.1f} bps after {1e4 * d.cost:.1f} bps of costs",
+        *_risk(d),
     ]
+
+
+def _risk(d: Decision) -> list[str]:
+    left = d.modulators.get("size_left", math.nan)
+    if math.isnan(left):
+        return []
+    word = "skip" if left == 0.0 else d.risk_level or "low"
+    return [f"Risk: {word}, {100.0 * left:.0f} % of the planned size"]
 
 
 def _gates(d: Decision) -> list[str]:
@@ -159,6 +172,7 @@ def _wish(gate: Gate) -> str:
 def _value(value: float) -> str:
     if math.isnan(value):
         return "no data"
+    value += 0.0  # no minus before a nothing
     return f"{value:.4g}" if abs(value) < 1e6 else "long ago" if value >= 1e12 else f"{value:.3g}"
 
 

@@ -279,7 +279,7 @@ def start_of(settings: VenueSettings, source: CandleSource | None) -> int:
     if settings.start_ms:
         return settings.start_ms
     if source is not None:
-        return source.bar_time(settings.walk_start_bar)
+        return source.walk_time(settings.walk_start_bar, settings.walk_symbols_min)
     return host_epoch_ms()
 
 

@@ -39,6 +39,8 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     start_ms: int = 0
     """Venue time of the start; 0 means the host's time (server) or bar `walk_start_bar` (candles)."""
     walk_start_bar: int = 500
+    walk_symbols_min: int = 0
+    """A walk of candles starts no earlier than when so many of the file's symbols are listed."""
     tick_ms: int = 1
     """Grid that trade times are rounded down to; coarser means fewer wake-ups in a simulation."""
     ticks_per_minute: int = 0

@@ -234,6 +234,7 @@ class Desk:
             wish.correlations,
             wish.brackets,
             is_approved=wish.is_approved,
+            is_by_hand=wish.is_approved,
         )
         if isinstance(size, Refusal) or price is None:
             reason = size.reason if isinstance(size, Refusal) else "no price"

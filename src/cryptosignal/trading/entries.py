@@ -63,8 +63,12 @@ def admit(
     brackets: tuple[LeverageBracket, ...],
     *,
     is_approved: bool = False,
+    is_by_hand: bool = False,
 ) -> Size | Refusal:
-    """Every check in one place: the size, or the first reason against the entry."""
+    """Every check in one place: the size, or the first reason against the entry.
+
+    `is_by_hand`: a person chose this trade; whether its costs are worth it was theirs to judge.
+    """
     reason = refusal_of(round_, ticket, price, is_approved=is_approved)
     if reason or price is None:
         return Refusal(reason or "no price")
@@ -77,8 +81,9 @@ def admit(
         strength=ticket.strength,
         p=ticket.p,
         confidence=ticket.confidence,
-        scale_frac=state.breaker.scale(round_.now_ms),
+        scale_frac=state.breaker.scale(round_.now_ms) * ticket.size_frac,
         cost_frac=ticket.cost_frac,
+        is_cost_accepted=is_by_hand,
         is_market=style == "market",
         is_ramp=state.account_kind == "live"
         and state.breaker.trades_closed < state.risk.ramp_trades,

@@ -126,7 +126,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise UserFault(f"--port: {host}:{port}: {error.strerror}; choose another port") from error
+        raise UserFault(
+            f"the page: port {port} on {host}: {error.strerror} (allowed: a free port, --page-port)"
+        ) from error
     return listener
 
 
