@@ -49,6 +49,28 @@ _COMMANDS: tuple[tuple[str, str, Group, str], ...] = (
     ),
     ("doctor", "cryptosignal.cli.doctor:doctor", _WATCH, "look the venue and our own streams over"),
     (
+        "kill",
+        "cryptosignal.cli.operate:kill",
+        _TRADE,
+        "the kill switch: no entries (1), cancel them (2), close everything (3)",
+    ),
+    (
+        "approve",
+        "cryptosignal.cli.operate:approve",
+        _TRADE,
+        "what waits for a yes; yes or no by id",
+    ),
+    ("positions", "cryptosignal.cli.operate:positions", _TRADE, "what the running engine holds"),
+    ("close", "cryptosignal.cli.operate:close", _TRADE, "close one position, reduce-only"),
+    ("close-all", "cryptosignal.cli.operate:close_all", _TRADE, "close all positions of ours"),
+    ("status", "cryptosignal.cli.operate:status", _TRADE, "how the running engine is"),
+    (
+        "desk-code",
+        "cryptosignal.cli.operate:desk_code",
+        _TRADE,
+        "a code that opens the page's desk once",
+    ),
+    (
         "paper-trade",
         "cryptosignal.cli.trade:paper_trade",
         _TRADE,

@@ -297,10 +297,24 @@ class Program:
 
     def command(self, name: str, arguments: dict[str, str], actor: str = "cli") -> None:
         """An operator's command, as an event like any other; a trade carries the mark it is asked at."""
+        self.rim.post(self._commanded(name, arguments, actor))
+
+    async def operate(self, name: str, arguments: dict[str, str], actor: str) -> list[Note]:
+        """The same at once: what the engine noted on it, when the command is durable.
+
+        Raises UserFault while the program does not take events.
+        """
+        if self._rim is None or not self._rim.is_open:
+            raise UserFault("the engine is starting or ending: ask again in a moment")
+        actions = self._rim.handle(self._commanded(name, arguments, actor))
+        await self._rim.durable()
+        return [action for action in actions if isinstance(action, Note)]
+
+    def _commanded(self, name: str, arguments: dict[str, str], actor: str) -> OperatorCommanded:
         if name == "trade":
             mark = self._fresh_mark(arguments.get("symbol", ""))
             arguments = arguments if mark is None else {**arguments, "price": repr(mark)}
-        self.rim.post(OperatorCommanded(name, arguments, actor))
+        return OperatorCommanded(name, arguments, actor)
 
     def _fresh_mark(self, symbol: str) -> float | None:
         slot = self.board.find(symbol)

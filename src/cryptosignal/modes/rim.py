@@ -174,6 +174,15 @@ class Rim:
         """The next sequence number."""
         return self._seq
 
+    @property
+    def is_open(self) -> bool:
+        """It runs and takes events: `handle` may be called."""
+        return self._tasks is not None and not self._stopping
+
+    async def durable(self) -> None:
+        """Return once every money record so far is on disk."""
+        await self._journal.durable(self._seq - 1)
+
     def post(self, event: Event | ScanTaken) -> None:
         """Queue an event for the engine. A full inbox is a contract fault, never a drop."""
         if len(self._inbox) >= INBOX_LIMIT:

@@ -203,6 +203,15 @@ class Desk:
         """Signals that wait for a yes."""
         return tuple(self.state.waiting.values())
 
+    def price_of(self, ticket: Ticket, now_ms: int) -> Decimal | None:
+        """A price fresh enough to size by, None if there is none (RELIABILITY §5.19)."""
+        return self._price_of(ticket, now_ms)
+
+    def late_reason(self, waiting: Waiting, now_ms: int) -> str:
+        """Why a yes would come too late now, "" if it would not."""
+        price = self._price_of(waiting.ticket, now_ms)
+        return approvals.late_reason(self.state.settings, waiting, price, now_ms)
+
     def account_state(self, now_ms: int) -> AccountState:
         """NORMAL, CAUTIOUS, RISK_AVERSE or SHUTDOWN."""
         return self.state.breaker.state(now_ms)

@@ -16,7 +16,7 @@ from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Direction, parse_client_id
 from cryptosignal.risk.breaker import Breaker
 from cryptosignal.risk.settings import RiskSettings
-from cryptosignal.trading.facts import Waiting
+from cryptosignal.trading.facts import Ended, Waiting
 from cryptosignal.trading.fills import FillBook
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.settings import TradingSettings
@@ -25,6 +25,8 @@ from cryptosignal.trading.trade import NakedSpan, Trade
 ZERO = Decimal(0)
 ARCHIVE_MAX = 200
 """Closed trades whose late events are still recognised as ours."""
+ANSWERED_MAX = 200
+"""Decided approvals that are remembered, so that a late yes learns what became of the signal."""
 SPANS_MAX = 20_000
 ADJUSTMENTS_MAX = 1_000
 
@@ -92,6 +94,7 @@ class TradingState:
         self.account = Account()
         self.breaker = Breaker(risk)
         self.waiting: dict[str, Waiting] = {}
+        self.answered: OrderedDict[str, Ended] = OrderedDict()
         self.cooldowns: dict[str, int] = {}
         self.strays: dict[str, StrayOrder] = {}
         self.spans: list[NakedSpan] = []
