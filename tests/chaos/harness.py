@@ -69,7 +69,9 @@ orders_per_minute_max = 600
 class Chaos:
     """One run. `run` answers the JSON body; its `violations` are empty when all promises held."""
 
-    def __init__(self, duration_s: float, seed: int, symbols: int = 8, faults: str = "storm") -> None:
+    def __init__(
+        self, duration_s: float, seed: int, symbols: int = 8, faults: str = "storm"
+    ) -> None:
         self.duration_s = duration_s
         self.seed = seed
         self._symbols = symbols
@@ -187,7 +189,9 @@ class Chaos:
     async def _do_clock_step(self) -> bool:
         self._step_file.write_text(str(self._chance.choice(CLOCK_STEPS_MS)))
         with contextlib.suppress(Fault):
-            await ask_once(self._socket, "status")  # it listens, so its handler of the signal is set
+            await ask_once(
+                self._socket, "status"
+            )  # it listens, so its handler of the signal is set
             return self._program.send(signal.SIGUSR1)
         return False
 

@@ -40,6 +40,8 @@ class ScanLoop:
         self._is_warm = False
         self.before_scan: Callable[[], None] = lambda: None
         self.taken = 0
+        self.next_ms = 0
+        """When the next scan is due without a trigger (exchange ms)."""
         self.on_kernels: Callable[[str], None] | None = None
         """Set for a live run: compiled kernels take over after the first scan, and this hears so."""
 
@@ -68,6 +70,7 @@ class ScanLoop:
             hear(kernels.path_name())
 
     async def _next(self) -> str:
+        self.next_ms = self._clock.now_ms() + int(self._settings.scan_interval_s * 1000)
         try:
             async with asyncio.timeout(self._settings.scan_interval_s):
                 await self._due.wait()
