@@ -68,6 +68,15 @@ class Books:
             await asyncio.sleep(PAUSE_S)
         raise AssertionError(f"the venue does not answer {path}: {last}")
 
+    async def post_key(self, path: str) -> Any:
+        """The answer to one POST that needs the key alone; None if none came."""
+        headers = {"X-MBX-APIKEY": self._ready.api_key}
+        try:
+            async with self._http.post(f"{self._ready.rest}{path}", headers=headers) as reply:
+                return json.loads(await reply.read()) if reply.status == 200 else None
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return None
+
     async def positions(self) -> dict[str, Decimal]:
         """Open positions, signed."""
         rows = await self.ask("/fapi/v3/positionRisk")

@@ -25,13 +25,14 @@ from typing import Any
 import msgspec
 from tests.chaos.books import Books, differences, doubles
 from tests.chaos.disk import SmallDisk
-from tests.chaos.processes import ProgramProcess, VenueProcess, environment
+from tests.chaos.processes import ROOT, ProgramProcess, VenueProcess, environment
 from tests.e2e.loose import LOOSE
 
 from cryptosignal.ground.faults import Fault
 from cryptosignal.modes.embedded import VenueReady
 from cryptosignal.modes.snapshots import ask_once, send_command
 from cryptosignal.modes.whereabouts import socket_of
+from cryptosignal.sim.settings import VenueSettings
 
 KILL_S = (20.0, 90.0)
 HOST_S = (25.0, 60.0)
@@ -93,7 +94,8 @@ class Chaos:
         began_s = time.monotonic()
         books: Books | None = None
         try:
-            await self._venue.start(self.seed, self._symbols, self._faults)
+            settings = VenueSettings(symbols=self._symbols, faults=self._faults, events=False)
+            await self._venue.start(self.seed, settings)
             self._venue.heard = self._fill.set
             (self._folder / "venue.json").write_bytes(self._venue.ready_line)
             self._write_config()
@@ -219,7 +221,7 @@ class Chaos:
             *(str(self._folder / "venue.json"), str(self._folder / "c.toml")),
             *(str(self._step_file), str(self.seed)),
             env=environment(),
-            cwd=Path(__file__).resolve().parents[2],
+            cwd=ROOT,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -235,9 +237,10 @@ class Chaos:
             if second.returncode is None:
                 second.kill()
                 await second.wait()
-        if second.returncode != 2 or b"works in it" not in words:
-            if self._program.pid is not None:
-                self._violations.append(f"double start: code {second.returncode} {words!r}")
+        if (
+            second.returncode != 2 or b"works in it" not in words
+        ) and self._program.pid is not None:
+            self._violations.append(f"double start: code {second.returncode} {words!r}")
         return True
 
     # ---- people ---------------------------------------------------------------------------

@@ -12,6 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from cryptosignal.sim.settings import VenueSettings
+
 ROOT = Path(__file__).resolve().parents[2]
 CRASH_WORDS = "Traceback (most recent call last)"
 
@@ -34,10 +38,11 @@ class VenueProcess:
         self._reader: asyncio.Task[None] | None = None
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self, seed: int, symbols: int, faults: str) -> None:
+    async def start(self, seed: int, settings: VenueSettings) -> None:
         """Start it and read its announcement."""
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.chaos.venue", str(seed), str(symbols), faults),
+            *(sys.executable, "-m", "tests.chaos.venue", str(seed)),
+            msgspec.json.encode(settings).decode(),
             cwd=ROOT,
             env=environment(),
             stdin=asyncio.subprocess.PIPE,

@@ -1,6 +1,6 @@
 """The venue of a chaos run: the real socket face over a venue that watches its own books.
 
-`python -m tests.chaos.venue SEED SYMBOLS FAULTS` announces itself like `cryptosignal simulate
+`python -m tests.chaos.venue SEED SETTINGS` (VenueSettings as JSON) announces itself like `cryptosignal simulate
 --json`, then prints one JSON line each time the account changed or a promise was broken. Lines on
 its standard input: `calm` ends the weather, `excuse` and `accuse` stop and start the clock of
 nakedness (the whole machine stands still, no program could protect), `report` prints a summary, and
@@ -114,8 +114,8 @@ def _listen(loop: ScaledLoop, main: asyncio.Task[None], venues: list[WatchedVenu
 
 def main() -> None:
     """The whole process."""
-    seed, symbols, faults = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    settings = VenueSettings(symbols=symbols, faults=faults, events=False)
+    seed = int(sys.argv[1])
+    settings = msgspec.json.decode(sys.argv[2], type=VenueSettings)
     venues: list[WatchedVenue] = []
 
     def make(
