@@ -24,7 +24,7 @@ from tests.e2e.loose import LOOSE
 from tests.e2e.programs import ROOT, run
 
 from cryptosignal.modes.embedded import VenueReady
-from cryptosignal.modes.snapshots import SnapshotClient, ask_once, send_command
+from cryptosignal.modes.snapshots import Snapshot, SnapshotClient, ask_once, send_command
 from cryptosignal.modes.whereabouts import socket_of
 from cryptosignal.sim.settings import AccountSettings, VenueSettings
 
@@ -119,8 +119,8 @@ async def listen_key(ready: VenueReady) -> str:
         await books.close()
 
 
-async def watched(path: str, port: int) -> tuple[dict[str, bytes], int]:
-    """Commands are given until something was traded; snapshots, answers and metrics as they were."""
+async def watched(path: str) -> dict[str, bytes]:
+    """Commands are given until something was traded; snapshots and answers as they were."""
     told: dict[str, bytes] = {}
     async with asyncio.timeout(LIMIT_S):
         while True:
@@ -133,19 +133,23 @@ async def watched(path: str, port: int) -> tuple[dict[str, bytes], int]:
             if any(row["is_protected"] for row in desk["positions"]):
                 break
             await asyncio.sleep(0.2)
-    client = SnapshotClient(path, lambda s: told.update({s.kind: json.dumps(s.body).encode()}))
+    heard = asyncio.Event()
+
+    def hear(snapshot: Snapshot) -> None:
+        told[snapshot.kind] = json.dumps(snapshot.body).encode()
+        if {"run", "health", "market"} <= set(told):
+            heard.set()
+
+    client = SnapshotClient(path, hear)
     await client.connect()
     listening = asyncio.create_task(client.listen())
-    for name in ("status", "desk"):
-        told[name] = json.dumps(await client.ask(name)).encode()
-    told["symbol"] = json.dumps(await client.ask_symbol("ETHUSDT", "1h")).encode()
     async with asyncio.timeout(LIMIT_S):
-        while not {"run", "health", "market"} <= set(told):
-            await asyncio.sleep(0.1)
+        await heard.wait()
+    for name in ("status", "desk"):
+        told[f"answer {name}"] = json.dumps(await client.ask(name)).encode()
+    told["symbol"] = json.dumps(await client.ask_symbol("ETHUSDT", "1h")).encode()
     listening.cancel()
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
-        told["metrics"] = reply.read()
-    return told, len(desk["positions"])
+    return told
 
 
 def test_the_search_finds_what_is_there():
@@ -168,7 +172,9 @@ def test_a_run_through_errors_writes_no_key_down(venue, tmp_path):
     port = free_port()
     process = started(folder, venue, more=f"metrics_port = {port}")
     try:
-        told, _ = asyncio.run(watched(socket_of(folder / "runs"), port))
+        told = asyncio.run(watched(socket_of(folder / "runs")))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
+            told["metrics"] = reply.read()
         key = asyncio.run(listen_key(msgspec.json.decode(venue, type=VenueReady)))
         process.send_signal(signal.SIGTERM)
         process.wait(LIMIT_S)
