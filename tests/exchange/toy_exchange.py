@@ -95,7 +95,7 @@ class ToyExchange:
     def _on_gear(self, asked: dict[str, Any]) -> dict[str, Any]:
         if not 1 <= asked["times"] <= 50:
             return {"oops": "gear: 1 to 50"}
-        CONTRACTS[asked["instr"]]  # noqa: B018  # unknown contracts are refused
+        CONTRACTS[asked["instr"]]  # unknown contracts are refused
         self.gear[asked["instr"]] = asked["times"]
         return {"ok": 1}
 

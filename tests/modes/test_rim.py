@@ -335,7 +335,7 @@ def test_a_disk_that_refuses_is_told_to_the_asker():
     """A command that could not be made durable is one line for its sender, not a success."""
 
     async def refuse(_seq):
-        raise DiskFault("no space")
+        raise DiskFault("money-1.seg", "no space")
 
     answer, _ = asked(on_start(), lambda world: setattr(world, "durable", refuse))
     assert isinstance(answer, UserFault)
