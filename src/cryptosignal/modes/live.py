@@ -64,6 +64,10 @@ class Run:
     faults: str = "calm"
     venue_arguments: tuple[str, ...] = ()
     page_port: int | None = None
+    attached: VenueReady | None = None
+    """A simulated venue that runs already, instead of one that starts and ends with the run."""
+    clock_of: Callable[[asyncio.AbstractEventLoop, int], MovableClock] = LoopClock
+    """What the program takes for the time on a simulated venue: its loop, and the start (exchange ms)."""
     on_page: Callable[[str], None] = lambda _address: None
     on_venue: Callable[[str, VenueReady | None], None] = lambda _name, _ready: None
 
@@ -74,10 +78,10 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
     with ExitStack() as stack:
         ready: VenueReady | None = None
         if run.venue == EMBEDDED:
-            ready = stack.enter_context(embedded_venue(_venue_arguments(run)))
+            ready = run.attached or stack.enter_context(embedded_venue(_venue_arguments(run)))
             routes, signer = ready.routes(), ready.signer()
             loop: asyncio.AbstractEventLoop = ScaledLoop(ready.speed, ready.epoch_mono_ns)
-            clock: MovableClock = LoopClock(loop, ready.start_time_ms)
+            clock: MovableClock = run.clock_of(loop, ready.start_time_ms)
         else:
             if run.data or run.start or run.speed != 1.0:
                 raise UserFault(
