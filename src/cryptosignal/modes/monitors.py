@@ -82,6 +82,12 @@ class Monitors:
     def _symbol(self, index: int) -> str:
         return self.venue.exchange.listed[index].symbol
 
+    def _is_halted(self, symbol: str) -> bool:
+        """The venue takes no order on the symbol, neither a stop nor a close: an outage of it."""
+        exchange = self.venue.exchange
+        index = next(i for i, row in enumerate(exchange.listed) if row.symbol == symbol)
+        return exchange.desk.status_of(index) != "TRADING"
+
     def _quantity(self, algo: Algo) -> Decimal:
         if algo.status != "NEW":
             return Decimal("Infinity")  # it is closing just now
@@ -113,9 +119,11 @@ class Monitors:
         if not held and not self._naked_since:
             self._present.clear()
             return
-        if self._naked_since and self.is_excused():
+        if self._naked_since:
+            is_excused = self.is_excused()
             for symbol in self._naked_since:
-                self._naked_since[symbol] += passed_ms
+                if is_excused or self._is_halted(symbol):
+                    self._naked_since[symbol] += passed_ms
         covered: dict[str, Decimal] = {}
         for algo in self.venue.account().algos.values():
             if algo.kind == "STOP_MARKET" and algo.status in _PROTECTING:

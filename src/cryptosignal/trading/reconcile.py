@@ -178,16 +178,16 @@ def _judge_difference(
 ) -> None:
     book = state.book(symbol)
     if diff == ZERO:
-        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.server_ms
+        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.requested_ms
         return
     if symbol not in state.trades:
         state.adjust(symbol, diff, event.server_ms)
-        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.server_ms
+        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.requested_ms
         return
     is_second = book.diff == diff and event.requested_ms > book.diff_ms
     if is_second and symbol in scope.symbols and not _has_doubtful_order(state, symbol):
         state.adjust(symbol, diff, event.server_ms)
-        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.server_ms
+        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.requested_ms
     elif book.diff != diff:
         book.diff, book.diff_ms = diff, event.server_ms
 
@@ -215,7 +215,8 @@ def _note_absences(state: TradingState, event: AccountSnapshotTaken, scope: Scop
             continue
         book = state.book(symbol)
         start_ms = order.sent_ms or order.intent.created_ms
-        is_agreed = not book.is_unsettled and book.diff == ZERO
+        is_steady = book.diff == ZERO or event.requested_ms > book.diff_ms + settings.claim_lag_ms
+        is_agreed = not book.is_unsettled and is_steady
         if is_agreed and scope.since_ms <= start_ms and not _has_claimant(state, order, start_ms):
             order.is_absent_in_snapshot = True
             conclude_absence(state, order, event.server_ms)
