@@ -240,11 +240,13 @@ class Monitors:
         found += [f"still naked: {symbol}" for symbol in self._naked_since]
         return found
 
-    def judge_ban(self, now_ms: int) -> None:
-        """The venue must never have cause for a 418 (DESIGN §5.11)."""
-        banned = self.venue.exchange.limits.refusals_418
-        if banned:
-            self.violate("banned", now_ms, f"{banned} refusals with 418")
+    def judge_limits(self, now_ms: int) -> None:
+        """The venue must never have cause for a 418, nor for a 429 of our own (DESIGN §5.11)."""
+        limits = self.venue.exchange.limits
+        if limits.refusals_418:
+            self.violate("banned", now_ms, f"{limits.refusals_418} refusals with 418")
+        if limits.refusals_429 and not self.venue.faults_injected.get("http_429"):
+            self.violate("limited", now_ms, f"{limits.refusals_429} refusals with 429 of our own")
 
     def judge_money(self, now_ms: int, net_usdt: dict[str, Decimal]) -> None:
         """What closed trades brought, by our account and by the venue's, symbol by symbol."""

@@ -23,6 +23,8 @@ from cryptosignal.trading.state import StrayOrder, TradingState
 
 ZERO = Decimal(0)
 ABSENT_LOOKUPS_MIN: Final = 2
+STAMP_SLACK_MS: Final = 1_000
+"""The venue takes no stamp that lies further ahead than this (BINANCE.md §3)."""
 
 
 class Scope(msgspec.Struct, frozen=True, gc=False):
@@ -73,6 +75,10 @@ def take_snapshot(state: TradingState, event: AccountSnapshotTaken) -> None:
 def note_absence(state: TradingState, order: Order, server_ms: int) -> None:
     """A lookup did not find the order: one of the proofs, if it is late and spaced enough."""
     settings = state.settings
+    if order.sent_ms > server_ms + STAMP_SLACK_MS:
+        # stamped by a clock that was set back since: refused as being ahead, and nothing stays on
+        # the wire until that time comes, so the fence counts from now
+        order.sent_ms = server_ms
     fence = order.fence_ms(settings.fence_extra_ms, settings.default_recv_window_ms)
     if server_ms <= fence:
         return
