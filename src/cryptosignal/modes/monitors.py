@@ -186,7 +186,7 @@ class Monitors:
     def _check_entry(self, fill: Fill, own: OwnId, now_ms: int) -> None:
         known = self._entry_ids.setdefault(own.signal_key, set())
         self.counts["entries"] += not known
-        known.add(fill.client_id)
+        known.add(f"{fill.client_id}/{fill.order_id}")  # one id can be sent twice, and fill twice
         if len(known) > 1:
             self.violate("double_entry", now_ms, f"{own.signal_key}: {sorted(known)}")
         held = self._at_risk()
