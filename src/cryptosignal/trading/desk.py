@@ -94,6 +94,7 @@ class Desk:
 
     def decide(self, now_ms: int, event: object) -> tuple[Action, ...]:
         """What to do now, after `apply` of a live event (or for one that carries no money)."""
+        self.errands.mind_clock(now_ms)
         observe = _OBSERVERS.get(type(event))
         if observe is not None:
             observe(self, now_ms, event)
@@ -121,6 +122,7 @@ class Desk:
         entry band while the decision is younger than `price_stale_ms`. In approve mode the signal
         waits for a yes unless `is_approved` (a person's own `trade` command).
         """
+        self.errands.mind_clock(now_ms)
         round_ = Round(self.state, self.errands, now_ms)
         ticket = ticket_of(decision, instrument)
         if isinstance(ticket, TicketError):

@@ -33,7 +33,11 @@ ADJUSTMENTS_MAX = 1_000
 
 @dataclass(slots=True)
 class SymbolBook:
-    """One symbol's position from two sides: our count of it, and the venue's last absolute word."""
+    """One symbol's position from two sides: our count of it, and the venue's last absolute word.
+
+    `agreed_ms`: at this time both named the same quantity, so a fill of others from before it is in
+    the count already, whether we had seen it or booked a difference for it.
+    """
 
     symbol: str
     foreign: Decimal = ZERO
