@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.domain.scan import ScanRows
+from cryptosignal.domain.scan import SYMBOL_TRIGGER, ScanRows
 from cryptosignal.factors import around, newcoin, now
 from cryptosignal.factors.cache import ScoreCache
 from cryptosignal.factors.frame import Frame, ends_of
@@ -49,6 +49,7 @@ class FactorEngine:
         self.frame = Frame()
         self.lone = Lone(self.params)
         self._seen: tuple[tuple[str, ...], bytes, int] | None = None
+        self._can_glance = False
         self._told: tuple[MarketView, dict[str, str]] | None = None
 
     def compute(self, view: MarketView, scan_id: int, trigger: str) -> ScanRows:
@@ -58,13 +59,14 @@ class FactorEngine:
         self._seen = _market_of(view)
         keep = np.flatnonzero(view.active)
         flat = {name: np.ascontiguousarray(value[keep, 0]) for name, value in columns.items()}
+        self._can_glance = tuple(flat) == self.lone.names
         symbols = tuple(view.symbols[i] for i in keep)
         return ScanRows(
             scan_id, view.time_ms, trigger, symbols, flat, meta=now.receipt(view, self.params)
         )
 
     def refresh(
-        self, view: MarketView, slot: int, scan_id: int, trigger: str = "symbol"
+        self, view: MarketView, slot: int, scan_id: int, trigger: str = SYMBOL_TRIGGER
     ) -> ScanRows:
         """The row of one symbol, equal to its row in a full scan of `view` where every symbol
         whose bars changed since the last one has been refreshed.
@@ -91,15 +93,23 @@ class FactorEngine:
         """The values of `lone.names` for one symbol where compiled code can tell them at once,
         equal to its row in a scan; None where it cannot (`refresh` can).
 
-        In an hour that no scan has seen yet the breadth is that of the symbols refreshed in it.
+        In an hour that no scan has seen yet, the breadth takes the symbols that were not refreshed
+        in it as the last scan saw them.
         """
         fast = compiled_kernels()
-        if fast is None or self._seen is None or self._seen[:2] != _market_of(view)[:2]:
+        if fast is None or not self._can_glance or self._seen is None:
+            return None
+        if self._seen[:2] != _market_of(view)[:2]:
             return None
         return self.lone.row(fast, self, view, slot)
 
     def row_of(
-        self, view: MarketView, slot: int, values: Floats, scan_id: int, trigger: str = "symbol"
+        self,
+        view: MarketView,
+        slot: int,
+        values: Floats,
+        scan_id: int,
+        trigger: str = SYMBOL_TRIGGER,
     ) -> ScanRows:
         """What `glance` told, as the rows of a scan of one symbol."""
         columns = dict(zip(self.lone.names, values[:, None], strict=True))

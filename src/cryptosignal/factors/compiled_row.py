@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_PLAIN = {"cache": True, "error_model": "numpy"}
-_LOOSE = {"cache": True, "error_model": "numpy", "fastmath": {"reassoc", "contract"}}
 
 LOG_BARS = 124
 SHORT_BARS = 66
@@ -36,25 +34,25 @@ H15, H1, H4, D1 = 2, 3, 4, 5
 
 
 # ---- readings of bars ----------------------------------------------------------------------------
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def clip(x: float, low: float, high: float) -> float:
     """`np.clip`: NaN stays NaN."""
     return low if x < low else (high if x > high else x)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def sign(x: float) -> float:
     """`np.sign`: NaN stays NaN."""
     return 1.0 if x > 0.0 else (-1.0 if x < 0.0 else x * 0.0)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def soft_sign(x: float) -> float:
     """`price.soft_sign`."""
     return x * abs(x) / (1.0 + x * x)
 
 
-@njit(**_LOOSE)
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def dot(x: Floats, i: int, taps: Floats) -> float:
     """`window.fir` at one place."""
     width = taps.shape[0]
@@ -65,7 +63,7 @@ def dot(x: Floats, i: int, taps: Floats) -> float:
     return total
 
 
-@njit(**_LOOSE)
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def mean(x: Floats, i: int, width: int) -> float:
     """`window.fir` with `mean_taps` at one place."""
     part = x[i - width + 1 : i + 1]
@@ -75,7 +73,7 @@ def mean(x: Floats, i: int, width: int) -> float:
     return total / width
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def newest(row: Floats, end: int, count: int, out: Floats) -> None:
     """The newest `count` values before `end`; NaN in front where there are fewer."""
     start = end - count
@@ -83,7 +81,7 @@ def newest(row: Floats, end: int, count: int, out: Floats) -> None:
         out[j] = row[start + j] if start + j >= 0 else np.nan
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def logs(row: Floats, end: int, count: int, out: Floats) -> None:
     """`panel.log_of` of the newest `count` values before `end`."""
     start = end - count
@@ -92,7 +90,7 @@ def logs(row: Floats, end: int, count: int, out: Floats) -> None:
         out[j] = math.log(value) if value > 0.0 else np.nan
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def known(row: Floats, end: int) -> int:
     """How many of the first `end` values exist."""
     number = 0
@@ -101,7 +99,7 @@ def known(row: Floats, end: int) -> int:
     return number
 
 
-@njit(**_LOOSE)
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def atr(high: Floats, low: Floats, close: Floats, i: int, taps: Floats) -> float:
     """`Panel.atr` at one bar."""
     width = taps.shape[0]
@@ -117,7 +115,7 @@ def atr(high: Floats, low: Floats, close: Floats, i: int, taps: Floats) -> float
     return total
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def extremes(high: Floats, low: Floats, i: int, width: int) -> tuple[float, float]:
     """Largest and smallest of a window; NaN if one is missing."""
     top, bottom, gap, hole = -math.inf, math.inf, 0.0, 0.0
@@ -129,7 +127,7 @@ def extremes(high: Floats, low: Floats, i: int, width: int) -> tuple[float, floa
     return (top if gap == gap else np.nan), (bottom if hole == hole else np.nan)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def trend(close: Floats, i: int, own_atr: float, taps: tuple[Floats, ...]) -> float:
     """`price.trend` at one bar; `taps` are EMA5, EMA20 and the slope over 12."""
     scale = own_atr if own_atr > 0.0 else np.nan
@@ -142,7 +140,7 @@ def trend(close: Floats, i: int, own_atr: float, taps: tuple[Floats, ...]) -> fl
     return 40.0 * order / 6 + 30.0 * push + 30.0 * _fitted(close, i, slope) * push
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def _fitted(close: Floats, i: int, slope: float) -> float:
     """R² of `window.fit` over 12 bars."""
     total = square = ramp = 0.0
@@ -156,7 +154,7 @@ def _fitted(close: Floats, i: int, slope: float) -> float:
     return np.nan if slope != slope else clip(r2, 0.0, 1.0)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def momentum(close: Floats, i: int, own_atr: float, fast: Floats) -> float:
     """`price.momentum` at one bar; `fast` are the taps of EMA5."""
     first, middle, last = (dot(close, i - 14, fast), dot(close, i - 7, fast), dot(close, i, fast))
@@ -164,7 +162,7 @@ def momentum(close: Floats, i: int, own_atr: float, fast: Floats) -> float:
     return (0.6 * slope + 0.4 * (slope - before)) / (own_atr if own_atr > 0.0 else np.nan)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def volume(base: Floats, at: int, close: Floats, i: int) -> float:
     """`price.volume` at place `at` of the volumes, `i` of the closes."""
     now, ago, twenty = mean(base, at, 5), mean(base, at - 5, 5), mean(base, at, 20)
@@ -174,7 +172,7 @@ def volume(base: Floats, at: int, close: Floats, i: int) -> float:
     return clip(surge, -3.0, 3.0) * soft_sign((close[i] - close[i - 5]) / 0.005)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def flows(bars: Floats, end: int, count: int, net: Floats, turnover: Floats) -> None:
     """`flow.net_share` of futures alone, the newest `count` bars of [field, bar]."""
     start = end - count
@@ -189,7 +187,7 @@ def flows(bars: Floats, end: int, count: int, net: Floats, turnover: Floats) -> 
         net[j] = share * turnover[j]
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def cvd(net: Floats, turnover: Floats, i: int) -> float:
     """`flow.cvd` at one bar."""
     level = total = lean = 0.0
@@ -208,7 +206,7 @@ def cvd(net: Floats, turnover: Floats, i: int) -> float:
     return slope * (1.0 if r2 >= 0.7 else 0.7 + 0.3 * r2 / 0.7)
 
 
-@njit(**_LOOSE)
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _relative(net: Floats, turnover: Floats, i: int) -> float:
     """`flow.relative_flow` at one bar."""
     flows_, sizes = net[i - 23 : i + 1], turnover[i - 23 : i + 1]
@@ -222,7 +220,7 @@ def _relative(net: Floats, turnover: Floats, i: int) -> float:
     return (net[i] - 0.5 * excess) / (size_of_market if size_of_market > 0.0 else np.nan)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def structure(close: Floats, i: int, own_atr: float, slow: Floats) -> float:
     """`structure.structure` at one bar; `slow` are the taps of EMA30."""
     part = close[i - 71 : i + 1]
@@ -248,8 +246,7 @@ def structure(close: Floats, i: int, own_atr: float, slow: Floats) -> float:
     return 0.22 * consistency + 0.18 * impulse + lean * (0.18 * half + 0.14 * timing + 0.20 * calm)
 
 
-@njit(**_PLAIN)
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
+@njit(cache=True, error_model="numpy")
 def _swings(close: Floats, turn: float) -> tuple[float, float, float, float, float, float]:
     """`structure.swings` of one window: leg, age and the last four pivots."""
     way, since, top, bottom = 0.0, 0.0, -math.inf, math.inf
@@ -273,7 +270,7 @@ def _swings(close: Floats, turn: float) -> tuple[float, float, float, float, flo
     return way, since, p1, p2, p3, p4
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def interest(oi: Floats, close: Floats, i: int, at: int, taps: Floats) -> float:
     """`positioning.open_interest` at bar `i` of the closes, `at` of the open interest."""
     slope = dot(oi, at, taps) * 24
@@ -286,7 +283,7 @@ def interest(oi: Floats, close: Floats, i: int, at: int, taps: Floats) -> float:
     return strength * soft_sign((close[i] - close[i - 12]) / 0.01)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def adx(high: Floats, low: Floats, close: Floats, i: int, span: int) -> float:
     """`context.adx` at one bar."""
     plus = minus = scale = value = 0.0
@@ -308,8 +305,7 @@ def adx(high: Floats, low: Floats, close: Floats, i: int, span: int) -> float:
     return 100.0 * value if scale == scale else np.nan
 
 
-@njit(**_PLAIN)
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
+@njit(cache=True, error_model="numpy")
 def as_of(
     grid: NDArray[np.int64], value: Floats, first_ms: int, step_ms: int, age_ms: int, out: Floats
 ) -> None:
@@ -325,7 +321,7 @@ def as_of(
         out[j] = value[newest_known] if fresh else np.nan
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def join(x: float, knots: Floats, levels: Floats) -> float:
     """`np.interp`."""
     last = knots.shape[0] - 1
@@ -341,7 +337,7 @@ def join(x: float, knots: Floats, levels: Floats) -> float:
 
 
 # ---- the chain ------------------------------------------------------------------------------------
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def _smooth(x: Floats, i: int, taps: Floats) -> float:
     """`standardise.smooth` at one place."""
     if x[i] != x[i]:
@@ -355,8 +351,7 @@ def _smooth(x: Floats, i: int, taps: Floats) -> float:
     return total / weight if weight > 0.0 else np.nan
 
 
-@njit(**_PLAIN)
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
+@njit(cache=True, error_model="numpy")
 def robust_z(x: Floats, i: int, taps: Floats, least: float, scale_min: int) -> float:
     """`standardise.robust_z` at one place; what lies before the first value is missing."""
     width = taps.shape[0]
@@ -388,7 +383,7 @@ def robust_z(x: Floats, i: int, taps: Floats, least: float, scale_min: int) -> f
     return (x[i] - centre) / max(_CLIPPED_TO_SIGMA * rest / weight, least)
 
 
-@njit(**_LOOSE)
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _z_of_known(part: Floats, weights: Floats, middle: float, weight: float, least: float) -> float:
     """The same where nothing is missing, with the wide instructions."""
     size = off = rest = 0.0
@@ -403,7 +398,7 @@ def _z_of_known(part: Floats, weights: Floats, middle: float, weight: float, lea
     return (part[part.shape[0] - 1] - centre) / max(_CLIPPED_TO_SIGMA * rest / weight, least)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def _squash(z: float, own: Floats) -> float:
     """`standardise.squash`; `own` are z0, z_max, winsor, tau, publish, max_step, flip_min."""
     size = abs(z)
@@ -412,7 +407,7 @@ def _squash(z: float, own: Floats) -> float:
     return 100.0 * math.tanh(math.copysign(size, z) / own[3])
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def _publish(instant: Floats, first: int, width: int, own: Floats) -> float:
     """`standardise.publish` of the window of `width` that starts at `first`."""
     state = sign = 0.0
@@ -432,7 +427,7 @@ def _publish(instant: Floats, first: int, width: int, own: Floats) -> float:
     return state if last == last else np.nan
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def _chain(
     raw: Floats,
     row: int,
@@ -470,7 +465,7 @@ def _chain(
 
 
 # ---- the factors of closed bars -------------------------------------------------------------------
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def spoiled(kept: Floats, stop: int, bars: Floats, end: int, span: int, shift: int) -> int:
     """How many of the newest bars differ from those that the kept stages stand on; `shift` of them
     are new."""
@@ -484,7 +479,7 @@ def spoiled(kept: Floats, stop: int, bars: Floats, end: int, span: int, shift: i
     return span - first
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def differing(kept: Floats, stop: int, now: Floats, shift: int) -> int:
     """The same for one series. Logs of another library differ in their last bit, which is no
     difference."""
@@ -498,8 +493,7 @@ def differing(kept: Floats, stop: int, now: Floats, shift: int) -> int:
     return shift
 
 
-@njit(**_PLAIN)
-# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
+@njit(cache=True, error_model="numpy")
 def raw_factors(
     price: tuple[Floats, Floats, Floats],
     base: Floats,
@@ -527,7 +521,7 @@ def raw_factors(
             out[5, k] = interest(oi, close, i, oi.shape[0] - count + k, taps[5])
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def score_row(
     raw: Floats,
     slot: int,
@@ -559,7 +553,7 @@ def score_row(
 
 
 # ---- what surrounds them --------------------------------------------------------------------------
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def market_trend(bars: Floats, end: int, taps: tuple[Floats, ...]) -> float:
     """`context.market_trend` of one coin; `taps` as in `raw_factors`."""
     high, low, close = np.empty(61), np.empty(61), np.empty(61)
@@ -572,7 +566,7 @@ def market_trend(bars: Floats, end: int, taps: tuple[Floats, ...]) -> float:
     return 40.0 * order + 60.0 * math.tanh(dot(close, 60, taps[2]) / own / 0.05)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def returns_of(close: Floats, i: int, count: int, out: Floats) -> None:
     """Each window of 24 hourly returns ending at the newest `count` bars, centred, [window, 24]."""
     for k in range(count):
@@ -586,7 +580,7 @@ def returns_of(close: Floats, i: int, count: int, out: Floats) -> None:
             out[k, j] -= total
 
 
-@njit(**_LOOSE)
+@njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
 def _fit(own: Floats, one: Floats, two: Floats, is_eth: bool) -> tuple[float, float, float, float]:
     """`context._fit_market` of one window: β on BTC and ETH, R², ρ to BTC."""
     xx = yy = xy = rx = ry = total = rest = 0.0
@@ -614,7 +608,7 @@ def _fit(own: Floats, one: Floats, two: Floats, is_eth: bool) -> tuple[float, fl
     )
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def independence(
     windows: tuple[Floats, Floats, Floats],
     roles: Ints,
@@ -644,7 +638,8 @@ def independence(
     out[3] = total
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
+# deep-ok: a compiled kernel is its loops; a call a step would cost more than the step
 def funding_z(
     grid: Ints, value: Floats, first_ms: int, taps: Floats, floor: float, age_ms: int, out: Floats
 ) -> None:
@@ -667,7 +662,7 @@ def funding_z(
             at -= 1
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def interest_change(oi: Floats, count: int, change: Floats, z: Floats) -> None:
     """`around._oi_change` of the newest `count` hours; `oi` are logs, the newest last."""
     for k in range(count):
@@ -680,7 +675,7 @@ def interest_change(oi: Floats, count: int, change: Floats, z: Floats) -> None:
         z[k] = change[k] / (0.005 if spread < 0.005 else spread)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def crowding(basis_bps: float, rate_z: float, oi_z: float, side: float) -> float:
     """`positioning.crowding` at one moment."""
     total, number = 0.0, 0
@@ -691,7 +686,7 @@ def crowding(basis_bps: float, rate_z: float, oi_z: float, side: float) -> float
     return 1.0 / (1.0 + math.exp(-total / number)) if number else np.nan
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def crowds(rate_z: Floats, oi_z: Floats, basis_bps: float, taps: Floats, out: Floats) -> None:
     """`mod.crowding_long`, `mod.gF_long` and the same for shorts."""
     count = rate_z.shape[0]
@@ -705,7 +700,7 @@ def crowds(rate_z: Floats, oi_z: Floats, basis_bps: float, taps: Floats, out: Fl
         out[2 * way + 1] = total
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def lead(
     base: Floats,
     close: Floats,
@@ -735,7 +730,7 @@ def lead(
     return 100.0 * math.tanh((money - side * price) / 60.0)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def short_bars(bars: Floats, end: int, taps: tuple[Floats, ...], out: Floats) -> None:
     """Signs of T, M and C and, for 15m, the parts of `context.micro` that need no hour.
 
@@ -764,7 +759,7 @@ def short_bars(bars: Floats, end: int, taps: tuple[Floats, ...], out: Floats) ->
     out[8], out[9], out[10] = top - close[i], close[i] - bottom, close[i]
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def micro(found: Floats, atr_1h: float, out: Floats) -> None:
     """`context.micro` from the parts of `short_bars`: votes up and down, ATR ratio, v3/v20."""
     above, ratio, last = found[5], found[6], abs(found[7])
@@ -780,7 +775,7 @@ def micro(found: Floats, atr_1h: float, out: Floats) -> None:
     out[2], out[3] = found[3] / atr_1h, ratio
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def coherence(signs: Floats) -> tuple[float, float]:
     """`context.coherence`."""
     number = up = down = 0.0
@@ -791,13 +786,13 @@ def coherence(signs: Floats) -> tuple[float, float]:
     return (up / number, down / number) if number > 0.0 else (np.nan, np.nan)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def breadth(trend: Floats) -> tuple[float, float]:
     """Shares of the known T of the market above and below zero."""
     return coherence(trend)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def room(
     price: tuple[Floats, Floats, Floats],
     own_atr: float,
@@ -819,7 +814,7 @@ def room(
 
 
 # ---- this moment ----------------------------------------------------------------------------------
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def reference_price(bars: Floats, end: int, mark: float) -> float:
     """`now._reference`: VWAP of the last 24 hours, else the newest close, else the mark."""
     if end == 0:
@@ -834,7 +829,7 @@ def reference_price(bars: Floats, end: int, mark: float) -> float:
     return newest if newest == newest else mark
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def _impact(off: Floats, usdt: Floats, notional: float) -> float:
     """`book.impact_bps`."""
     if off[0] != off[0]:
@@ -851,7 +846,7 @@ def _impact(off: Floats, usdt: Floats, notional: float) -> float:
     return (cost + (notional - bought) * 2.0 * (last if last == last else 0.0)) / notional
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def book_row(
     book: tuple[Floats, Floats, Floats, Floats], reference: float, notional: float, out: Floats
 ) -> None:
@@ -883,7 +878,7 @@ def book_row(
     out[6] = 100.0 * (0.25 * spread + 0.40 * impact + 0.20 * balance + 0.15 * cover)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def _points(x: float, neutral: float) -> float:
     """`positioning._piecewise`."""
     size = abs(x) / neutral
@@ -891,7 +886,7 @@ def _points(x: float, neutral: float) -> float:
     return x * 0.0 + math.copysign(min(points, 100.0), x)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def basis_points(basis_bps: float, funding: float) -> float:
     """`positioning.basis_funding`."""
     basis, rate = _points(basis_bps, 50.0), _points(funding, 0.001)
@@ -900,7 +895,26 @@ def basis_points(basis_bps: float, funding: float) -> float:
     return basis if rate != rate else 0.6 * basis + 0.4 * rate
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
+def funding_pressure(funding: float, next_ms: float, moment_ms: float, limits: Floats) -> float:
+    """`positioning.funding_pressure` at `now.ahead_of_funding`; `limits` are window and rate."""
+    eight = 28_800_000.0
+    ahead = next_ms - moment_ms
+    if ahead != ahead:
+        ahead = eight - moment_ms % eight
+    near = 0.0 if ahead < 0.0 else clip(1.0 - ahead / limits[0], 0.0, 1.0)
+    return funding / limits[1] * near
+
+
+@njit(cache=True, error_model="numpy")
+def boosted(basis_funding: float, fwi: float, limits: Floats) -> float:
+    """`positioning.boosted`; `limits` as above, then the limit and the boost."""
+    pressed = 0.0 if fwi != fwi else fwi
+    lift = limits[3] * clip(pressed / limits[2], -1.0, 1.0)
+    return clip(basis_funding + lift, -100.0, 100.0)
+
+
+@njit(cache=True, error_model="numpy")
 def large_trades(tape: Floats) -> float:
     """`flow.large_trades`; `tape` are large, all and forced flow, bought and sold of each."""
     large, flow = tape[0] + tape[1], tape[2] + tape[3]
@@ -915,7 +929,7 @@ def large_trades(tape: Floats) -> float:
 
 
 # ---- the row -------------------------------------------------------------------------------------
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def market(
     btc: Floats,
     eth: Floats,
@@ -945,7 +959,7 @@ def market(
     out[2] = both if both == both else (out[1] if out[0] != out[0] else out[0])
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def _spot(bars: Floats, base_ms: int, first_ms: int, net: Floats, turnover: Floats) -> None:
     """`catalogue._spot` of one row, hourly from `first_ms` on."""
     for j in range(net.shape[0]):
@@ -958,7 +972,7 @@ def _spot(bars: Floats, base_ms: int, first_ms: int, net: Floats, turnover: Floa
             net[j] = share * turnover[j] if taker == taker else np.nan
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def _mixed(
     flow: tuple[Floats, Floats], spot: tuple[Floats, Floats], net: Floats, turnover: Floats
 ) -> None:
@@ -971,7 +985,7 @@ def _mixed(
         turnover[j] = flow[1][j] + (size if is_known and size == size else 0.0)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def scores(
     hours: Floats,
     end: int,
@@ -1012,7 +1026,7 @@ def scores(
     return fresh
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def around(
     bars: tuple[Floats, Floats, Floats, Floats, Floats, Floats],
     ends: Ints,
@@ -1054,7 +1068,7 @@ def around(
     out[26], out[27] = coherence(signs)
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def modulators(
     price: tuple[Floats, Floats, Floats],
     base: Floats,
@@ -1090,7 +1104,7 @@ def modulators(
     out[10] = grown
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
 def moment(
     facts: Floats,
     tape: Floats,
@@ -1098,6 +1112,8 @@ def moment(
     reference: float,
     notional: float,
     own_atr: float,
+    moment_ms: float,
+    fwi_limits: Floats,
     out: Floats,
 ) -> None:
     """`ctx.quality` to the ignition columns. `facts` are quality, basis, mark, funding, its next
@@ -1114,16 +1130,18 @@ def moment(
     if tape.shape[0]:
         out[13], out[14] = tape[2], tape[3]
         large = large_trades(tape)
-    out[15] = out[16] = quality
-    out[17] = out[18] = basis_points(facts[1], facts[3])
-    out[19] = out[20] = large
+    out[15] = funding_pressure(facts[3], facts[4], moment_ms, fwi_limits)
+    out[16] = out[17] = quality
+    out[18] = out[19] = boosted(basis_points(facts[1], facts[3]), out[15], fwi_limits)
+    out[20] = out[21] = large
     percent = 100.0 * own_atr
     scale = notional * (0.1 if percent < 0.1 else percent)
-    out[21], out[22] = out[10] / scale, out[9] / scale
-    out[23], out[24:28] = 0.0, np.nan
+    out[22], out[23] = out[10] / scale, out[9] / scale
+    out[24], out[25:] = 0.0, np.nan
 
 
-@njit(**_PLAIN)
+@njit(cache=True, error_model="numpy")
+# long-ok: half of it are the arguments, which compiled code takes one by one
 def row(
     slot: int,
     bars: tuple[Floats, Floats, Floats, Floats, Floats, Floats],
@@ -1159,7 +1177,7 @@ def row(
     `first_ms` is the open time of the hours' first bar, `spot_ms` that of spot (−1: no spot),
     `known` the columns `ctx.finality` to
     `ctx.tick_size`, `limits` are the floor of funding, the breakout, the open room, the probe's
-    notional, and the span of bars that a score depends on.
+    notional, the span of bars that a score depends on, and what `funding_pressure` takes.
     """
     hours, end = bars[H1], ends[H1]
     span = int(limits[4])
@@ -1243,5 +1261,5 @@ def row(
         out[at + 32 : at + 43],
     )
     reference = reference_price(hours, end, facts[2])
-    moment(facts, tape, book, reference, limits[3], own_atr, out[at + 43 :])
+    moment(facts, tape, book, reference, limits[3], own_atr, known[3], limits[5:], out[at + 43 :])
     return fresh

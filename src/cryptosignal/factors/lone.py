@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.factors import around, book, context, window
+from cryptosignal.factors import around, context, now, positioning, window
 from cryptosignal.factors.cache import Kept
 from cryptosignal.factors.panel import ATR_BARS
 from cryptosignal.factors.table import BAR_FACTORS
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS
-from cryptosignal.market.views import BarsView, MarketView
+from cryptosignal.market.views import BarsView, BookView, MarketView
 
 if TYPE_CHECKING:
     from cryptosignal.factors.catalogue import FactorEngine
@@ -51,10 +51,13 @@ MOMENT: Final = (
     "ctx.quality", "ctx.basis_bps", "ctx.mark", "ctx.funding_rate", "ctx.next_funding_ms",
     "ctx.spread_bps", "ctx.impact_buy_bps", "ctx.impact_sell_bps", "ctx.obi",
     "ctx.bid_depth_usdt", "ctx.ask_depth_usdt", "ctx.book_age_ms", "ctx.quote_24h",
-    "ctx.taker_buy_usdt", "ctx.taker_sell_usdt", "raw.L", "score.L", "raw.B", "score.B",
+    "ctx.taker_buy_usdt", "ctx.taker_sell_usdt", "ctx.fwi", "raw.L", "score.L", "raw.B", "score.B",
     "raw.Q", "score.Q", "ctx.room_book_up", "ctx.room_book_down", "ctx.is_new",
     "ctx.ignition_up", "ctx.ignition_down", "ctx.exhausted_up", "ctx.exhausted_down",
+    "ctx.thrust_up", "ctx.thrust_down", "ctx.avwap", "ctx.zlema_5m", "ctx.atr_1m",
 )  # fmt: skip
+YOUNG: Final = ("ctx.thrust_up", "ctx.thrust_down", "ctx.avwap", "ctx.zlema_5m", "ctx.atr_1m")
+"""What only a new coin has, and those go the long way."""
 
 
 class _Moment:
@@ -86,7 +89,8 @@ class Lone:
             for factor in BAR_FACTORS
             for part, lag in (("raw", 0), *(("score", lag) for lag in range(lags)))
         ]
-        self.names = (*scores, *AROUND, *MODULATORS, *MOMENT)
+        self.names = (*scores, *AROUND, *MODULATORS, *MOMENT, *YOUNG, "ctx.fwi")
+        self._b = self.names.index("raw.B"), self.names.index("score.B")
         self.params = params
         self.lags = lags
         self.chain = np.array(
@@ -119,9 +123,11 @@ class Lone:
         young = params.new_coin
         self.grown_hours = max(young.age_days * 24.0, float(young.bars_1h)) + young.blend_hours
         """From this age on a coin is no part of the new-coin channel; one of unknown age neither."""
+        risk = params.risk
         self.limits = np.array(
             [around.FUNDING_FLOOR, params.gates.breakout_atr, context.OPEN_ROOM_ATR,
-             params.gates.impact_notional_usdt, 0.0],
+             params.gates.impact_notional_usdt, 0.0, float(risk.fwi_window_ms), risk.fwi_rate_frac,
+             risk.fwi_limit, risk.fwi_boost],
         )  # fmt: skip
         self.windows = np.empty((odds.g_taps, 24)), np.empty((odds.g_taps, 24)), np.empty(3)
         self._market: tuple[Floats, ...] = ()
@@ -186,7 +192,24 @@ class Lone:
             self.limits,
             out,
         )
-        return None if fresh < 0 else out
+        if fresh < 0:
+            return None
+        self._press(view, slot, out)
+        return out
+
+    def _press(self, view: MarketView, slot: int, out: Floats) -> None:
+        """The funding pressure, what it adds to B, and nothing of a new coin."""
+        risk, rate = self.params.risk, float(view.funding_rate[slot])
+        ahead = now.until_funding(float(view.time_ms), float(view.next_funding_ms[slot]))
+        fwi = positioning.funding_pressure(
+            np.array([rate]), np.array([ahead]), float(risk.fwi_window_ms), risk.fwi_rate_frac
+        )
+        out[-1 - len(YOUNG) : -1], out[-1] = np.nan, fwi[0]
+        if fwi[0] != 0.0:
+            for place in self._b:
+                out[place] = positioning.boosted(
+                    out[place : place + 1], fwi, risk.fwi_limit, risk.fwi_boost
+                )[0]
 
     def _begin(self, fast: ModuleType, engine: FactorEngine, view: MarketView) -> _Moment:
         """What every row of a view shares; without `kept` if none can be refreshed this way."""
@@ -222,9 +245,10 @@ class Lone:
         return found
 
     def _trend_of(self, opened_ms: int, trend: Floats) -> Floats:
-        """T of an hour that no scan has seen yet: what its refreshes have told so far."""
+        """T in an hour that no scan has seen yet: as the last scan had it, but for those that were
+        refreshed since."""
         if self._hour_ms != opened_ms or len(self._hour_trend) != len(trend):
-            self._hour_ms, self._hour_trend = opened_ms, np.full(len(trend), np.nan)
+            self._hour_ms, self._hour_trend = opened_ms, trend[:, 0].copy()
         return self._hour_trend
 
     def _learn_market(
@@ -281,7 +305,7 @@ def _tape(view: MarketView, slot: int) -> Floats:
     )  # fmt: skip
 
 
-def _book(shown: book.BookView | None, slot: int) -> tuple[Floats, Floats, Floats, Floats]:
+def _book(shown: BookView | None, slot: int) -> tuple[Floats, Floats, Floats, Floats]:
     if shown is None:
         return _BOOK_OFF
     return (

@@ -287,8 +287,7 @@ class MarketFeed:
                 mine = (*line.heard, *(name for name in firsts if name in line.session.wanted))
                 line.heard = ()
                 line.step(session.Received(count, now_ns, mine))
-                if line.socket is not None and not line.session.awaiting:
-                    line.socket.takes = self.board.inbox.takes
+                line.sort_frames(self.board.inbox.takes)
         self._tell_marks()
         self._tell_due(now_ms)
         if self.board.waits_for_trades and self._flush_timer is None:
@@ -446,6 +445,10 @@ class MarketFeed:
     def settle(self) -> None:
         """Take in what waits and judge every symbol's quality: the board as a scan should see it."""
         self.flush()
+        self._refresh_quality(self.clock.now_ms())
+
+    def judge_quality(self) -> None:
+        """Judge every symbol's quality by what the board has taken in."""
         self._refresh_quality(self.clock.now_ms())
 
     def _refresh_quality(self, now_ms: int) -> None:

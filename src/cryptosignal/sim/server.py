@@ -317,13 +317,15 @@ async def serve(
     start_ms: int,
     source: CandleSource | None = None,
     announce: Announce,
+    venue_of: Callable[[VenueSettings, Seeds, int, CandleSource | None], Venue] = Venue,
 ) -> None:
     """Serve until cancelled. Must run on a `ScaledLoop` with `settings.speed` and `epoch_mono_ns`.
 
-    `announce` is called once, when the port is open. Raises UserFault when the port is in use.
+    `announce` is called once, when the port is open; `venue_of` makes the venue that is served.
+    Raises UserFault when the port is in use.
     """
     loop = asyncio.get_running_loop()
-    venue = Venue(settings, Seeds(seed), start_ms, source)
+    venue = venue_of(settings, Seeds(seed), start_ms, source)
     server = Server(venue, LoopClock(loop, start_ms), settings)
     longest = 2 * settings.body_bytes_max  # a long query is refused by the venue, in its own words
     runner = web.ServerRunner(
