@@ -136,3 +136,22 @@ def test_executions_keep_a_coarser_step():
     assert {f.is_maker for f in fills} == {True, False}
     assert len({f.qty for f in fills}) > 20
     assert not [f for f in fills if f.qty % step]
+
+
+def test_ten_symbols_see_every_kind_of_event():
+    """A small listing too has a UTF-8 and a TradFi symbol, a listing, a halt, a delisting and a new tick."""
+    c = Client(symbols=10, events=True, tick_ms=1_000, ticks_per_minute=4)
+    rows = c.venue.exchange.listed
+    assert any(not r.symbol.isascii() for r in rows)
+    assert any(r.contract_type == "TRADIFI_PERPETUAL" for r in rows)
+    ticks = {r.symbol: filter_of(c, r.symbol, "PRICE_FILTER")["tickSize"] for r in rows}
+    for link in (1, 2):
+        c.open(link, "/market/ws/!contractInfo")
+        c.run(21 * 60 * MINUTE_MS)
+    told = [(f["s"], f["cs"]) for f in c.inbox[1] + c.inbox[2]]
+    kinds = {status for _, status in told}
+    assert {"TRADING", "TRADING_HALT", "SETTLING"} <= kinds
+    new = next(r for r in rows if c.venue.start_ms < r.onboard_ms)
+    assert (new.symbol, "TRADING") in told
+    moved = [s for s, old in ticks.items() if filter_of(c, s, "PRICE_FILTER")["tickSize"] != old]
+    assert len(moved) == 1
