@@ -182,3 +182,21 @@ def test_algo_events_are_asked_for_by_either_name():
         ["ALGO_UPDATE"],
         [],
     ]
+
+
+def test_the_order_of_a_trailing_stop_shows_its_rate():
+    """AP and cr are there on the child of a trailing stop, and on no other order."""
+    c = Client()
+    c.open_private()
+    c.order(side="BUY", type="MARKET", quantity="0.01")
+    trail = {"side": "SELL", "type": "TRAILING_STOP_MARKET", "callbackRate": "0.1"}
+    c.algo(**trail, quantity="0.01", reduceOnly=True)
+    for _ in range(60):
+        c.run(HOUR_MS // 60)
+        if not c.venue.positions():
+            break
+    shown = [e["o"] for e in c.take(9) if e["e"] == "ORDER_TRADE_UPDATE"]
+    assert {(o["ot"], o.get("cr"), "AP" in o) for o in shown} == {
+        ("MARKET", None, False),
+        ("TRAILING_STOP_MARKET", "0.1", True),
+    }
