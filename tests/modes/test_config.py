@@ -18,6 +18,9 @@ MISTAKES = [
     ("[run]\nscan_interval_s = 0\n", ("scan_interval_s", "allowed: 1 to 86400")),
     ("[websocket]\nmax_connections = 99\n", ("max_connections", "99")),
     ("[params.weights]\nT = 50\n", ("weights", "allowed")),
+    ("[run]\nblacklist = ['AUSDT']\nwatchlist = ['ausdt']\n", ("run.watchlist", "AUSDT")),
+    ("[pools]\nelite_chase = 3.0\n", ("pools.elite_chase", "0 to 1")),
+    ("[params.risk]\nspread_wide_bps = 99.0\n", ("risk.spread_wide_bps", "allowed")),
     ("[run\n", ("not valid TOML",)),
 ]
 

@@ -44,13 +44,15 @@ def manual_decision(
         return None
     if price is not None:
         plans = _laid_at(plans, price)
+    seen = scan.decision(place)
     own = msgspec.structs.replace(
-        scan.decision(place),
+        seen,
         signal_id=signal_key(symbol, now_ms, direction.value),
         time_ms=now_ms,
         side=direction.value,
         tier=Tier.WATCH,
         reasons=(MANUAL_REASON,),
+        modulators={**seen.modulators, "size_left": 1.0},  # the person chose the moment
     )
     return msgspec.structs.replace(own, plan=replace(scan, plans=plans).plan(place))
 

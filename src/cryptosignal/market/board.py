@@ -57,6 +57,7 @@ class Board:
         self._capacity = capacity
         self._slots: dict[str, int] = {}
         self.symbols: list[str] = []
+        self._names: tuple[str, ...] = ()
         self._active = np.zeros(capacity, np.bool_)
         self._onboard_ms: Floats = np.full(capacity, np.nan)
         self._tick_size: Floats = np.full(capacity, np.nan)
@@ -287,7 +288,7 @@ class Board:
         spoke += [
             stream.last_ms
             for stream in by_kind.get(names.KLINE, ())
-            if stream.event and stream.event < stream.close_from  # a closing frame is no trade
+            if stream.event and not stream.is_closed  # a closing frame is no trade
         ]
         return float(max(spoke, default=math.nan))
 
@@ -446,6 +447,14 @@ class Board:
             0 if math.isnan(onboard) else int(onboard),
         )
 
+    def has_due(self, slot: int, intervals: Iterable[str], now_ms: int) -> bool:
+        """The newest due bar of each of these intervals is there."""
+        return all(
+            bars.next_ms[slot] > bars.due_open_ms(now_ms)
+            for interval in intervals
+            if (bars := self.klines.get(interval)) is not None
+        )
+
     def is_ready(self, symbol: str, interval: str, now_ms: int) -> bool:
         """The newest due bar is there and no gap lies before it."""
         return self.klines_of(interval).is_ready(self.slot(symbol), now_ms)
@@ -543,13 +552,28 @@ class Board:
         self.intake.read_marks()
         self.intake.read_best()
         self.intake.read_books()
+        for store in self.klines.values():
+            if store.base_ms:
+                self._count_hits(store, now_ms)
+        return self._shown(now_ms)
+
+    def view_of(self, slots: set[int], now_ms: int) -> MarketView:
+        """The same for readers of these `slots` alone: others may show an older mark or book, and
+        what waits for the next flush waits on."""
+        self.intake.read_marks(slots)
+        self.intake.read_best(slots)
+        self.intake.read_books(slots)
+        return self._shown(now_ms)
+
+    def _shown(self, now_ms: int) -> MarketView:
         count = len(self.symbols)
         bars: dict[str, BarsView] = {}
         for interval, store in self.klines.items():
             shown = store.view(now_ms, count, self.settings.kline_cache_size)
             if shown is not None:
                 bars[interval] = shown
-                self._count_hits(store, now_ms)
+        if len(self._names) != count:
+            self._names = tuple(self.symbols)
         spot = (
             None if self._spot is None else self._spot.view(now_ms, count, self.settings.spot_bars)
         )
@@ -557,7 +581,7 @@ class Board:
         marks = self.marks
         return MarketView(
             time_ms=now_ms,
-            symbols=tuple(self.symbols),
+            symbols=self._names,
             active=self._active[:count],
             btc=self._slots.get("BTCUSDT", -1),
             eth=self._slots.get("ETHUSDT", -1),

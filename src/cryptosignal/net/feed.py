@@ -447,6 +447,10 @@ class MarketFeed:
         self.flush()
         self._refresh_quality(self.clock.now_ms())
 
+    def judge_quality(self) -> None:
+        """Judge every symbol's quality by what the board has taken in."""
+        self._refresh_quality(self.clock.now_ms())
+
     def _refresh_quality(self, now_ms: int) -> None:
         self.quality.on_lost(self.board, cut_off(self.lines.values()))
         for change in self.quality.refresh(self.board, now_ms):
