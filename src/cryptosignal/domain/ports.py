@@ -6,6 +6,7 @@ the simulated ones in `modes/simulate`. Bytes cross these ports, never objects.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
@@ -43,6 +44,27 @@ class WsListener(Protocol):
 
     def on_closed(self, code: int, reason: str) -> None:
         """The connection is gone (1006 without a close frame). Called exactly once."""
+        ...
+
+
+class SortingListener(WsListener, Protocol):
+    """A listener whose transport may hand whole text messages to `takes[message[11:43]]` itself, to
+    `put_aside` where there is none, and count them in `taken`, calling `arm` before the first."""
+
+    taken: int
+    takes: dict[bytes, Callable[[bytes], None]]
+
+    @property
+    def sorts(self) -> bool:
+        """Whether it wants that; `on_frame` gets the messages otherwise."""
+        ...
+
+    def arm(self) -> None:
+        """The first message after a while is on its way."""
+        ...
+
+    def put_aside(self, payload: bytes) -> None:
+        """A message that `takes` has no place for."""
         ...
 
 

@@ -45,12 +45,13 @@ class Stream:
 
     `newest` is the newest raw frame, `queue` what came since the flush. `event` is the newest event
     time as ASCII digits, `event_cap` bounds what is believed as one without a look, `open` is the
-    bar that is going on. `last_ms` is when frames last came; `count` and `inversions` run since the
-    start. `event_at`/`open_at` are byte positions (0: not known), `final_at` is where the word that
-    tells a closed bar was seen last.
+    bar that is going on, from `close_from` on an event may be its last. `last_ms` is when frames
+    last came; `count` and `inversions` run since the start. `event_at`/`open_at` are byte positions
+    (0: not known), `final_at` is where the word that tells a closed bar was seen last.
     """
 
     __slots__ = (
+        "close_from",
         "count",
         "event",
         "event_at",
@@ -102,6 +103,7 @@ class Stream:
         self.open_of: Pick = itemgetter(slice(0, _DIGITS))
         self.is_ordered = True
         self.open = b""
+        self.close_from = b""
         self.open_at = 0
         self.open_lead = b""
         self.final_mark = b'"x":true'

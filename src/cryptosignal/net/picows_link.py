@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 import picows
 
-from cryptosignal.domain.ports import WsListener
+from cryptosignal.domain.ports import SortingListener, WsListener
 
 ERRORS: Final = (picows.WSError, picows.WSInvalidURL)
 """What a failed handshake raises besides OSError and TimeoutError."""
 
+_TEXT: Final = picows.WSMsgType.TEXT
 _DATA: Final = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
 _NO_CODE: Final = 1005
 _ABNORMAL: Final = 1006
@@ -40,7 +41,7 @@ async def connect(
     """
     dial = asyncio.get_running_loop().create_task(
         picows.ws_connect(
-            lambda: _PicowsLink(listener, message_bytes_max),
+            lambda: _link(listener, message_bytes_max),
             url,
             ssl_context=tls,
             websocket_handshake_timeout=timeout_s,
@@ -65,6 +66,12 @@ def _hang_up(dial: Dial) -> None:
     """Nobody waits for this connection any more."""
     if not dial.cancelled() and dial.exception() is None:
         dial.result()[0].disconnect(graceful=False)
+
+
+def _link(listener: WsListener, message_bytes_max: int) -> _PicowsLink:
+    if getattr(listener, "sorts", False):
+        return _SortingLink(cast(SortingListener, listener), message_bytes_max)
+    return _PicowsLink(listener, message_bytes_max)
 
 
 class _PicowsLink(picows.WSListener):
@@ -144,3 +151,26 @@ class _PicowsLink(picows.WSListener):
         """Cut the connection without waiting for a peer that takes nothing any more."""
         if self._transport is not None:
             self._transport.disconnect(graceful=False)
+
+
+class _SortingLink(_PicowsLink):
+    """A link that puts whole messages where they belong, one call of ours a message."""
+
+    def __init__(self, listener: SortingListener, message_bytes_max: int) -> None:
+        super().__init__(listener, message_bytes_max)
+        self._sorter = listener
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        if frame.msg_type is not _TEXT or not frame.fin:
+            super().on_ws_frame(transport, frame)
+            return
+        payload = frame.get_payload_as_bytes()
+        sorter = self._sorter
+        count = sorter.taken
+        if not count:
+            sorter.arm()
+        sorter.taken = count + 1
+        try:
+            sorter.takes[payload[11:43]](payload)
+        except KeyError:
+            sorter.put_aside(payload)
