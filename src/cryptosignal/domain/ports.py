@@ -47,25 +47,23 @@ class WsListener(Protocol):
         ...
 
 
-class SortingListener(WsListener, Protocol):
-    """A listener whose transport may hand whole text messages to `takes[message[11:43]]` itself, to
-    `put_aside` where there is none, and count them in `taken`, calling `arm` before the first."""
+class FrameSorter(Protocol):
+    """What lets a transport put whole messages where they belong: `takes[message[11:43]]`, where
+    there is one, gets the message; `taken` counts them; `arm` is called before the first and now
+    and then. A listener that wants this has one as `sorter`, None or nothing otherwise."""
 
     taken: int
     takes: dict[bytes, Callable[[bytes], None]]
 
-    @property
-    def sorts(self) -> bool:
-        """Whether it wants that; `on_frame` gets the messages otherwise."""
-        ...
-
     def arm(self) -> None:
-        """The first message after a while is on its way."""
+        """A message is on its way, the first after a while or one of many."""
         ...
 
-    def put_aside(self, payload: bytes) -> None:
-        """A message that `takes` has no place for."""
-        ...
+
+def sorter_of(listener: WsListener) -> FrameSorter | None:
+    """The sorter of a listener, None if it takes every message itself."""
+    found: FrameSorter | None = getattr(listener, "sorter", None)
+    return found
 
 
 class WsLink(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cryptosignal.domain.ports import WsLink
+from cryptosignal.domain.ports import FrameSorter, WsLink
 from cryptosignal.ground.faults import Fault
 from cryptosignal.market import frames
 from cryptosignal.streams import session
@@ -182,7 +182,7 @@ class Socket:
     """
 
     __slots__ = (
-        "_generation", "_line", "arm", "is_closed", "on_frame", "put_aside", "sorts", "taken",
+        "_generation", "_line", "arm", "is_closed", "on_frame", "put_aside", "sorter", "taken",
         "takes",
     )  # fmt: skip
 
@@ -191,7 +191,7 @@ class Socket:
         self._generation = generation
         self.arm: Callable[[], None] = line.feed.arm
         self.put_aside: Callable[[bytes], None] = line.put_aside
-        self.sorts = line.feed.tap is None
+        self.sorter: FrameSorter | None = self if line.feed.tap is None else None
         self.taken = 0
         self.takes: dict[bytes, Callable[[bytes], None]] = {}
         self.is_closed = False

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
-from typing import Final, TypeAlias, cast
+from typing import Final, TypeAlias
 
 import picows
 
-from cryptosignal.domain.ports import SortingListener, WsListener
+from cryptosignal.domain.ports import FrameSorter, WsListener, sorter_of
 
 ERRORS: Final = (picows.WSError, picows.WSInvalidURL)
 """What a failed handshake raises besides OSError and TimeoutError."""
 
-_TEXT: Final = picows.WSMsgType.TEXT
+_FEW: Final = 4_095
+"""So many messages and one between two calls of `arm`."""
 _DATA: Final = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
 _NO_CODE: Final = 1005
 _ABNORMAL: Final = 1006
@@ -69,9 +70,10 @@ def _hang_up(dial: Dial) -> None:
 
 
 def _link(listener: WsListener, message_bytes_max: int) -> _PicowsLink:
-    if getattr(listener, "sorts", False):
-        return _SortingLink(cast(SortingListener, listener), message_bytes_max)
-    return _PicowsLink(listener, message_bytes_max)
+    sorter = sorter_of(listener)
+    if sorter is None:
+        return _PicowsLink(listener, message_bytes_max)
+    return _SortingLink(listener, sorter, message_bytes_max)
 
 
 class _PicowsLink(picows.WSListener):
@@ -156,21 +158,20 @@ class _PicowsLink(picows.WSListener):
 class _SortingLink(_PicowsLink):
     """A link that puts whole messages where they belong, one call of ours a message."""
 
-    def __init__(self, listener: SortingListener, message_bytes_max: int) -> None:
+    def __init__(self, listener: WsListener, sorter: FrameSorter, message_bytes_max: int) -> None:
         super().__init__(listener, message_bytes_max)
-        self._sorter = listener
+        self._sorter = sorter
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
-        if frame.msg_type is not _TEXT or not frame.fin:
-            super().on_ws_frame(transport, frame)
-            return
+        """Only a whole message can begin as a stream's does; the rest is looked at more closely."""
         payload = frame.get_payload_as_bytes()
         sorter = self._sorter
+        take = sorter.takes.get(payload[11:43])
+        if take is None or not frame.fin or self._parts:
+            super().on_ws_frame(transport, frame)
+            return
         count = sorter.taken
-        if not count:
+        if not count & _FEW:
             sorter.arm()
         sorter.taken = count + 1
-        try:
-            sorter.takes[payload[11:43]](payload)
-        except KeyError:
-            sorter.put_aside(payload)
+        take(payload)
