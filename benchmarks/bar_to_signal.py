@@ -223,8 +223,7 @@ class Turn:
             hear(payload)
         scans._is_warm = True
         scans.scan("start")
-        while clock.now_ms() < TURN_MS + 10:
-            await asyncio.sleep(0.001)
+        await asyncio.sleep((TURN_MS + 10 - clock.now_ms()) / 1000)
         closing.sort(key=lambda one: (one[0], one[1]))
         began = clock.loop.time()
         for at, _, symbol, payload in closing:
@@ -249,7 +248,9 @@ def measure(symbols, window_ms, rounds, is_wall=False):
         p50, p99 = np.percentile(took, (50, 99))
         found.append((float(p50), float(p99), max(took), len(took), turn.decided))
     found = found[1:]  # the first round loads the compiled code
-    p50, p99, most, told, decided = (statistics.median(column) for column in zip(*found))
+    p50, p99, most, told, decided = (
+        statistics.median(column) for column in zip(*found, strict=True)
+    )
     return {
         "symbols": symbols, "window_ms": window_ms, "rounds": rounds, "p50_ms": p50, "p99_ms": p99,
         "max_ms": most, "verdicts": told, "decided_in_full": decided, "bar_ms": BAR_MS,
