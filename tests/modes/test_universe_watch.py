@@ -30,13 +30,13 @@ class Feed:
 
 
 class Watch:
-    def __init__(self, warm_max=2):
+    def __init__(self, warm_max=2, watchlist=()):
         self.feed, self.notes = Feed(), []
         self.board = Board(MarketSettings(intervals=("1m",)), capacity=8)
         numbers = UniverseSettings(stream_intervals=("1m",), warm_max=warm_max)
         self.watch = UniverseWatch(
             self.board, self.feed, numbers, ("aggTrade",), ("!markPrice@arr@1s",),
-            lambda *note: self.notes.append(note),
+            lambda *note: self.notes.append(note), watchlist=watchlist,
         )  # fmt: skip
         self.watch.take([instrument(name) for name in NAMES])
         self.watch.start()
@@ -57,6 +57,14 @@ def test_warm_follows_the_score_and_small_changes_of_rank_move_nothing():
     assert set(rig.watch.tiers.warm) == {"CUSDT", "DUSDT"}
     assert not rig.scanned([1.0, 2.0, 60.0, 50.0])
     assert len(rig.feed.sets) == 2
+
+
+def test_the_watchlist_is_warm_whatever_it_scores():
+    """A symbol that somebody watches carries trades and a book also at the end of the ranking."""
+    rig = Watch(warm_max=2, watchlist=["AUSDT"])
+    rig.scanned([0.0, 2.0, 50.0, 60.0])
+    assert set(rig.watch.tiers.warm) == {"AUSDT", "DUSDT"}
+    assert "ausdt@aggTrade" in rig.feed.sets[-1]
 
 
 def test_held_and_entering_symbols_carry_a_difference_book():
@@ -121,10 +129,12 @@ def test_the_pools_steer_the_warm_tier(monkeypatch):
     made = []
     rig = Watch(warm_max=3)
     monkeypatch.setattr(
-        universe_watch, "elite", lambda view: made.append("elite") or Pool(("CUSDT",))
+        universe_watch, "elite", lambda view, _settings: made.append("elite") or Pool(("CUSDT",))
     )
     monkeypatch.setattr(
-        universe_watch, "overlay", lambda view, _elite: made.append("overlay") or Pool(("DUSDT",))
+        universe_watch,
+        "overlay",
+        lambda view, _elite, _own: made.append("overlay") or Pool(("DUSDT",)),
     )
 
     def at(hours):

@@ -16,7 +16,14 @@ import numpy as np
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.ground.faults import Fault
 from cryptosignal.market.board import Board
-from cryptosignal.market.pools import ELITE_CACHE_MS, OVERLAY_CACHE_MS, Pool, elite, overlay
+from cryptosignal.market.pools import (
+    ELITE_CACHE_MS,
+    OVERLAY_CACHE_MS,
+    Pool,
+    PoolSettings,
+    elite,
+    overlay,
+)
 from cryptosignal.market.universe import (
     NEW_COIN_INTERVALS,
     Tiers,
@@ -48,6 +55,9 @@ class UniverseWatch:
         extra: Sequence[str],
         market: Sequence[str],
         on_note: OnNote,
+        *,
+        watchlist: Sequence[str] = (),
+        pools: PoolSettings | None = None,
     ) -> None:
         self._board = board
         self._feed = feed
@@ -55,6 +65,8 @@ class UniverseWatch:
         self._extra = tuple(extra)
         self._market = tuple(market)
         self._on_note = on_note
+        self._watchlist = tuple(watchlist)
+        self._pool_settings = pools or PoolSettings()
         self.symbols: tuple[str, ...] = ()
         """Listed and watched; the scan scores exactly these."""
         self.instruments: dict[str, Instrument] = {}
@@ -115,9 +127,10 @@ class UniverseWatch:
             for name, age_ms in (("elite", ELITE_CACHE_MS), ("overlay", OVERLAY_CACHE_MS))
         }
         if due["elite"]:
-            self._pools["elite"] = view.time_ms, elite(view)
+            self._pools["elite"] = view.time_ms, elite(view, self._pool_settings)
         if due["overlay"]:
-            self._pools["overlay"] = view.time_ms, overlay(view, self._pools["elite"][1])
+            made = overlay(view, self._pools["elite"][1], self._pool_settings)
+            self._pools["overlay"] = view.time_ms, made
 
     def pooled(self) -> list[str]:
         """Overlay, then Elite, at most as many as the warm tier holds."""
@@ -150,7 +163,7 @@ class UniverseWatch:
             known,
             self._settings,
             by_score=ranked,
-            must_warm=[*held, *self.pooled()] if self._extra else (),
+            must_warm=[*held, *self._watchlist, *self.pooled()] if self._extra else (),
             must_hot=hot if self._extra else (),
             new_coins=self._new_coins,
         )

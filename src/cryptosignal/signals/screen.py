@@ -34,7 +34,6 @@ _READ: Final = (
     "ctx.age_days",
     "ctx.mtf_up",
     "ctx.mtf_down",
-    "ctx.funding_rate",
 )
 
 
@@ -70,7 +69,7 @@ class Screen:
         """(p, Prime strength) of the side that the score takes."""
         row = values.tolist()
         regime, atr, g_i, long, g_long, short, g_short, *rest = self._read(row)
-        bars, age_days, up, down, rate = rest
+        bars, age_days, up, down = rest
         score, coverage = self._score(self._scores(row), regime, atr)
         side = -1.0 if score < 0.0 else 1.0
         crowd, smooth = (long, g_long) if side > 0.0 else (short, g_short)
@@ -82,7 +81,7 @@ class Screen:
         shrink = min(max(hours / own.full_bars, 0.0), 1.0)
         shrink *= min(max(coverage, 0.0), 1.0) ** own.evidence_power
         agree = up if side > 0.0 else down
-        bend, prime = self._multipliers(side * _known(regime), agree, side * _known(rate))
+        bend, prime = self._multipliers(side * _known(regime), agree)
         p = 0.5 + shrink * bend * (1.0 / (1.0 + math.exp(-abs(score) / heat)) - 0.5)
         p = min(max(p, 1.0 - own.p_cap), own.p_cap)
         raised = min(max((p - 0.60) / 0.15, 0.0), 1.0)
@@ -103,7 +102,7 @@ class Screen:
         lean = (others > 0.0) - (others < 0.0)
         return (others + lean * quality) / (total if total > 0.0 else 1.0), total / 100.0
 
-    def _multipliers(self, market: float, agree: float, paid: float) -> tuple[float, float]:
+    def _multipliers(self, market: float, agree: float) -> tuple[float, float]:
         """(of p − ½, of the strength), as `probability.multipliers` has them."""
         own = self._params.filters
         p = prime = 1.0
@@ -117,10 +116,9 @@ class Screen:
                 p, prime = by_p, by_prime
                 break
         is_split = _known(agree, 1.0) < own.mtf_min
-        toll = 0.70 if paid > 0.0015 else 0.85 if paid > 0.0010 else 1.0
         if is_split:
             p, prime = min(p, own.mtf_p), min(prime, own.mtf_prime)
-        return min(p, toll) if toll < 1.0 else p, prime
+        return p, prime
 
 
 def _known(value: float, otherwise: float = 0.0) -> float:
