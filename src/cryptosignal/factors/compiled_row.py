@@ -905,7 +905,7 @@ def basis_points(basis_bps: float, funding: float) -> float:
 
 @njit(cache=True, error_model="numpy")
 def funding_pressure(funding: float, next_ms: float, moment_ms: float, limits: Floats) -> float:
-    """`positioning.funding_pressure` at `now.ahead_of_funding`; `limits` are window and rate."""
+    """`positioning.funding_pressure` at `now.until_funding`; `limits` are window and rate."""
     eight = 28_800_000.0
     ahead = next_ms - moment_ms
     if ahead != ahead:
