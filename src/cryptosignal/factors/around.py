@@ -222,6 +222,11 @@ def _oi_change(view: MarketView, count: int, end: int, frame: Frame) -> tuple[Fl
         nothing = np.full((len(view.symbols), count), np.nan)
         return nothing, nothing.copy()
     log_oi = frame.open_interest(count + _DAY_BARS + _OI_Z_BARS - 1, end)
+    fast = compiled_kernels()
+    if fast is not None:
+        now, z = (np.empty((len(log_oi), count)) for _ in range(2))
+        fast.interest_changes(log_oi, count, now, z)
+        return now, z
     change = log_oi[:, _DAY_BARS:] - log_oi[:, :-_DAY_BARS]
     spread = 1.2533 * window.fir(np.abs(change), window.mean_taps(_OI_Z_BARS))
     now = change[:, -count:]

@@ -106,6 +106,7 @@ class MarketFeed:
         self._next_number = 1_000
         self._is_running = False
         self._is_draining = False
+        self._is_armed = False
         self._done: asyncio.Event | None = None
         self._clock_gap_ms: int | None = None
         self.renewals = 0
@@ -243,12 +244,17 @@ class MarketFeed:
 
     # ---- frames -------------------------------------------------------------------------------
     def arm(self) -> None:
-        """Frames wait: flush soon, sooner when bars are closing."""
+        """Frames wait: flush soon, sooner when bars are closing. Asked again before that, only take
+        in what has piled up."""
+        now_ms = self.clock.now_ms()
+        if self._is_armed:
+            self.board.take_many_trades(now_ms)
+            return
         if self._flush_timer is None or self.board.waits_for_trades:
             if self._flush_timer is not None:
                 self._flush_timer.cancel()
+            self._is_armed = True
             settings = self.settings
-            now_ms = self.clock.now_ms()
             is_closing = now_ms % 60_000 < self.board.settings.close_grace_ms
             delay_ms = settings.flush_at_close_ms if is_closing else settings.flush_ms
             self._flush_timer = self.loop.call_later(delay_ms / 1000, self.flush)
@@ -268,6 +274,7 @@ class MarketFeed:
 
     def flush(self) -> None:
         """Bring the board up to date with every frame that came."""
+        self._is_armed = False
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
