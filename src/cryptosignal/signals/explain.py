@@ -86,10 +86,10 @@ def stopped_by(found: ScanDecisions, place: int) -> str:
     at = int(stops[0])
     name, relation = table.names[at], table.relations[at]
     value, limit = float(table.values[at, place]), float(table.limits[at, place])
-    word = GATE_WORDS.get(name, name)
+    word = name.replace("_", " ")
     if math.isnan(value):
         return f"{word}: no data"
-    return f"{word} {_short(value, limit)}, needs {_SIGNS.get(relation, relation)} {_short(limit, limit)}"
+    return f"{word} {_short(value, limit)} ({_SIGNS.get(relation, relation)} {_short(limit, limit)})"
 
 
 _SIGNS = {">=": "≥", "<=": "≤"}
