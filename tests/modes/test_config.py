@@ -9,6 +9,7 @@ import pytest
 
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.modes.config import Config, load_config, render
+from cryptosignal.modes.pace import at_speed
 
 MISTAKES = [
     ("[run]\nmod = 'auto'\n", ("unknown key run.mod", "did you mean 'mode'", "allowed")),
@@ -55,3 +56,11 @@ def test_the_rendered_configuration_reads_back_equal(tmp_path):
 def test_json_has_the_same_values():
     """The JSON form carries the same configuration."""
     assert msgspec.json.decode(render(Config(), as_json=True), type=Config) == Config()
+
+
+def test_the_account_can_be_read_at_any_speed():
+    """Stretched patience stays within what the venue takes: a window of a minute is refused."""
+    fast = at_speed(Config(), 3600.0)
+    assert fast.client.recv_window_ms < 60_000
+    assert fast.client.timeout_ms == Config().client.timeout_ms * 3600
+    assert at_speed(Config(), 2.0).client.recv_window_ms == 2 * Config().client.recv_window_ms

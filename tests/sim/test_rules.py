@@ -130,3 +130,40 @@ def test_amendment_names_its_modify_id():
     asked = {"symbol": "BTCUSDT", "orderId": made["orderId"]}
     rows = c.signed("GET", "/fapi/v1/orderAmendment", **asked)
     assert [r["amendment"].get("modifyId") for r in rows] == [None, 42]
+
+
+def test_codes_of_rare_mistakes():
+    """closePosition with reduceOnly, prices off the trigger, a stop price on a plain order, a margin too thin."""
+    c = Client()
+    price = c.price()
+    c.order(side="BUY", type="MARKET", quantity="0.5")
+    stop = {"side": "SELL", "triggerPrice": f"{price * 0.98:.1f}"}
+    close = {**stop, "type": "STOP_MARKET", "closePosition": True}
+    assert c.algo(**close, reduceOnly=True)["code"] == -4138
+    assert c.algo(**close, quantity="0.01")["code"] == -4137
+    limit = {"type": "STOP", "quantity": "0.01"}
+    assert c.algo(**stop, **limit, price=f"{price * 0.9:.1f}")["code"] == -4184
+    rise = {"side": "BUY", "triggerPrice": f"{price * 1.02:.1f}"}
+    assert c.algo(**rise, **limit, price=f"{price * 1.1:.1f}")["code"] == -4183
+    wish = {"side": "BUY", "quantity": "0.01", "stopPrice": f"{price:.1f}"}
+    assert c.order(**wish, type="MARKET")["code"] == -1106
+    assert c.order(**wish, type="LIMIT", timeInForce="GTC", price="80000")["code"] == -1106
+    asked = {"symbol": "BTCUSDT", "leverage": 2}
+    assert c.signed("POST", "/fapi/v1/leverage", **asked)["code"] == -2028
+
+
+def test_opening_and_extending_again_and_again_leaves_nothing_behind():
+    """Ten thousand connections opened and closed, and a key extended as often, wait for nothing."""
+    c = Client(weight_limit_1m=10**9)
+    c.open_private()
+    before = len(c.venue.exchange.agenda)
+    for number in range(10_000):
+        c.open(100 + number, "/market/ws/btcusdt@aggTrade")
+        c.venue.ws_close(c.now, 100 + number)
+        c.call("PUT", "/fapi/v1/listenKey")
+    assert len(c.venue.exchange.agenda) <= before + 10
+    assert len(c.venue.links()) == 1
+    c.run(HOUR_MS)
+    assert [e["e"] for e in c.take(9)][-1] == "listenKeyExpired"
+    c.run(23 * HOUR_MS)
+    assert c.closed == {9: 1001}

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from cyclopts import App, CycloptsError, Group
 
@@ -48,6 +49,28 @@ _COMMANDS: tuple[tuple[str, str, Group, str], ...] = (
         "why a symbol was, or was not, a signal at any past scan",
     ),
     ("doctor", "cryptosignal.cli.doctor:doctor", _WATCH, "look the venue and our own streams over"),
+    (
+        "kill",
+        "cryptosignal.cli.operate:kill",
+        _TRADE,
+        "the kill switch: no entries (1), cancel them (2), close everything (3)",
+    ),
+    (
+        "approve",
+        "cryptosignal.cli.operate:approve",
+        _TRADE,
+        "what waits for a yes; yes or no by id",
+    ),
+    ("positions", "cryptosignal.cli.operate:positions", _TRADE, "what the running engine holds"),
+    ("close", "cryptosignal.cli.operate:close", _TRADE, "close one position, reduce-only"),
+    ("close-all", "cryptosignal.cli.operate:close_all", _TRADE, "close all positions of ours"),
+    ("status", "cryptosignal.cli.operate:status", _TRADE, "how the running engine is"),
+    (
+        "desk-code",
+        "cryptosignal.cli.operate:desk_code",
+        _TRADE,
+        "a code that opens the page's desk once",
+    ),
     (
         "paper-trade",
         "cryptosignal.cli.trade:paper_trade",
@@ -123,12 +146,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # spinning BLAS threads slow a scan sevenfold on a busy machine; set before numpy is imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # ambient-ok: before numpy is imported
     words = list(sys.argv[1:] if arguments is None else arguments)
+    is_map = not words or words[0] in _ASKS_FOR_MAP
+    app = build_app(is_map=is_map)
+    sys.exit(guarded(lambda: app(words, exit_on_error=False, print_error=False)))
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    """Run a command; its exit code, with one line on stderr for a fault that has one."""
     try:
-        code = build_app(is_map=not words or words[0] in _ASKS_FOR_MAP)(
-            words,
-            exit_on_error=False,
-            print_error=False,
-        )
+        code = command()
     except CycloptsError as error:
         _say(" ".join(str(error).split()) + " (see `cryptosignal --help`)")
         code = EXIT_INPUT
@@ -149,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         code = 0  # the reader of our output went away (`| head`)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _say(text: str) -> None:

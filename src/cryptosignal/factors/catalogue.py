@@ -49,6 +49,7 @@ class FactorEngine:
         self.frame = Frame()
         self.lone = Lone(self.params)
         self._seen: tuple[tuple[str, ...], bytes, int] | None = None
+        self._can_glance = False
         self._told: tuple[MarketView, dict[str, str]] | None = None
 
     def compute(self, view: MarketView, scan_id: int, trigger: str) -> ScanRows:
@@ -58,6 +59,7 @@ class FactorEngine:
         self._seen = _market_of(view)
         keep = np.flatnonzero(view.active)
         flat = {name: np.ascontiguousarray(value[keep, 0]) for name, value in columns.items()}
+        self._can_glance = tuple(flat) == self.lone.names
         symbols = tuple(view.symbols[i] for i in keep)
         return ScanRows(
             scan_id, view.time_ms, trigger, symbols, flat, meta=now.receipt(view, self.params)
@@ -95,7 +97,9 @@ class FactorEngine:
         in it as the last scan saw them.
         """
         fast = compiled_kernels()
-        if fast is None or self._seen is None or self._seen[:2] != _market_of(view)[:2]:
+        if fast is None or not self._can_glance or self._seen is None:
+            return None
+        if self._seen[:2] != _market_of(view)[:2]:
             return None
         return self.lone.row(fast, self, view, slot)
 

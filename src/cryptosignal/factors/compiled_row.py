@@ -896,6 +896,25 @@ def basis_points(basis_bps: float, funding: float) -> float:
 
 
 @njit(cache=True, error_model="numpy")
+def funding_pressure(funding: float, next_ms: float, moment_ms: float, limits: Floats) -> float:
+    """`positioning.funding_pressure` at `now.ahead_of_funding`; `limits` are window and rate."""
+    eight = 28_800_000.0
+    ahead = next_ms - moment_ms
+    if ahead != ahead:
+        ahead = eight - moment_ms % eight
+    near = 0.0 if ahead < 0.0 else clip(1.0 - ahead / limits[0], 0.0, 1.0)
+    return funding / limits[1] * near
+
+
+@njit(cache=True, error_model="numpy")
+def boosted(basis_funding: float, fwi: float, limits: Floats) -> float:
+    """`positioning.boosted`; `limits` as above, then the limit and the boost."""
+    pressed = 0.0 if fwi != fwi else fwi
+    lift = limits[3] * clip(pressed / limits[2], -1.0, 1.0)
+    return clip(basis_funding + lift, -100.0, 100.0)
+
+
+@njit(cache=True, error_model="numpy")
 def large_trades(tape: Floats) -> float:
     """`flow.large_trades`; `tape` are large, all and forced flow, bought and sold of each."""
     large, flow = tape[0] + tape[1], tape[2] + tape[3]
@@ -1093,6 +1112,8 @@ def moment(
     reference: float,
     notional: float,
     own_atr: float,
+    moment_ms: float,
+    fwi_limits: Floats,
     out: Floats,
 ) -> None:
     """`ctx.quality` to the ignition columns. `facts` are quality, basis, mark, funding, its next
@@ -1109,13 +1130,14 @@ def moment(
     if tape.shape[0]:
         out[13], out[14] = tape[2], tape[3]
         large = large_trades(tape)
-    out[15] = out[16] = quality
-    out[17] = out[18] = basis_points(facts[1], facts[3])
-    out[19] = out[20] = large
+    out[15] = funding_pressure(facts[3], facts[4], moment_ms, fwi_limits)
+    out[16] = out[17] = quality
+    out[18] = out[19] = boosted(basis_points(facts[1], facts[3]), out[15], fwi_limits)
+    out[20] = out[21] = large
     percent = 100.0 * own_atr
     scale = notional * (0.1 if percent < 0.1 else percent)
-    out[21], out[22] = out[10] / scale, out[9] / scale
-    out[23], out[24:28] = 0.0, np.nan
+    out[22], out[23] = out[10] / scale, out[9] / scale
+    out[24], out[25:] = 0.0, np.nan
 
 
 @njit(cache=True, error_model="numpy")
@@ -1155,7 +1177,7 @@ def row(
     `first_ms` is the open time of the hours' first bar, `spot_ms` that of spot (−1: no spot),
     `known` the columns `ctx.finality` to
     `ctx.tick_size`, `limits` are the floor of funding, the breakout, the open room, the probe's
-    notional, and the span of bars that a score depends on.
+    notional, the span of bars that a score depends on, and what `funding_pressure` takes.
     """
     hours, end = bars[H1], ends[H1]
     span = int(limits[4])
@@ -1239,5 +1261,5 @@ def row(
         out[at + 32 : at + 43],
     )
     reference = reference_price(hours, end, facts[2])
-    moment(facts, tape, book, reference, limits[3], own_atr, out[at + 43 :])
+    moment(facts, tape, book, reference, limits[3], own_atr, known[3], limits[5:], out[at + 43 :])
     return fresh

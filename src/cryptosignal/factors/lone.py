@@ -51,9 +51,10 @@ MOMENT: Final = (
     "ctx.quality", "ctx.basis_bps", "ctx.mark", "ctx.funding_rate", "ctx.next_funding_ms",
     "ctx.spread_bps", "ctx.impact_buy_bps", "ctx.impact_sell_bps", "ctx.obi",
     "ctx.bid_depth_usdt", "ctx.ask_depth_usdt", "ctx.book_age_ms", "ctx.quote_24h",
-    "ctx.taker_buy_usdt", "ctx.taker_sell_usdt", "raw.L", "score.L", "raw.B", "score.B",
+    "ctx.taker_buy_usdt", "ctx.taker_sell_usdt", "ctx.fwi", "raw.L", "score.L", "raw.B", "score.B",
     "raw.Q", "score.Q", "ctx.room_book_up", "ctx.room_book_down", "ctx.is_new",
     "ctx.ignition_up", "ctx.ignition_down", "ctx.exhausted_up", "ctx.exhausted_down",
+    "ctx.thrust_up", "ctx.thrust_down", "ctx.avwap", "ctx.zlema_5m", "ctx.atr_1m",
 )  # fmt: skip
 YOUNG: Final = ("ctx.thrust_up", "ctx.thrust_down", "ctx.avwap", "ctx.zlema_5m", "ctx.atr_1m")
 """What only a new coin has, and those go the long way."""
@@ -122,9 +123,11 @@ class Lone:
         young = params.new_coin
         self.grown_hours = max(young.age_days * 24.0, float(young.bars_1h)) + young.blend_hours
         """From this age on a coin is no part of the new-coin channel; one of unknown age neither."""
+        risk = params.risk
         self.limits = np.array(
             [around.FUNDING_FLOOR, params.gates.breakout_atr, context.OPEN_ROOM_ATR,
-             params.gates.impact_notional_usdt, 0.0],
+             params.gates.impact_notional_usdt, 0.0, float(risk.fwi_window_ms), risk.fwi_rate_frac,
+             risk.fwi_limit, risk.fwi_boost],
         )  # fmt: skip
         self.windows = np.empty((odds.g_taps, 24)), np.empty((odds.g_taps, 24)), np.empty(3)
         self._market: tuple[Floats, ...] = ()

@@ -252,7 +252,8 @@ class Board:
             if self._is_quiet(stream, due + bars.step_ms):
                 self.turns.close_complete(stream, bars, now_ms)
                 self.turns.fill_flat(stream, bars, due + bars.step_ms, now_ms, is_proven=False)
-            if bars.next_ms[stream.slot] <= due and self._had_trades(stream, due):
+            is_late = bars.next_ms[stream.slot] <= due and bars.is_live[stream.slot]
+            if is_late and self._had_trades(stream, due):  # a series begins within a bar
                 missed[stream.slot] += 1
         for interval in judged:
             self._grace_done[interval] = self.klines[interval].due_open_ms(moment)

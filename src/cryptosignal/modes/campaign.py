@@ -229,8 +229,14 @@ class Day:
         self.paths: Counter[str] = Counter()
 
     def _is_excused(self) -> bool:
-        """The venue is down or the whole machine stands still: no program could protect now."""
-        return self.venue.mischief.is_down or self._is_paused or self._is_disk_full
+        """The venue answers nobody or the whole machine stands still: no program could protect now.
+
+        Others behind the same address can use up its minute; that our own ledger never does so is
+        judged apart (`judge_limits`).
+        """
+        limits, now_ms = self.venue.exchange.limits, self.clock.now_ms()
+        is_down = self.venue.mischief.is_down or limits.is_refusing(now_ms)
+        return is_down or self._is_paused or self._is_disk_full
 
     # ---- the day ------------------------------------------------------------------------
     def run(self) -> DayResult:
@@ -518,7 +524,7 @@ class Day:
         self._read_journal()
         replayed = self._replay()
         self._look_for_secrets()
-        monitors.judge_ban(now_ms)
+        monitors.judge_limits(now_ms)
         monitors.judge_money(now_ms, self._net_usdt)
         trace.update(repr(sorted(self.counts.items())).encode())
         return DayResult(

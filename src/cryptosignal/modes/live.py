@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -22,12 +20,16 @@ from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
+from cryptosignal.modes.kill_file import KillFile
+from cryptosignal.modes.operator import Operator
 from cryptosignal.modes.pace import at_speed
-from cryptosignal.modes.page import engine_socket, page_process
+from cryptosignal.modes.page import page_process
 from cryptosignal.modes.program import Face, Program, Setup
 from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
 from cryptosignal.modes.snapshots import SnapshotHub
+from cryptosignal.modes.stores import Stores
+from cryptosignal.modes.whereabouts import runtime_dir, socket_of
 from cryptosignal.net.client import MovableClock, ledger_host
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.net.warmup import WarmUpSettings
@@ -62,6 +64,10 @@ class Run:
     faults: str = "calm"
     venue_arguments: tuple[str, ...] = ()
     page_port: int | None = None
+    attached: VenueReady | None = None
+    """A simulated venue that runs already, instead of one that starts and ends with the run."""
+    clock_of: Callable[[asyncio.AbstractEventLoop, int], MovableClock] = LoopClock
+    """What the program takes for the time on a simulated venue: its loop, and the start (exchange ms)."""
     on_page: Callable[[str], None] = lambda _address: None
     on_venue: Callable[[str, VenueReady | None], None] = lambda _name, _ready: None
 
@@ -72,10 +78,10 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
     with ExitStack() as stack:
         ready: VenueReady | None = None
         if run.venue == EMBEDDED:
-            ready = stack.enter_context(embedded_venue(_venue_arguments(run)))
+            ready = run.attached or stack.enter_context(embedded_venue(_venue_arguments(run)))
             routes, signer = ready.routes(), ready.signer()
             loop: asyncio.AbstractEventLoop = ScaledLoop(ready.speed, ready.epoch_mono_ns)
-            clock: MovableClock = LoopClock(loop, ready.start_time_ms)
+            clock: MovableClock = run.clock_of(loop, ready.start_time_ms)
         else:
             if run.data or run.start or run.speed != 1.0:
                 raise UserFault(
@@ -91,7 +97,10 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         stack.callback(disk.close)
         publisher = Publisher(routes.name)
         recorder = Recorder(disk, face, publisher)
-        socket_path = stack.enter_context(engine_socket()) if run.page_port is not None else ""
+        run_id = f"{host_epoch_ms():x}"
+        stores = Stores(disk, run.config.store, run_id, clock, recorder.on_note)
+        stack.callback(stores.close)
+        socket_path = socket_of(data_dir)
         if run.page_port is not None:
             run.on_page(stack.enter_context(page_process(socket_path, run.page_port)))
         setup = Setup(
@@ -102,40 +111,46 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             seeds=Seeds(run.seed),
             routes=routes,
             face=recorder,
-            run_id=f"{host_epoch_ms():x}",
+            run_id=run_id,
             signer=_account_signer(run.config, signer),
-            ledger_dir=None if run.venue == EMBEDDED else _ledger_dir(),
+            ledger_dir=None if run.venue == EMBEDDED else runtime_dir(),
             symbols=run.symbols,
             scans_max=run.scans,
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
             candles=None if run.venue == EMBEDDED else _candles(disk, routes),
             info={"venue": routes.name, "seed": str(run.seed)},
             is_compiled=run.scans == 0,
+            tap=stores.tap,
+            tape_position=stores.position,
+            stores=stores,
         )
-        watch = _Watch(publisher, socket_path)
+        watch = _Watch(publisher, socket_path, KillFile(data_dir))
         return loop.run_until_complete(_main(setup, recorder, conduct, watch))
 
 
 @dataclass
 class _Watch:
-    """Who publishes the run, and where (nowhere if the path is empty)."""
+    """Who publishes the run and takes commands for it, and where."""
 
     publisher: Publisher
     socket_path: str
+    kill_file: KillFile
 
     async def run(self, program: Program) -> None:
-        """Serve snapshots until cancelled."""
-        if not self.socket_path:
-            return
+        """Serve snapshots, questions and commands until cancelled."""
+        operator = Operator(program, self.kill_file)
         hub = SnapshotHub(
             self.socket_path,
-            on_command=lambda name, arguments: program.command(name, arguments, "socket"),
+            on_command=operator.command,
             on_symbol=self.publisher.on_symbol,
+            on_ask=operator.ask,
         )
         self.publisher.bind(program, hub)
         await hub.start()
         try:
-            await self.publisher.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.publisher.run())
+                tasks.create_task(operator.watch_file())
         finally:
             await hub.stop()
 
@@ -235,13 +250,6 @@ def _candles(disk: FileDisk, routes: Routes) -> CandleStore:
     """Candles by venue: its name and host are the folder. The embedded venue's end with it."""
     host = "".join(letter if letter.isalnum() else "-" for letter in ledger_host(routes.rest_url))
     return CandleStore(disk, f"candles/{routes.name}-{host}")
-
-
-def _ledger_dir() -> Path:
-    """Where all processes of this user on this host share their weight ledgers (D8)."""
-    folder = Path(tempfile.gettempdir()) / f"cryptosignal-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def _real_loop() -> asyncio.AbstractEventLoop:

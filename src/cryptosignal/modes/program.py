@@ -31,7 +31,7 @@ from cryptosignal.domain.events import (
     ScanTaken,
 )
 from cryptosignal.domain.instrument import Instrument
-from cryptosignal.domain.ports import Disk, Transport
+from cryptosignal.domain.ports import AccountEvent, Disk, Transport
 from cryptosignal.engine.step import Engine
 from cryptosignal.factors import kernels
 from cryptosignal.factors.catalogue import FactorEngine
@@ -41,11 +41,13 @@ from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
 from cryptosignal.market.board import Board
 from cryptosignal.market.universe import UniverseSettings
-from cryptosignal.modes.account import AccountVenue
+from cryptosignal.modes.account import BinanceExchange
 from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
+from cryptosignal.modes.stores import JOURNAL_ROOT as JOURNAL_ROOT
+from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.supervise import patiently
 from cryptosignal.modes.universe_watch import UniverseWatch
 from cryptosignal.net.account_feed import AccountFeed
@@ -66,7 +68,6 @@ from cryptosignal.trading.desk import Desk
 
 T = TypeVar("T")
 
-JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
 RULES_TIMEOUT_S = 2.5
@@ -121,6 +122,8 @@ class Setup:
     says_history: bool = True
     streams_held: tuple[str, ...] = ()
     """Streams carried only while the desk needs prices (a simulated day is mostly flat)."""
+    stores: Stores | None = None
+    """Who trims what lies on disk, and keeps the tape; None trims nothing (a simulated disk)."""
     candles: CandleStore | None = None
     """Where candles stay between runs; None keeps none (a venue that ends with the run)."""
     is_compiled: bool = False
@@ -213,6 +216,7 @@ class Program:
         )
         self.warm_report = WarmUpReport()
         self.api_calls_at_scan = 0
+        self.exchange: BinanceExchange | None = None
         self.account_feed: AccountFeed | None = None
         self.started = asyncio.Event()
         """Set once the engine takes events."""
@@ -294,10 +298,23 @@ class Program:
 
     def command(self, name: str, arguments: dict[str, str], actor: str = "cli") -> None:
         """An operator's command, as an event like any other; a trade carries the mark it is asked at."""
+        self.rim.post(self._commanded(name, arguments, actor))
+
+    async def operate(self, name: str, arguments: dict[str, str], actor: str) -> list[Note]:
+        """The same at once: what the engine noted on it, when the command is durable.
+
+        Raises UserFault while the program does not take events, and when it ends meanwhile.
+        """
+        if self._rim is None or not self._rim.is_open:
+            raise UserFault("the engine is starting or ending: ask again in a moment")
+        actions = await self._rim.ask(self._commanded(name, arguments, actor))
+        return [action for action in actions if isinstance(action, Note)]
+
+    def _commanded(self, name: str, arguments: dict[str, str], actor: str) -> OperatorCommanded:
         if name == "trade":
             mark = self._fresh_mark(arguments.get("symbol", ""))
             arguments = arguments if mark is None else {**arguments, "price": repr(mark)}
-        self.rim.post(OperatorCommanded(name, arguments, actor))
+        return OperatorCommanded(name, arguments, actor)
 
     def _fresh_mark(self, symbol: str) -> float | None:
         slot = self.board.find(symbol)
@@ -316,22 +333,27 @@ class Program:
         yield self._keep_time()
         if self.keeper is not None:
             yield self.keeper.run()
+        if self.setup.stores is not None:
+            yield self.setup.stores.run()
         if self.config.run.metrics_port:
             from cryptosignal.modes.metrics import MetricsServer
 
             yield MetricsServer(self.config.run.metrics_port).run(self)
-        if self.setup.signer is not None and self.config.run.account != "none":
-            self.account_feed = AccountFeed(
-                self.setup.transport,
-                self.client,
-                self.setup.routes,
-                self.clock,
-                self.setup.seeds,
-                self._post,
-                settings=self.config.account_feed,
-                mark_of=self._mark_of,
-            )
-            yield self.account_feed.run()
+        if self.exchange is not None and self.config.run.account != "none":
+            yield self.exchange.attend(self._post)
+
+    def _account_stream(self, on_event: Callable[[AccountEvent], None]) -> AccountFeed:
+        self.account_feed = AccountFeed(
+            self.setup.transport,
+            self.client,
+            self.setup.routes,
+            self.clock,
+            self.setup.seeds,
+            on_event,
+            settings=self.config.account_feed,
+            mark_of=self._mark_of,
+        )
+        return self.account_feed
 
     # ---- start --------------------------------------------------------------------------
     async def _know_time(self, is_urgent: bool) -> None:
@@ -449,8 +471,9 @@ class Program:
         return Journal.open(setup.disk, run_dir, header, self.config.store)
 
     def _make_rim(self, journal: Journal) -> Rim:
-        venue = AccountVenue(self.client) if self.setup.signer is not None else None
-        rim = Rim(self.engine, journal, self.clock, self.setup.face, venue, self._watch)
+        if self.setup.signer is not None:
+            self.exchange = BinanceExchange(self.client, self._account_stream)
+        rim = Rim(self.engine, journal, self.clock, self.setup.face, self.exchange, self._watch)
         rim.tape_position = self.setup.tape_position
         rim.read_rules = self._read_rules
         return rim

@@ -23,6 +23,7 @@ from cryptosignal.domain.signal import Decision
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.market.views import CLOSE, HIGH, LOW, OPEN, VOLUME
 from cryptosignal.modes.bodies import Health, MarketRow, Run
+from cryptosignal.modes.desk_body import desk_body
 from cryptosignal.modes.snapshots import SnapshotHub
 from cryptosignal.net.warmup import WarmUpReport
 from cryptosignal.signals.decisions import TIERS
@@ -68,6 +69,7 @@ class Publisher:
         self._hub.publish("health", dict(health(self._program)))
         self._hub.publish("market", {"rows": market_rows(self._program)})
         self._hub.publish("signals", {"signals": list(self._signals)})
+        self._hub.publish("desk", dict(desk_body(self._program)))
 
     def on_symbol(self, symbol: str, interval: str) -> Mapping[str, Any]:
         """What one symbol's view shows. Raises UserFault for a symbol that is not watched."""

@@ -61,6 +61,8 @@ class ScanLoop:
         self._judged_ms = 0
         self._screen = Screen(factors.params, factors.lone.names)
         board.on_kline_close.append(self._on_close)
+        self.next_ms = 0
+        """When the next scan is due without a trigger (exchange ms)."""
         self.on_kernels: Callable[[str], None] | None = None
         """Set for a live run: compiled kernels take over after the first scan, and this hears so."""
 
@@ -92,6 +94,7 @@ class ScanLoop:
             hear(kernels.path_name())
 
     async def _next(self) -> str:
+        self.next_ms = self._clock.now_ms() + int(self._settings.scan_interval_s * 1000)
         try:
             async with asyncio.timeout(self._settings.scan_interval_s):
                 await self._due.wait()

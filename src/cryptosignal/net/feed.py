@@ -287,8 +287,7 @@ class MarketFeed:
                 mine = (*line.heard, *(name for name in firsts if name in line.session.wanted))
                 line.heard = ()
                 line.step(session.Received(count, now_ns, mine))
-                if line.socket is not None and not line.session.awaiting:
-                    line.socket.takes = self.board.inbox.takes
+                line.sort_frames(self.board.inbox.takes)
         self._tell_marks()
         self._tell_due(now_ms)
         if self.board.waits_for_trades and self._flush_timer is None:

@@ -55,6 +55,13 @@ class Line:
             self.feed.drain_soon()
         self.frames.append(payload)
 
+    def sort_frames(self, takes: dict[bytes, Callable[[bytes], None]]) -> None:
+        """Send frames straight to their streams, except while the connection has to prove some:
+        then, and before it is open, they are put aside and looked at."""
+        if self.socket is not None:
+            held = self.session
+            self.socket.takes = takes if held.is_open and not held.awaiting else {}
+
     def hear_stray(self, payload: bytes) -> None:
         """Replies to our control messages; anything else is noise and counted by the board."""
         try:

@@ -54,6 +54,7 @@ class QualitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_ceiling: float = 0.849
     rest_ceiling: float = 0.89
     lost_ceiling: float = 0.89
+    """Most that a symbol gets while a connection that carries it is gone."""
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:

@@ -48,13 +48,20 @@ class Screen:
         self._scores = itemgetter(*(place[f"score.{name}"] for name in names))
         self._quality = names.index("L") if "L" in names else -1
         self._weights = tuple(_weights(params, regime, names) for regime in ORDER)
-        gates = params.gates
+        gates, cost, odds = params.gates, params.cost, params.probability
+        self._is_hard = min(
+            gates.theta_f, gates.theta_i_penalty, gates.phi_f, gates.phi_i_penalty,
+            cost.lambda_f, cost.lambda_i_penalty, odds.beta_f, odds.beta_i,
+        ) >= 0.0  # fmt: skip
+        """Parameters under which `probability.hardening` changes nothing; others are not screened."""
         self._prime = max(float(gates.strength_mature), float(gates.min_score)) - _SLACK
         self._watch = params.tiers.watch_strength - _SLACK
         self._watch_p = params.tiers.watch_p - _SLACK
 
     def is_hopeless(self, values: Floats) -> bool:
         """No gate can make this row Prime or Watch."""
+        if not self._is_hard:
+            return False
         p, strength = self.reach(values)
         return strength < self._prime and (strength < self._watch or p < self._watch_p)
 

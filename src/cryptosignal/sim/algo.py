@@ -47,6 +47,8 @@ class AlgoService:
             )
         if algo.close_position:
             self._check_close(open_, algo)
+        if algo.kind in ("STOP", "TAKE_PROFIT"):
+            self._check_caps(algo)
         if algo.kind == "TRAILING_STOP_MARKET":
             self._check_activation(algo)
         elif self._fires(algo, self._reference(algo)):
@@ -73,6 +75,14 @@ class AlgoService:
         return bool(held and held.qty) or any(
             o.index == algo.index for o in account.open_orders.values()
         )
+
+    def _check_caps(self, algo: Algo) -> None:
+        """The limit price lies within PERCENT_PRICE of the trigger (BINANCE §6)."""
+        away = self._desk.listed[algo.index].multiplier
+        if algo.is_buy and algo.price > algo.trigger * (1 + away):
+            raise Refusal(-4183, "Price is higher than stop price multiplier cap.")
+        if not algo.is_buy and algo.price < algo.trigger * (1 - away):
+            raise Refusal(-4184, "Price is lower than stop price multiplier floor.")
 
     def _check_activation(self, algo: Algo) -> None:
         last = self._desk.flows[algo.index].last_price

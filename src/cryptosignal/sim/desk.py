@@ -117,6 +117,8 @@ class Desk:
     def check(self, account: Account, wish: OrderWish) -> None:
         """Raise the Refusal that the venue would answer an order with."""
         status = self.status_of(wish.index)
+        if status == "CLOSE":
+            raise Refusal(-4141, "Symbol is closed.")
         if status != "TRADING":
             raise Refusal(-4140, "Invalid symbol status for opening position.")
         if (wish.index, wish.client_id) in account.open_client_ids:

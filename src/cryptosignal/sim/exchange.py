@@ -87,7 +87,12 @@ class Exchange:
         self.hub.on_heard = self.arm
         self.hub.is_open = self.is_open
         self.desk.matcher.on_print = self._printed
-        for number, account in enumerate(settings.accounts):
+        self._open_accounts()
+        self.account_of = {a.api_key: a for a in self.desk.accounts}
+        self._schedule()
+
+    def _open_accounts(self) -> None:
+        for number, account in enumerate(self.settings.accounts):
             deposit = Decimal(account.deposit_usdt)
             self.desk.accounts.append(
                 Account(
@@ -96,15 +101,13 @@ class Exchange:
                     account.api_secret,
                     account.ed25519_public_pem,
                     deposit,
-                    settings.history_orders_max,
+                    self.settings.history_orders_max,
                 )
             )
             self.desk.ledger.deposits += deposit
             # some clients take an asset that was never updated for one that is not there
-            self.desk.accounts[-1].update_ms = start_ms
+            self.desk.accounts[-1].update_ms = self.start_ms
             self.desk.book_income(self.desk.accounts[-1], 0, "TRANSFER", deposit, 0)
-        self.account_of = {a.api_key: a for a in self.desk.accounts}
-        self._schedule()
 
     # --- time -------------------------------------------------------------------------------------
 

@@ -17,6 +17,8 @@ from cryptosignal.sim.listing import Listed
 from cryptosignal.sim.noise import F64, I64, hash_int, key_of
 from cryptosignal.sim.path import Path
 
+PRELUDE_MS = HOUR_MS
+"""So long before the start candles are already sums of trades, quote volumes included."""
 MINUTES_KEPT = 1_600
 """Minutes with exact quote volumes kept per symbol: a day and some."""
 _NEVER = 1 << 62
@@ -84,7 +86,7 @@ class Flow:
         self._is_drawn = False
         self._fresh: tuple[int, int, Minutes] | None = None
         self._rows: list[Minutes] = []
-        self._rows_from_ms = start_ms // MINUTE_MS * MINUTE_MS
+        self._rows_from_ms = start_ms // MINUTE_MS * MINUTE_MS - PRELUDE_MS
         self._pos = 0
         self._end_ms = 0
         self._load(start_ms // self._block_ms * self._block_ms)
@@ -347,7 +349,7 @@ class Flow:
     def minutes(self, from_ms: int, now_ms: int) -> Minutes:
         """Exact minute bars that open in [from_ms, now_ms], the running one included.
 
-        Only minutes from the start of the venue on; tradeless ones are flat rows.
+        Only minutes from an hour before the venue's start on; tradeless ones are flat rows.
         """
         self.skip_to(now_ms)
         whole = self._until(now_ms)

@@ -10,7 +10,7 @@ import numpy as np
 
 from cryptosignal.ground.units import DAY_MS, INTERVAL_MS, MINUTE_MS, SECOND_MS, open_of
 from cryptosignal.sim.bars import Bars, empty_bars, join_bars, sum_bars
-from cryptosignal.sim.flow import MINUTES_KEPT, Flow, Trade
+from cryptosignal.sim.flow import MINUTES_KEPT, PRELUDE_MS, Flow, Trade
 from cryptosignal.sim.noise import F64, I64
 from cryptosignal.sim.path import CHAIN, CutPath
 
@@ -129,7 +129,7 @@ class KlineDesk:
             return Candles(empty_bars(), np.zeros(0))
         opens = bar_opens(first, last, interval)
         kept = now_ms // MINUTE_MS * MINUTE_MS - MINUTES_KEPT * MINUTE_MS
-        seam = max(self._start_ms // MINUTE_MS * MINUTE_MS, kept)
+        seam = max(self._start_ms // MINUTE_MS * MINUTE_MS - PRELUDE_MS, kept)
         from_seam = opens >= bar_open(seam, interval)
         partial = (opens < onboard) & ~from_seam
         parts = [

@@ -63,7 +63,7 @@ MENU: dict[str, tuple[str, float, float]] = {
     "stop_vanish": (PER_HOUR, 0.02, 0.4),
     "forced_fill": (PER_HOUR, 0.005, 0.15),
     "halt": (PER_HOUR, 0.01, 0.2),
-    "delist": (PER_HOUR, 0.001, 0.02),
+    "delist": (PER_HOUR, 0.001, 0.1),
     "filter_change": (PER_HOUR, 0.02, 0.3),
     "maintenance": (PER_HOUR, 0.004, 0.06),
     "manual_order": (PER_HOUR, 0.01, 0.3),

@@ -11,10 +11,19 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
-from cryptosignal.sim.bars import Bars, Ticks, cut_ticks, empty_bars, join_bars, split_bars
+from cryptosignal.sim.bars import (
+    Bars,
+    Ticks,
+    cut_ticks,
+    empty_bars,
+    join_bars,
+    split_bars,
+    usual_price,
+)
 from cryptosignal.sim.listing import SECTORS, Listed
 from cryptosignal.sim.noise import F64, I64, key_of, normals, smooth, uniforms
 
@@ -205,6 +214,7 @@ class GeneratedPath(CutPath):
         self._logs: list[F64] = []
         self._vols: list[F64] = []
         self._columns: list[Bars] = []
+        self._quotes: dict[int, F64] = {}
         self._grow(self._anchor_day + self._AHEAD)
 
     def _base_bars(self, index: int, from_ms: int, to_ms: int) -> Bars:
@@ -213,8 +223,24 @@ class GeneratedPath(CutPath):
             self._grow(last + self._AHEAD)
         onboard = self.listed[index].onboard_ms
         first = max(-(-from_ms // DAY_MS), onboard // DAY_MS)
-        rows = self._columns[index]
-        return rows.slice(max(0, first - self._first_day), max(0, last + 1 - self._first_day))
+        start, stop = max(0, first - self._first_day), max(0, last + 1 - self._first_day)
+        rows = self._columns[index].slice(start, stop)
+        return msgspec.structs.replace(rows, quote=self._day_quotes(index, rows, start))
+
+    def _day_quotes(self, index: int, rows: Bars, start: int) -> F64:
+        """Quote volume of days, summed from their hours: what a day's own path would have cost."""
+        known = self._quotes.get(index)
+        if known is None or len(known) < self._days:
+            known = self._quotes[index] = np.full(self._days, np.nan)
+        found = known[start : start + len(rows)]
+        new = np.isnan(found)
+        if new.any():
+            days = Bars(*(getattr(rows, f)[new] for f in Bars.__struct_fields__))
+            hours = self._cut(index, "1h", self._cut(index, "4h", days))
+            price = usual_price(hours.open, hours.high, hours.low, hours.close)
+            value = (hours.buy + hours.sell) * price
+            found[new] = value.reshape(-1, 24).sum(axis=1)
+        return found
 
     def _grow(self, last_day: int) -> None:
         days = np.arange(self._first_day + self._days, last_day + 1)

@@ -69,8 +69,10 @@ class AlgoDesk:
             raise Refusal(
                 -4136, "Target strategy invalid for orderType, closePosition is not supported."
             )
-        if close and (params.has("quantity") or params.has("reduceOnly")):
+        if close and params.has("quantity"):
             raise Refusal(-4137, "Quantity must be zero with closePosition equals true.")
+        if close and params.has("reduceOnly"):
+            raise Refusal(-4138, "Reduce only must be true with close position.")
         if params.has("reduceOnly") and account.is_hedge:
             raise Refusal(-1106, "Parameter 'reduceonly' sent when not required.")
         trailing, limit = kind == "TRAILING_STOP_MARKET", kind in ("STOP", "TAKE_PROFIT")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
+from cryptosignal.sim.composite import basket, index_rows
 from cryptosignal.sim.dialect_rest import kline_rows, price_text, qty_text, quote_text, symbol_info
 from cryptosignal.sim.exchange import Exchange
 from cryptosignal.sim.flow import Trade
@@ -453,9 +454,28 @@ class MarketReplies:
         }
         return row if params.has("symbol") else [row]
 
-    def index_info(self, _params: Params) -> Json:
-        """GET /fapi/v1/indexInfo: no composite index is listed."""
-        return []
+    def index_info(self, params: Params) -> Json:
+        """GET /fapi/v1/indexInfo: the baskets of the index contracts."""
+        now = self._x.now_ms
+        wanted = self.index(params) if params.has("symbol") else -1
+        rows = [r for r in index_rows(self._x.listed) if wanted in (-1, r.index)]
+        return [
+            {
+                "symbol": row.symbol,
+                "time": now,
+                "component": "baseAsset",
+                "baseAssetList": [
+                    {
+                        "baseAsset": part.base,
+                        "quoteAsset": "USDT",
+                        "weightInQuantity": f"{part.quantity:.8f}",
+                        "weightInPercentage": f"{part.share_frac:.8f}",
+                    }
+                    for part in basket(self._x.listed, self._x.facts, row.index, now)[1]
+                ],
+            }
+            for row in rows
+        ]
 
     def trading_schedule(self, _params: Params) -> Json:
         """GET /fapi/v1/tradingSchedule: TradFi sessions are open round the clock here."""

@@ -10,6 +10,8 @@ import msgspec
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.sim.account import Account
 from cryptosignal.sim.dialect_rest import (
+    forced_order,
+    listed_order,
     placed,
     price_text,
     qty_text,
@@ -125,10 +127,10 @@ class OrderDesk:
             raise Refusal(-1116, "Invalid orderType.")
         if params.has("reduceOnly") and account.is_hedge:
             raise Refusal(-1106, "Parameter 'reduceonly' sent when not required.")
-        if kind == "MARKET" and params.has("timeInForce"):
-            raise Refusal(-1106, "Parameter 'timeinforce' sent when not required.")
-        if kind == "MARKET" and params.has("price"):
-            raise Refusal(-1106, "Parameter 'price' sent when not required.")
+        unneeded = ("timeInForce", "price", "stopPrice") if kind == "MARKET" else ("stopPrice",)
+        for name in unneeded:
+            if params.has(name):
+                raise Refusal(-1106, f"Parameter '{name.lower()}' sent when not required.")
         force = "GTC"
         if kind == "LIMIT":
             force = params.choice("timeInForce", TIMES_IN_FORCE[:6], -1115, "timeInForce")
@@ -296,7 +298,7 @@ class OrderDesk:
         if not first_id:
             found = [o for o in found if start <= o.created_ms <= end]
         found.sort(key=lambda o: o.order_id)
-        return [queried(self._d, o) for o in (found[:limit] if first_id else found[-limit:])]
+        return [listed_order(self._d, o) for o in (found[:limit] if first_id else found[-limit:])]
 
     def span(self, params: Params) -> tuple[int, int]:
         """The time range asked for, at most seven days."""
@@ -472,7 +474,7 @@ class OrderDesk:
             and index in (-1, o.index)
             and o.forced.startswith(prefix)
         ]
-        return [queried(self._d, o) for o in found[-limit:]]
+        return [forced_order(self._d, o) for o in found[-limit:]]
 
 
 def _decimals(value: Decimal) -> int:

@@ -28,6 +28,7 @@ from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.sim.candles import CandleSource, load_candles
+from cryptosignal.sim.mischief import parse_faults
 from cryptosignal.sim.settings import SYMBOLS_MAX, VenueSettings, speed_max
 from cryptosignal.sim.venue import ABNORMAL, GOING_AWAY, Delivery, Venue
 
@@ -316,16 +317,26 @@ async def serve(
     start_ms: int,
     source: CandleSource | None = None,
     announce: Announce,
+    venue_of: Callable[[VenueSettings, Seeds, int, CandleSource | None], Venue] = Venue,
 ) -> None:
     """Serve until cancelled. Must run on a `ScaledLoop` with `settings.speed` and `epoch_mono_ns`.
 
-    `announce` is called once, when the port is open. Raises UserFault when the port is in use.
+    `announce` is called once, when the port is open; `venue_of` makes the venue that is served.
+    Raises UserFault when the port is in use.
     """
     loop = asyncio.get_running_loop()
-    venue = Venue(settings, Seeds(seed), start_ms, source)
+    venue = venue_of(settings, Seeds(seed), start_ms, source)
     server = Server(venue, LoopClock(loop, start_ms), settings)
+    longest = 2 * settings.body_bytes_max  # a long query is refused by the venue, in its own words
     runner = web.ServerRunner(
-        web.Server(server.handle, access_log=None, logger=_QUIET), shutdown_timeout=0.1
+        web.Server(
+            server.handle,
+            access_log=None,
+            logger=_QUIET,
+            max_line_size=longest,
+            max_field_size=longest,
+        ),
+        shutdown_timeout=0.1,
     )
     await runner.setup()
     site = web.TCPSite(runner, host, port, backlog=1_024)
@@ -444,10 +455,12 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
 
     try:
+        preset, rates = parse_faults(asked.faults)
         settings = VenueSettings(
             symbols=asked.symbols,
             speed=asked.speed,
-            faults=asked.faults,
+            faults=preset,
+            fault_rates=rates,
             messages_per_second_max=asked.messages_per_second,
         )
         run_server(

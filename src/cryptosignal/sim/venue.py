@@ -74,6 +74,8 @@ class Venue:
         self.start_ms = start_ms
         self._out: list[Delivery] = []
         self._links: dict[int, Link] = {}
+        """Open connections, oldest first."""
+        self._is_watching = False
         path: CutPath
         synthetic: tuple[str, ...] = ()
         seed = seeds.number("market")
@@ -174,14 +176,25 @@ class Venue:
             self.exchange.private.attach(fresh)
         for name in parsed.names[: self.settings.streams_per_link_max]:
             self._subscribe(fresh, name)
-        self.exchange.agenda.at(now_ms + self.settings.link_life_ms, self._life_over, link)
+        self._watch_life()
         self.mischief.link_opened(fresh)
         return None
 
-    def _life_over(self, now: int, number: int) -> None:
-        link = self._links.get(number)
-        if link is not None and now - link.opened_ms >= self.settings.link_life_ms:
+    def _watch_life(self) -> None:
+        """One timer for the oldest connection: opening and closing many leaves nothing behind."""
+        if self._links and not self._is_watching:
+            self._is_watching = True
+            oldest = next(iter(self._links.values()))
+            due = oldest.opened_ms + self.settings.link_life_ms
+            self.exchange.agenda.at(due, self._life_over)
+
+    def _life_over(self, now: int, _argument: int) -> None:
+        for link in list(self._links.values()):
+            if now - link.opened_ms < self.settings.link_life_ms:
+                break
             self.close(link, GOING_AWAY)
+        self._is_watching = False
+        self._watch_life()
 
     def close(self, link: Link, code: int) -> None:
         """End a connection from the venue's side."""

@@ -80,7 +80,7 @@ def flatten(round_: Round, trade: Trade, instrument: Instrument, leg: Leg, reaso
         pause = backoff_ms(settings.flatten_retry_ms, failures, settings.flatten_retry_max_ms)
         if last.state is OrderState.FILLED or (last.executed > ZERO and not last.is_open):
             pause = settings.flatten_retry_ms // 4
-        if not round_.is_due(last.intent.created_ms + pause):
+        if not round_.is_past(last.intent.created_ms, pause):
             return
     round_.submit(trade, leg, OrderKind.MARKET, quantity, reason=reason)
     round_.wake(round_.now_ms + settings.flatten_retry_ms)
@@ -111,7 +111,7 @@ def naked_deadline_ms(round_: Round, trade: Trade) -> int:
     seen_ms = noticed.setdefault(trade.key, round_.now_ms)
     settings = round_.settings
     return max(
-        trade.naked_since_ms + settings.naked_limit_ms, seen_ms + 2 * settings.stop_confirm_ms
+        round_.known_ms(trade.naked_since_ms) + settings.naked_limit_ms, seen_ms + 2 * settings.stop_confirm_ms
     )
 
 
@@ -138,7 +138,9 @@ def _place_missing_stop(
     since_ms = _relevant_since_ms(round_, trade)
     attempts = [o for o in trade.of_leg(Leg.STOP) if o.intent.created_ms >= since_ms]
     if pending:
-        newest = max(max(o.intent.created_ms, o.doubted_ms) for o in pending)
+        newest = max(
+            max(round_.known_ms(o.intent.created_ms), round_.known_ms(o.doubted_ms)) for o in pending
+        )
         if not round_.is_due(newest + settings.stop_confirm_ms):
             return
     if attempts and attempts[-1].state is OrderState.DEAD and not attempts[-1].seen_live_ms:
@@ -146,7 +148,7 @@ def _place_missing_stop(
         slow = settings.flatten_retry_max_ms if trade.is_stop_passed else settings.move_retry_ms
         first = settings.stop_retry_ms * (4 if trade.is_stop_passed else 1)
         pause = backoff_ms(first, refused - 1, slow)
-        if not round_.is_due(attempts[-1].intent.created_ms + pause):
+        if not round_.is_past(attempts[-1].intent.created_ms, pause):
             return
     round_.submit(
         trade,
@@ -177,7 +179,8 @@ def _move_stop(
     """Place the new stop, wait for its confirmation, only then cancel the old (RELIABILITY §3.6)."""
     if wanted <= ZERO or len(pending) >= 2:
         return
-    last_ms = max((o.intent.created_ms for o in trade.of_leg(Leg.STOP) if o is not old), default=0)
+    others = [o for o in trade.of_leg(Leg.STOP) if o is not old]
+    last_ms = max((round_.known_ms(o.intent.created_ms) for o in others), default=0)
     if last_ms and not round_.is_due(
         last_ms + round_.settings.move_retry_ms // (5 if not pending else 1)
     ):
@@ -218,7 +221,7 @@ def _place_target(round_: Round, trade: Trade, leg: Leg, quantity: Decimal, pric
     if any(o.is_open for o in attempts) or any(o.state is OrderState.FILLED for o in attempts):
         return
     if attempts:
-        if not round_.is_due(attempts[-1].intent.created_ms + settings.tp_retry_ms):
+        if not round_.is_past(attempts[-1].intent.created_ms, settings.tp_retry_ms):
             return
         if len(attempts) >= settings.tp_attempts_max:
             mark = round_.errands.price(trade.symbol)

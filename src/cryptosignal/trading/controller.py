@@ -108,14 +108,14 @@ def _steer_entry(round_: Round, trade: Trade, instrument: Instrument) -> None:
     for order in trade.open_of(Leg.ENTRY):
         if order.intent.kind is not OrderKind.LIMIT or order.state not in CANCELLABLE:
             continue
-        expiry_ms = order.intent.created_ms + settings.passive_timeout_ms
-        if is_unwanted or round_.is_due(expiry_ms):
+        is_late = round_.is_past(order.intent.created_ms, settings.passive_timeout_ms)
+        if is_unwanted or is_late:
             round_.cancel(order, "entry is not wanted" if is_unwanted else "entry timed out")
     if trade.is_entry_open or not _continues(round_, trade):
         return
     last = list(trade.of_leg(Leg.ENTRY))[-1]
     price = round_.errands.price(trade.symbol)
-    if price is None or not round_.is_due(last.intent.created_ms + settings.slice_pause_ms):
+    if price is None or not round_.is_past(last.intent.created_ms, settings.slice_pause_ms):
         return
     if entries.drift_refusal(trade.ticket, price, settings.entry_drift_bps):
         return

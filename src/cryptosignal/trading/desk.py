@@ -94,6 +94,7 @@ class Desk:
 
     def decide(self, now_ms: int, event: object) -> tuple[Action, ...]:
         """What to do now, after `apply` of a live event (or for one that carries no money)."""
+        self.errands.mind_clock(now_ms)
         observe = _OBSERVERS.get(type(event))
         if observe is not None:
             observe(self, now_ms, event)
@@ -121,6 +122,7 @@ class Desk:
         entry band while the decision is younger than `price_stale_ms`. In approve mode the signal
         waits for a yes unless `is_approved` (a person's own `trade` command).
         """
+        self.errands.mind_clock(now_ms)
         round_ = Round(self.state, self.errands, now_ms)
         ticket = ticket_of(decision, instrument)
         if isinstance(ticket, TicketError):
@@ -202,6 +204,15 @@ class Desk:
     def waiting(self) -> tuple[Waiting, ...]:
         """Signals that wait for a yes."""
         return tuple(self.state.waiting.values())
+
+    def price_of(self, ticket: Ticket, now_ms: int) -> Decimal | None:
+        """A price fresh enough to size by, None if there is none (RELIABILITY §5.19)."""
+        return self._price_of(ticket, now_ms)
+
+    def late_reason(self, waiting: Waiting, now_ms: int) -> str:
+        """Why a yes would come too late now, "" if it would not."""
+        price = self._price_of(waiting.ticket, now_ms)
+        return approvals.late_reason(self.state.settings, waiting, price, now_ms)
 
     def account_state(self, now_ms: int) -> AccountState:
         """NORMAL, CAUTIOUS, RISK_AVERSE or SHUTDOWN."""

@@ -44,7 +44,7 @@ from cryptosignal.trading.sightings import (
     see_order,
     take_balances,
 )
-from cryptosignal.trading.state import TradingState
+from cryptosignal.trading.state import ANSWERED_MAX, TradingState
 from cryptosignal.trading.ticket import signal_key
 from cryptosignal.trading.trade import Trade
 
@@ -368,6 +368,9 @@ def _approval_waiting(state: TradingState, event: FactRecorded) -> None:
 
 def _approval_ended(state: TradingState, event: FactRecorded) -> None:
     state.waiting.pop(event.key, None)
+    state.answered[event.key] = msgspec.json.decode(event.body, type=facts.Ended)
+    while len(state.answered) > ANSWERED_MAX:
+        state.answered.popitem(last=False)
 
 
 def _kill_set(state: TradingState, event: FactRecorded) -> None:

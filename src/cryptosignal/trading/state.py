@@ -16,7 +16,7 @@ from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Direction, parse_client_id
 from cryptosignal.risk.breaker import Breaker
 from cryptosignal.risk.settings import RiskSettings
-from cryptosignal.trading.facts import Waiting
+from cryptosignal.trading.facts import Ended, Waiting
 from cryptosignal.trading.fills import FillBook
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.settings import TradingSettings
@@ -25,13 +25,19 @@ from cryptosignal.trading.trade import NakedSpan, Trade
 ZERO = Decimal(0)
 ARCHIVE_MAX = 200
 """Closed trades whose late events are still recognised as ours."""
+ANSWERED_MAX = 200
+"""Decided approvals that are remembered, so that a late yes learns what became of the signal."""
 SPANS_MAX = 20_000
 ADJUSTMENTS_MAX = 1_000
 
 
 @dataclass(slots=True)
 class SymbolBook:
-    """One symbol's position from two sides: our count of it, and the venue's last absolute word."""
+    """One symbol's position from two sides: our count of it, and the venue's last absolute word.
+
+    `agreed_ms`: at this time both named the same quantity, so a fill of others from before it is in
+    the count already, whether we had seen it or booked a difference for it.
+    """
 
     symbol: str
     foreign: Decimal = ZERO
@@ -92,6 +98,7 @@ class TradingState:
         self.account = Account()
         self.breaker = Breaker(risk)
         self.waiting: dict[str, Waiting] = {}
+        self.answered: OrderedDict[str, Ended] = OrderedDict()
         self.cooldowns: dict[str, int] = {}
         self.strays: dict[str, StrayOrder] = {}
         self.spans: list[NakedSpan] = []

@@ -24,6 +24,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.modes.snapshots import SnapshotClient
+from cryptosignal.web.desk import Desk
 from cryptosignal.web.guard import Guard
 from cryptosignal.web.mirror import Mirror
 from cryptosignal.web.page import House, Tab, Views
@@ -87,6 +88,8 @@ def build_app(socket_path: str, settings: PageSettings, announced_url: str = "")
         await asyncio.gather(listening, return_exceptions=True)
 
     app = FastAPI(lifespan=live, docs_url=None, redoc_url=None, openapi_url=None)
+
+    Desk(client).add_to(app)
 
     @ui.page("/")
     def page(symbol: str = "", interval: str = "") -> None:

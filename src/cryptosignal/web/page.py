@@ -147,6 +147,7 @@ class Tab:
         with ui.element("header").classes("cs-head cs-card"):
             ui.html("Crypto<b>Signal</b>").classes("cs-brand")
             self._run = _Html("cs-run cs-data")
+            ui.link("desk", "/desk").classes("cs-desk")
             self._state = ui.label("").classes("cs-state")
             self._clock = ui.label("").classes("cs-clock").props("id=cs-clock")
         with ui.element("div").classes("cs-banners"):
