@@ -192,12 +192,7 @@ class Lone:
         )
         if fresh < 0:
             return None
-        for place, interval in enumerate(around.INTERVALS, len(out) - len(SEEN)):
-            bars = view.bars.get(interval)
-            end = _end(bars, view.time_ms)
-            out[place] = np.nan
-            if bars is not None and end > 0:
-                out[place] = around.seen(bars, np.array([end]), np.array([slot]))[0, 0]
+        _receipts(view, slot, out[-len(SEEN) :])
         return out
 
     def _begin(self, fast: ModuleType, engine: FactorEngine, view: MarketView) -> _Moment:
@@ -267,6 +262,16 @@ def _end(bars: BarsView | None, time_ms: int) -> int:
 
 def _is_hourly(times: Ints) -> bool:
     return len(times) < 2 or int(times[-1] - times[0]) == HOUR_MS * (len(times) - 1)
+
+
+def _receipts(view: MarketView, slot: int, out: Floats) -> None:
+    """How the newest bar of each interval became known."""
+    for place, interval in enumerate(around.INTERVALS):
+        bars = view.bars.get(interval)
+        end = _end(bars, view.time_ms)
+        out[place] = np.nan
+        if bars is not None and end > 0:
+            out[place] = around.seen(bars, np.array([end]), np.array([slot]))[0, 0]
 
 
 def _facts(view: MarketView, slot: int) -> Floats:
