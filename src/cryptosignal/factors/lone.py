@@ -7,6 +7,7 @@ goes the long way, which gives the same numbers.
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -192,7 +193,7 @@ class Lone:
         )
         if fresh < 0:
             return None
-        _receipts(view, slot, out[-len(SEEN) :])
+        _receipts(view, now.ends, slot, out[-len(SEEN) :])
         return out
 
     def _begin(self, fast: ModuleType, engine: FactorEngine, view: MarketView) -> _Moment:
@@ -264,14 +265,15 @@ def _is_hourly(times: Ints) -> bool:
     return len(times) < 2 or int(times[-1] - times[0]) == HOUR_MS * (len(times) - 1)
 
 
-def _receipts(view: MarketView, slot: int, out: Floats) -> None:
-    """How the newest bar of each interval became known."""
-    for place, interval in enumerate(around.INTERVALS):
+def _receipts(view: MarketView, ends: Ints, slot: int, out: Floats) -> None:
+    """`around.seen` of one symbol, in plain numbers."""
+    for place, (interval, end) in enumerate(zip(around.INTERVALS, ends.tolist(), strict=True)):
         bars = view.bars.get(interval)
-        end = _end(bars, view.time_ms)
-        out[place] = np.nan
-        if bars is not None and end > 0:
-            out[place] = around.seen(bars, np.array([end]), np.array([slot]))[0, 0]
+        finality = 0 if bars is None or end <= 0 else int(bars.finality.item(slot, end - 1))
+        out[place] = math.nan
+        if bars is not None and finality:
+            lag, source = bars.lag_ms.item(slot, end - 1), bars.source.item(slot, end - 1)
+            out[place] = around.seen_code(finality, int(source), float(lag))
 
 
 def _facts(view: MarketView, slot: int) -> Floats:
