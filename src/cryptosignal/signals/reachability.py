@@ -9,7 +9,7 @@ import numpy as np
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import now
-from cryptosignal.factors.catalogue import FactorEngine
+from cryptosignal.factors.catalogue import BAR_FACTORS, Factor, FactorEngine
 from cryptosignal.factors.history import flatten
 from cryptosignal.factors.standardise import squash
 from cryptosignal.ground.units import HOUR_MS
@@ -110,7 +110,12 @@ class Passed:
         )
 
 
-def passed(view: MarketView, params: ParamSet, bars: int = 300) -> Passed:
+def passed(
+    view: MarketView,
+    params: ParamSet,
+    bars: int = 300,
+    factors: tuple[Factor, ...] = BAR_FACTORS,
+) -> Passed:
     """How many symbols `min_score` would have let through over the history in the view.
 
     Factors of the present moment (L, B, Q) stand as they are now; gates other than strength are
@@ -123,7 +128,7 @@ def passed(view: MarketView, params: ParamSet, bars: int = 300) -> Passed:
         return Passed(0, int(view.active.sum()), 0, 0.0, need)
     closes = hours.open_ms[-count:] + HOUR_MS
     times = closes[closes <= view.time_ms].astype(np.int64)
-    columns = FactorEngine(params).columns(view, times, now.facts(view, params))
+    columns = FactorEngine(params, factors).columns(view, times, now.facts(view, params))
     rows, _ = flatten(view, times, columns)
     scores = combine(rows, params)
     strength = prime_strength(scores, odds(rows, scores, params))
