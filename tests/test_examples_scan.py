@@ -5,12 +5,18 @@ import sys
 import tomllib
 
 import msgspec
+import numpy as np
 import pytest
+from tests.markets import random_market
 from tests.shared import ROOT
 
+from cryptosignal.factors.catalogue import FactorEngine
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.user_factors import factor_table
+from cryptosignal.signals.decide import SignalMemory, decide
+from cryptosignal.signals.reachability import reachable
+from cryptosignal.signals.screen import Screen
 
 EXAMPLE = ROOT / "examples" / "user_factor.py"
 
@@ -41,6 +47,11 @@ def test_the_configuration_in_the_example_registers_it():
     config.params.validate()
     table = factor_table(config.run.factor_files, config.params)
     assert table[-1].name == "CLV"
+    assert reachable(config.params).new_ok
+    engine = FactorEngine(config.params, table)
+    Screen(config.params, engine.lone.names)
+    found = decide(engine.compute(random_market(3), 1, "manual"), config.params, SignalMemory())
+    assert np.isfinite(found.scores.values[found.scores.names.index("CLV")]).all()
 
 
 @pytest.mark.parametrize(

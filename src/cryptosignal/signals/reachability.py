@@ -61,11 +61,11 @@ _AGES = ("first day", "first week", "to the 400th bar")
 
 def _check_new(params: ParamSet, place: int, lines: list[str]) -> bool:
     """A new coin of one age tier with all its minutes there, at neutral modulators (§1.8)."""
-    own, gates, new = params.probability, params.gates, params.new_coin
+    odds, gates, new = params.probability, params.gates, params.new_coin
     top = attainable(params)
-    weights = params.new_weights
-    score = sum(weights[name] * top[name] for name in weights) / 100.0
-    p = min(own.p_cap, 1.0 / (1.0 + np.exp(-score / own.new_t0)))
+    weights = {name: params.new_weights.get(name, own) for name, own in params.weights.items()}
+    score = sum(weights[name] * top[name] for name in weights) / sum(weights.values())
+    p = min(odds.p_cap, 1.0 / (1.0 + np.exp(-score / odds.new_t0)))
     strengths = (gates.strength_ultra_new, gates.strength_new_a, gates.strength_new_b)
     strength = 0.6 * score + 40.0 * min(max((p - 0.60) / 0.15, 0.0), 1.0)
     dims = sum(1 for n, v in top.items() if n != "L" and weights[n] > 0.0 and v >= gates.dims_level)
