@@ -50,6 +50,7 @@ from cryptosignal.modes.stores import JOURNAL_ROOT as JOURNAL_ROOT
 from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.supervise import patiently
 from cryptosignal.modes.universe_watch import UniverseWatch
+from cryptosignal.modes.user_factors import factor_table
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
@@ -144,7 +145,8 @@ class Program:
         self.clock = setup.clock
         self.board = Board(config.market, capacity=config.run.symbols_max)
         self.quality = QualityBook(config.quality, capacity=config.run.symbols_max)
-        self.factors = FactorEngine(config.params)
+        table = factor_table(config.run.factor_files, config.params)
+        self.factors = FactorEngine(config.params, table)
         self.desk = Desk(config.trading, config.risk, config.run.bot)
         self.engine = Engine(config.params, self.desk, OutcomeTracker(OutcomeSettings()))
         self.ledger = WeightLedger(
@@ -564,7 +566,11 @@ class Program:
             if "OUT OF REACH" in line or "forbids" in line:
                 self._note("prime.is_unreachable", {"reason": line})
         if self.setup.says_history:
-            history = passed(self.board.view(self.clock.now_ms()), self.config.params)
+            history = passed(
+                self.board.view(self.clock.now_ms()),
+                self.config.params,
+                factors=self.factors.factors,
+            )
             self._note("min_score.was_checked", {"result": history.line})
 
     async def _warm(
