@@ -32,6 +32,8 @@ def run(
     top: int | None = None,
     data_dir: str = "",
     mode: str = "",
+    account: str = "",
+    live: bool = False,
     synthetic_flow: bool = False,
     page: bool = False,
     page_port: int = 8787,
@@ -76,6 +78,10 @@ def run(
         Where journal, outcomes and reports go.
     mode
         signal, approve or auto (run.mode).
+    account
+        none, sim, testnet or live (run.account); the last two read a key of yours and trade with it.
+    live
+        Arm a live account: it also needs live.enabled, [live.limits] and a key that cannot do harm.
     synthetic_flow
         Let flow count that the candle file lacks and the venue made up (params.accept_synthetic_flow).
     page
@@ -105,6 +111,7 @@ def run(
         "top": top,
         "data_dir": data_dir or None,
         "mode": mode or None,
+        "account": account or None,
     }
     settings = with_run(load_config(config), changes)
     settings = with_params(settings, min_score, synthetic_flow=synthetic_flow)
@@ -125,6 +132,7 @@ def run(
         symbol_count=count,
         seed=seed,
         faults=faults,
+        is_armed=live,
         page_port=page_port if page else None,
         on_page=lambda address: face.say(f"page: {address}"),
         on_venue=lambda name, ready: face.say(

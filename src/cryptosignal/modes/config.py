@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -89,10 +90,32 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 )
 
 
+class LiveLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a live account may at most: all of them must be written, each only tightens `risk`."""
+
+    risk_max_usdt: Decimal
+    """Loss at the stop of one trade."""
+    position_max: int
+    symbol_notional_max_usdt: Decimal
+    gross_notional_max_usdt: Decimal
+    leverage_max: int
+    daily_loss_max_usdt: Decimal
+
+    def __post_init__(self) -> None:
+        """Raise ValueError with one line for a limit that limits nothing or forbids all."""
+        for name in self.__struct_fields__:
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"live.limits.{name}: found {getattr(self, name)}, allowed: above 0"
+                )
+
+
 class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The second key to live trading: without `enabled` here, `--live` is refused."""
+    """The second key to live trading: without `enabled` and `limits` here, `--live` is refused."""
 
     enabled: bool = False
+    limits: LiveLimits | None = None
+    """The account's own limits, a table [live.limits]."""
 
 
 class VenueAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +125,8 @@ class VenueAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ws_url: str = ""
     ws_api_url: str = ""
     spot_url: str = ""
+    sapi_url: str = ""
+    """Base URL of /sapi, where the key's rights are read."""
     key_file: str = ""
 
 
@@ -213,6 +238,7 @@ def render(config: Config, *, as_json: bool) -> str:
 
 def _toml_table(name: str, values: dict[str, Any]) -> str:
     plain = [(key, value) for key, value in values.items() if not isinstance(value, dict)]
+    plain = [(key, value) for key, value in plain if value is not None]
     tables = [(key, value) for key, value in values.items() if isinstance(value, dict)]
     lines = [f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in plain), ""]
     lines += [_toml_table(f"{name}.{key}", value) for key, value in tables]

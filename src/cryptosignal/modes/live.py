@@ -13,11 +13,11 @@ from typing import Any
 import msgspec
 
 from cryptosignal.binance.routes import MAINNET, TESTNET, Routes
-from cryptosignal.binance.signing import Signer
 from cryptosignal.ground.clock import LoopClock, SystemClock, host_epoch_ms
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
+from cryptosignal.modes.accounts import choose_account, within_limits
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
 from cryptosignal.modes.kill_file import KillFile
@@ -27,6 +27,7 @@ from cryptosignal.modes.page import page_process
 from cryptosignal.modes.program import Face, Program, Setup
 from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
+from cryptosignal.modes.rights import CHECKED
 from cryptosignal.modes.snapshots import SnapshotHub
 from cryptosignal.modes.whereabouts import runtime_dir, socket_of
 from cryptosignal.net.client import MovableClock, ledger_host
@@ -38,7 +39,6 @@ from cryptosignal.store.lease import Lease
 
 EMBEDDED = "embedded"
 _VENUES = {"binance": MAINNET, "testnet": TESTNET}
-_ACCOUNTS = ("none", "sim")
 Conduct = Callable[[Program, Recorder], Any]
 """What else to do while the program runs: a coroutine function, started with it."""
 
@@ -62,6 +62,8 @@ class Run:
     seed: int = 7
     faults: str = "calm"
     venue_arguments: tuple[str, ...] = ()
+    is_armed: bool = False
+    """`--live` was given: half of what a live account needs."""
     page_port: int | None = None
     on_page: Callable[[str], None] = lambda _address: None
     on_venue: Callable[[str, VenueReady | None], None] = lambda _name, _ready: None
@@ -69,7 +71,8 @@ class Run:
 
 def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
     """Run until it ends by itself, by a signal or by a fault. Answers the reason it ended."""
-    _check_account(run.config)
+    if run.is_armed or run.config.run.account in CHECKED:
+        _check_account_early(run)
     with ExitStack() as stack:
         ready: VenueReady | None = None
         if run.venue == EMBEDDED:
@@ -84,6 +87,8 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
                 )
             routes, signer = _routes(run), None
             loop, clock = _real_loop(), SystemClock()
+        account = choose_account(run.config, run.venue, routes, signer, is_armed=run.is_armed)
+        config = within_limits(run.config)
         run.on_venue(routes.name, ready)
         data_dir = Path(run.config.run.data_dir)
         stack.callback(Lease(data_dir).release)
@@ -96,7 +101,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         if run.page_port is not None:
             run.on_page(stack.enter_context(page_process(socket_path, run.page_port)))
         setup = Setup(
-            config=at_speed(run.config, ready.speed if ready is not None else 1.0),
+            config=at_speed(config, ready.speed if ready is not None else 1.0),
             clock=clock,
             transport=SocketTransport(run.config.transport),
             disk=disk,
@@ -104,7 +109,9 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             routes=routes,
             face=recorder,
             run_id=f"{host_epoch_ms():x}",
-            signer=_account_signer(run.config, signer),
+            signer=account.signer,
+            account_identity=account.identity,
+            checks_key=account.is_checked,
             ledger_dir=None if run.venue == EMBEDDED else runtime_dir(),
             symbols=run.symbols,
             scans_max=run.scans,
@@ -221,18 +228,10 @@ def _routes(run: Run) -> Routes:
         raise UserFault(f"venue.{error}") from None
 
 
-def _check_account(config: Config) -> None:
-    """Nobody may believe that a trade happens on an account that is not there."""
-    account = config.run.account
-    if account not in _ACCOUNTS:
-        raise UserFault(
-            f"run.account: found {account!r}, allowed so far: {', '.join(_ACCOUNTS)}"
-            " (sim is the embedded venue's account)"
-        )
-
-
-def _account_signer(config: Config, signer: Signer | None) -> Signer | None:
-    return signer if config.run.account == "sim" else None
+def _check_account_early(run: Run) -> None:
+    """What is wrong with the account is said before anything is started."""
+    routes = MAINNET if run.venue == EMBEDDED else _routes(run)
+    choose_account(run.config, run.venue, routes, None, is_armed=run.is_armed)
 
 
 def _candles(disk: FileDisk, routes: Routes) -> CandleStore:
