@@ -76,7 +76,6 @@ def until(folder: Path, key: str, is_so):
         value = asked(folder, "desk")[key]
         if is_so(value):
             return value
-        time.sleep(
-            0.1
-        )  # nap-ok: between two looks at another process, which has no event to wait for
+        # nap-ok: between two looks at another process, which has no event to wait for
+        time.sleep(0.1)
     raise AssertionError(f"{key}: {value}")

@@ -11,6 +11,7 @@ import tomllib
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
@@ -50,12 +51,23 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_dir: str = "runs"
     metrics_port: int = 0
     """Prometheus on 127.0.0.1; 0: none."""
+    heartbeat_url: str = ""
+    """An address that is called while the run is alive, so that its silence is noticed; "": none."""
+    heartbeat_s: float = 60.0
+    """It is called so often."""
 
     def __post_init__(self) -> None:
         """Raise ValueError with one line for a value that cannot work."""
         if not (self.bot.isascii() and self.bot.isalnum() and len(self.bot) <= 4):
             raise ValueError(
                 f"run.bot: found {self.bot!r}, allowed: 1 to 4 letters or digits (part of order ids)"
+            )
+        if not 1.0 <= self.heartbeat_s <= 86_400:
+            raise ValueError(f"run.heartbeat_s: found {self.heartbeat_s}, allowed: 1 to 86400")
+        parts = urlsplit(self.heartbeat_url)
+        if self.heartbeat_url and not (parts.scheme in ("http", "https") and parts.hostname):
+            raise ValueError(  # the address itself is a secret of such services
+                "run.heartbeat_url: found no such address, allowed: http(s)://host/path"
             )
         if not 0 <= self.metrics_port <= 65_535:
             raise ValueError(
@@ -226,6 +238,21 @@ def _literals(struct: type, key: str) -> tuple[str, ...]:
             return ()
         kind = get_type_hints(kind).get(name)
     return get_args(kind) if get_origin(kind) is Literal else ()
+
+
+def without_secrets(config: Config) -> Config:
+    """The configuration as it may be journaled: addresses without what opens them."""
+    beat, proxy = urlsplit(config.run.heartbeat_url), urlsplit(config.transport.proxy)
+    hidden_beat = f"{beat.scheme}://{beat.hostname}/***" if beat.hostname else ""
+    hidden_proxy = config.transport.proxy
+    if proxy.username or proxy.password:
+        place = proxy.netloc.rpartition("@")[2]
+        hidden_proxy = urlunsplit((proxy.scheme, f"***@{place}", proxy.path, "", ""))
+    return msgspec.structs.replace(
+        config,
+        run=msgspec.structs.replace(config.run, heartbeat_url=hidden_beat),
+        transport=msgspec.structs.replace(config.transport, proxy=hidden_proxy),
+    )
 
 
 def render(config: Config, *, as_json: bool) -> str:

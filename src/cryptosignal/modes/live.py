@@ -21,6 +21,7 @@ from cryptosignal.modes.accounts import choose_account, within_limits
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
 from cryptosignal.modes.kill_file import KillFile
+from cryptosignal.modes.lifesigns import Lifesigns
 from cryptosignal.modes.operator import Operator
 from cryptosignal.modes.pace import at_speed
 from cryptosignal.modes.page import page_process
@@ -160,6 +161,9 @@ async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None, watch
     for number, name in ((signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")):
         loop.add_signal_handler(number, _on_signal, program, main, name)
     watcher = loop.create_task(watch.run(program))
+    settings = setup.config.run
+    signs = Lifesigns(program, setup.transport, settings.heartbeat_url, settings.heartbeat_s)
+    living = loop.create_task(signs.run())
     helper = loop.create_task(conduct(program, recorder)) if conduct is not None else None
     try:
         reason = await program.run()
@@ -173,6 +177,7 @@ async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None, watch
     finally:
         if helper is not None:
             await _ended(helper)
+        await _ended(living)
         await _ended(watcher)  # what ails the page is not the run's concern
         await recorder.close()
         await setup.transport.close()

@@ -42,7 +42,7 @@ from cryptosignal.market.universe import UniverseSettings
 from cryptosignal.modes.account import AccountVenue
 from cryptosignal.modes.accounts import check_history
 from cryptosignal.modes.candle_keeper import CandleKeeper
-from cryptosignal.modes.config import Config
+from cryptosignal.modes.config import Config, without_secrets
 from cryptosignal.modes.rights import CHECK_EVERY_S, check_key
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
@@ -445,7 +445,7 @@ class Program:
                 **setup.info,
                 "bot": self.config.run.bot,
                 "account": setup.account_identity,
-                "config": msgspec.json.encode(self.config).decode(),
+                "config": msgspec.json.encode(without_secrets(self.config)).decode(),
                 "history": ",".join(run_dirs(setup.disk, JOURNAL_ROOT)),
             },
         )
@@ -584,6 +584,10 @@ class Program:
     def _post(self, event: Any) -> None:
         if self._rim is not None:
             self._rim.post(event)
+
+    def note(self, event: str, fields: dict[str, str | int | float]) -> None:
+        """Say something worth a log line to whoever listens."""
+        self._note(event, fields)
 
     def _note(self, event: str, fields: dict[str, str | int | float]) -> None:
         self.setup.face.on_note(self.clock.now_ms(), Note(event, dict(fields)))
