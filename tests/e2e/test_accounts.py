@@ -94,6 +94,39 @@ def test_a_live_account_trades_small_within_its_limits_and_survives_a_kill(tmp_p
             assert venue.api_key.encode() not in path.read_bytes(), path
 
 
+def test_a_paper_account_trades_the_real_streams_and_survives_a_kill(tmp_path, venue):
+    """At the real venue without a key the account is paper: it trades at the streams' prices, sends the
+    venue no order, and has the same positions and stops after kill -9."""
+    config = loose_config(tmp_path, address(venue, tmp_path / "unused"))
+    (tmp_path / "unused").unlink()
+    command = ("run", "--venue", "binance", "--mode", "auto", "-c", config)
+    with running(tmp_path, *command) as engine:
+        engine.until("trade.opened")
+        held = until(
+            tmp_path, "positions", lambda p: len(p) >= 2 and all(x["is_protected"] for x in p)
+        )
+        assert asked(tmp_path, "desk")["account"] == "paper"
+        for row in held:
+            assert abs(Decimal(row["entry_price"]) / Decimal(row["mark"]) - 1) < Decimal("0.01")
+        engine.send(signal.SIGKILL)
+        engine.end()
+    with running(tmp_path, *command) as engine:
+        engine.until("scan 1 ")
+        again = until(tmp_path, "positions", lambda p: len(p) >= len(held))
+        known = {(p["symbol"], p["quantity"], p["stop"]) for p in again}
+        assert {(p["symbol"], p["quantity"], p["stop"]) for p in held} <= known
+        assert run("close-all", folder=tmp_path).code == 0
+        engine.until("trade.closed")
+    out = tmp_path / "trades.csv"
+    assert run("export", "--what", "trades", "--out", out, folder=tmp_path).code == 0
+    assert len(out.read_text().splitlines()) > 2 * 2
+    made = run("backup", "kept", folder=tmp_path)
+    assert made.code == 0, made
+    is_refusal(run("restore", "kept", folder=tmp_path), "allowed: an empty")
+    assert run("restore", "kept", "--data-dir", "again", folder=tmp_path).code == 0
+    assert (tmp_path / "again" / "paper" / "account.json").exists()
+
+
 def test_what_is_missing_is_one_line_and_nothing_is_made(tmp_path, venue):
     """Without flag, limits, key or the right key a live run ends with one line before it writes anything."""
     config = loose_config(tmp_path, address(venue, tmp_path / "key"))

@@ -87,17 +87,19 @@ def test_testnet_needs_its_venue_and_a_key(key_file):
     assert "allowed: testnet" in refused(config("testnet", key_file), "binance")
 
 
-def test_the_simulated_account_is_the_embedded_venues(key_file):
-    """`sim` is the embedded venue's account; at a real venue it is none, whatever keys lie about."""
+def test_without_a_choice_the_account_is_simulated_or_paper(key_file):
+    """`sim` is the embedded venue's account; at a real venue it is paper, whatever keys lie about."""
     signer = HmacSigner(Secret("a"), Secret("b"))
     assert choose_account(config("sim"), "embedded", MAINNET, signer, is_armed=False).kind == "sim"
-    assert (
-        choose_account(config("sim", key_file), "binance", MAINNET, None, is_armed=False).kind
-        == "none"
-    )
+    for account in ("sim", "paper"):
+        found = choose_account(config(account, key_file), "binance", MAINNET, None, is_armed=False)
+        assert (found.kind, found.is_checked) == ("paper", False)
+        assert found.identity == "paper@fapi.binance.com"
+        assert "planted" not in found.signer.api_key.reveal()
     assert (
         choose_account(config("none"), "embedded", MAINNET, signer, is_armed=False).signer is None
     )
+    assert "allowed: binance, testnet" in refused(config("paper"), "embedded")
 
 
 def test_limits_only_tighten():

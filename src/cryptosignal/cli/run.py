@@ -79,7 +79,8 @@ def run(
     mode
         signal, approve or auto (run.mode).
     account
-        none, sim, testnet or live (run.account); the last two read a key of yours and trade with it.
+        none, sim, paper, testnet or live (run.account). Default: the embedded venue's own, paper at a
+        real one. The last two read a key of yours and trade with it.
     live
         Arm a live account: it also needs live.enabled, [live.limits] and a key that cannot do harm.
     synthetic_flow

@@ -1,6 +1,7 @@
 """Which account a run trades on, and what must be true before it may.
 
-`sim` is the embedded venue's own account. `testnet` and `live` are the real venue's, with a key of
+`sim` is the embedded venue's own account, `paper` one in this process on the real venue's market, the
+default there. `testnet` and `live` are the real venue's, with a key of
 yours; `live` is armed by the command line and by the configuration together, within limits that are
 written down, and starts small. Each refusal is one line.
 """
@@ -16,11 +17,12 @@ from cryptosignal.binance.signing import Signer
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.modes.config import Config, LiveLimits
 from cryptosignal.modes.keys import fingerprint, load_signer
+from cryptosignal.modes.paper import paper_signer
 from cryptosignal.modes.rights import CHECKED, LIVE, TESTNET
 from cryptosignal.net.client import ledger_host
 from cryptosignal.risk.settings import RiskSettings
 
-NONE, SIM = "none", "sim"
+NONE, SIM, PAPER = "none", "sim", "paper"
 _VENUE_OF = {LIVE: "binance", TESTNET: "testnet"}
 
 
@@ -51,10 +53,12 @@ def choose_account(
         raise UserFault(f"--live: found account {account!r}, allowed: with --account live alone")
     if account == NONE:
         return AccountChoice()
-    if account == SIM:
-        return AccountChoice(SIM, embedded, SIM) if embedded is not None else AccountChoice()
-    if account not in _VENUE_OF:
-        raise UserFault(f"account: found {account!r}, allowed so far: none, sim, testnet, live")
+    if account == SIM and embedded is not None:
+        return AccountChoice(SIM, embedded, SIM)
+    if account in (SIM, PAPER):
+        if venue == "embedded":
+            raise UserFault("account paper: found venue 'embedded', allowed: binance, testnet")
+        return AccountChoice(PAPER, paper_signer(), f"{PAPER}@{ledger_host(routes.rest_url)}")
     wanted = _VENUE_OF[account]
     if venue != wanted:
         raise UserFault(f"account {account}: found venue {venue!r}, allowed: {wanted}")
@@ -73,6 +77,12 @@ def _require_armed(config: Config, *, is_armed: bool) -> None:
     if config.live.limits is None:
         names = ", ".join(LiveLimits.__struct_fields__)
         raise UserFault(f"live.limits: found none, allowed: a table with {names}")
+
+
+def named(config: Config, choice: AccountChoice) -> Config:
+    """The configuration with the account that was chosen under its own name."""
+    run = msgspec.structs.replace(config.run, account=choice.kind)
+    return msgspec.structs.replace(config, run=run)
 
 
 def within_limits(config: Config) -> Config:

@@ -40,6 +40,8 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     mode: Mode = "signal"
     account: Account = "sim"
+    paper_usdt: float = 10_000.0
+    """What a new paper account begins with."""
     bot: str = "a"
     scan_interval_s: float = 30.0
     intervals: tuple[str, ...] = ("1m", "5m", "15m", "1h", "4h")
@@ -62,6 +64,8 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(
                 f"run.bot: found {self.bot!r}, allowed: 1 to 4 letters or digits (part of order ids)"
             )
+        if not 10.0 <= self.paper_usdt <= 1e9:
+            raise ValueError(f"run.paper_usdt: found {self.paper_usdt}, allowed: 10 to 1000000000")
         if not 1.0 <= self.heartbeat_s <= 86_400:
             raise ValueError(f"run.heartbeat_s: found {self.heartbeat_s}, allowed: 1 to 86400")
         parts = urlsplit(self.heartbeat_url)

@@ -13,11 +13,12 @@ from typing import Any
 import msgspec
 
 from cryptosignal.binance.routes import MAINNET, TESTNET, Routes
+from cryptosignal.domain.ports import Transport
 from cryptosignal.ground.clock import LoopClock, SystemClock, host_epoch_ms
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
-from cryptosignal.modes.accounts import choose_account, within_limits
+from cryptosignal.modes.accounts import PAPER, choose_account, named, within_limits
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
 from cryptosignal.modes.kill_file import KillFile
@@ -25,6 +26,7 @@ from cryptosignal.modes.lifesigns import Lifesigns
 from cryptosignal.modes.operator import Operator
 from cryptosignal.modes.pace import at_speed
 from cryptosignal.modes.page import page_process
+from cryptosignal.modes.paper import PaperTransport
 from cryptosignal.modes.program import Face, Program, Setup
 from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
@@ -89,13 +91,16 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             routes, signer = _routes(run), None
             loop, clock = _real_loop(), SystemClock()
         account = choose_account(run.config, run.venue, routes, signer, is_armed=run.is_armed)
-        config = within_limits(run.config)
+        config = within_limits(named(run.config, account))
         run.on_venue(routes.name, ready)
         data_dir = Path(run.config.run.data_dir)
         stack.callback(Lease(data_dir).release)
         stack.callback(loop.close)
         disk = FileDisk(data_dir, run.config.store)
         stack.callback(disk.close)
+        transport: Transport = SocketTransport(run.config.transport)
+        if account.kind == PAPER:
+            transport = PaperTransport(transport, disk, run.config.run.paper_usdt)
         publisher = Publisher(routes.name)
         recorder = Recorder(disk, face, publisher)
         socket_path = socket_of(data_dir)
@@ -104,7 +109,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         setup = Setup(
             config=at_speed(config, ready.speed if ready is not None else 1.0),
             clock=clock,
-            transport=SocketTransport(run.config.transport),
+            transport=transport,
             disk=disk,
             seeds=Seeds(run.seed),
             routes=routes,
@@ -155,6 +160,8 @@ class _Watch:
 async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None, watch: _Watch) -> str:
     program = Program(setup)
     recorder.program = program
+    if isinstance(setup.transport, PaperTransport):
+        setup.transport.bind(program)
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
     assert main is not None
