@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from cyclopts import App, CycloptsError, Group
 
@@ -158,12 +159,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # spinning BLAS threads slow a scan sevenfold on a busy machine; set before numpy is imported
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # ambient-ok: before numpy is imported
     words = list(sys.argv[1:] if arguments is None else arguments)
+    is_map = not words or words[0] in _ASKS_FOR_MAP
+    app = build_app(is_map=is_map)
+    sys.exit(guarded(lambda: app(words, exit_on_error=False, print_error=False)))
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    """Run a command; its exit code, with one line on stderr for a fault that has one."""
     try:
-        code = build_app(is_map=not words or words[0] in _ASKS_FOR_MAP)(
-            words,
-            exit_on_error=False,
-            print_error=False,
-        )
+        code = command()
     except CycloptsError as error:
         _say(" ".join(str(error).split()) + " (see `cryptosignal --help`)")
         code = EXIT_INPUT
@@ -184,7 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         code = 0  # the reader of our output went away (`| head`)
-    sys.exit(code if isinstance(code, int) else 0)
+    return code if isinstance(code, int) else 0
 
 
 def _say(text: str) -> None:

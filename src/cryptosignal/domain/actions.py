@@ -62,6 +62,12 @@ class SetLeverage(_Action, frozen=True, gc=False):
     margin_type: str
 
 
+class ReadRules(_Action, frozen=True, gc=False):
+    """Read the contracts' rules anew: a refusal says that ours are old. `InstrumentsListed` answers."""
+
+    reason: str
+
+
 class WatchSymbols(_Action, frozen=True, gc=False):
     """The symbols whose 1m bars the engine needs from now on, and those of them whose marks too.
 
@@ -104,9 +110,11 @@ class RecordOutcome(_Action, frozen=True, gc=False):
 
 
 class WriteReport(_Action, frozen=True, gc=False):
-    """Write the report of the UTC day `day` (YYYY-MM-DD)."""
+    """Write the report of the UTC day `day` (YYYY-MM-DD). `is_late`: the day ended while no process
+    ran, so what was counted in it is not known here."""
 
     day: str
+    is_late: bool = False
 
 
 class StopProcess(_Action, frozen=True, gc=False):
@@ -129,6 +137,7 @@ Action = (
     | LookUpOrder
     | TakeSnapshot
     | SetLeverage
+    | ReadRules
     | WatchSymbols
     | WakeAt
     | PublishDecision

@@ -32,6 +32,7 @@ from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
 from cryptosignal.modes.rights import CHECKED
 from cryptosignal.modes.snapshots import SnapshotHub
+from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.whereabouts import runtime_dir, socket_of
 from cryptosignal.net.client import MovableClock, ledger_host
 from cryptosignal.net.transport import SocketTransport
@@ -68,6 +69,10 @@ class Run:
     is_armed: bool = False
     """`--live` was given: half of what a live account needs."""
     page_port: int | None = None
+    attached: VenueReady | None = None
+    """A simulated venue that runs already, instead of one that starts and ends with the run."""
+    clock_of: Callable[[asyncio.AbstractEventLoop, int], MovableClock] = LoopClock
+    """What the program takes for the time on a simulated venue: its loop, and the start (exchange ms)."""
     on_page: Callable[[str], None] = lambda _address: None
     on_venue: Callable[[str, VenueReady | None], None] = lambda _name, _ready: None
 
@@ -79,10 +84,10 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
     with ExitStack() as stack:
         ready: VenueReady | None = None
         if run.venue == EMBEDDED:
-            ready = stack.enter_context(embedded_venue(_venue_arguments(run)))
+            ready = run.attached or stack.enter_context(embedded_venue(_venue_arguments(run)))
             routes, signer = ready.routes(), ready.signer()
             loop: asyncio.AbstractEventLoop = ScaledLoop(ready.speed, ready.epoch_mono_ns)
-            clock: MovableClock = LoopClock(loop, ready.start_time_ms)
+            clock: MovableClock = run.clock_of(loop, ready.start_time_ms)
         else:
             if run.data or run.start or run.speed != 1.0:
                 raise UserFault(
@@ -103,6 +108,9 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             transport = PaperTransport(transport, disk, run.config.run.paper_usdt)
         publisher = Publisher(routes.name)
         recorder = Recorder(disk, face, publisher)
+        run_id = f"{host_epoch_ms():x}"
+        stores = Stores(disk, run.config.store, run_id, clock, recorder.on_note)
+        stack.callback(stores.close)
         socket_path = socket_of(data_dir)
         if run.page_port is not None:
             run.on_page(stack.enter_context(page_process(socket_path, run.page_port)))
@@ -114,10 +122,11 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             seeds=Seeds(run.seed),
             routes=routes,
             face=recorder,
-            run_id=f"{host_epoch_ms():x}",
+            run_id=run_id,
             signer=account.signer,
             account_identity=account.identity,
             checks_key=account.is_checked,
+            knows_market_first=account.kind == PAPER,
             ledger_dir=None if run.venue == EMBEDDED else runtime_dir(),
             symbols=run.symbols,
             scans_max=run.scans,
@@ -125,6 +134,9 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             candles=None if run.venue == EMBEDDED else _candles(disk, routes),
             info={"venue": routes.name, "seed": str(run.seed)},
             is_compiled=run.scans == 0,
+            tap=stores.tap,
+            tape_position=stores.position,
+            stores=stores,
         )
         watch = _Watch(publisher, socket_path, KillFile(data_dir))
         return loop.run_until_complete(_main(setup, recorder, conduct, watch))
