@@ -16,7 +16,7 @@ def backup(folder: str, /, *, data_dir: str = "runs", json: bool = False) -> int
 
     Candles, tape and databases are left out, since they are made again. Every file gets a checksum.
 
-    Example: cryptosignal backup /mnt/safe/2025-01-31
+    Example: cryptosignal backup ../kept-2025-01-31
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def restore(folder: str, /, *, data_dir: str = "runs", json: bool = False) -> in
 
     Refused while an engine works there, and over anything that is there already.
 
-    Example: cryptosignal restore /mnt/safe/2025-01-31 --data-dir runs
+    Example: cryptosignal restore ../kept-2025-01-31 --data-dir runs
 
     Parameters
     ----------

@@ -18,7 +18,13 @@ from cryptosignal.ground.clock import LoopClock, SystemClock, host_epoch_ms
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
-from cryptosignal.modes.accounts import PAPER, choose_account, named, within_limits
+from cryptosignal.modes.accounts import (
+    PAPER,
+    AccountChoice,
+    choose_account,
+    named,
+    within_limits,
+)
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
 from cryptosignal.modes.kill_file import KillFile
@@ -103,9 +109,6 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         stack.callback(loop.close)
         disk = FileDisk(data_dir, run.config.store)
         stack.callback(disk.close)
-        transport: Transport = SocketTransport(run.config.transport)
-        if account.kind == PAPER:
-            transport = PaperTransport(transport, disk, run.config.run.paper_usdt)
         publisher = Publisher(routes.name)
         recorder = Recorder(disk, face, publisher)
         run_id = f"{host_epoch_ms():x}"
@@ -117,7 +120,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         setup = Setup(
             config=at_speed(config, ready.speed if ready is not None else 1.0),
             clock=clock,
-            transport=transport,
+            transport=_transport(run.config, account, disk),
             disk=disk,
             seeds=Seeds(run.seed),
             routes=routes,
@@ -140,6 +143,13 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         )
         watch = _Watch(publisher, socket_path, KillFile(data_dir))
         return loop.run_until_complete(_main(setup, recorder, conduct, watch))
+
+
+def _transport(config: Config, account: AccountChoice, disk: FileDisk) -> Transport:
+    """The sockets, and beside them the paper account where one trades."""
+    real = SocketTransport(config.transport)
+    is_paper = account.kind == PAPER
+    return PaperTransport(real, disk, config.run.paper_usdt) if is_paper else real
 
 
 @dataclass

@@ -239,6 +239,7 @@ class PaperVenue(Venue):
         self.start_ms = start_ms
         self._out = []
         self._links: dict[int, Link] = {}
+        self._is_watching = False
         listed = tuple(listed_of(index, item) for index, item in enumerate(instruments))
         self.synthetic_flow = ()
         seeds = Seeds(0)
