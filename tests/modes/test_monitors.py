@@ -79,6 +79,16 @@ def test_a_second_entry_of_one_signal_is_seen(watched):
     assert monitors.counts["entries"] == 2
 
 
+def test_one_id_filled_twice_is_seen(watched):
+    """A market order sent again under the same client id fills again: a violation."""
+    client, monitors = watched
+    enter(client, "csa-k-e1")
+    look(client, monitors, 1)
+    enter(client, "csa-k-e1")
+    look(client, monitors, 1)
+    assert [v.kind for v in monitors.violations] == ["double_entry"]
+
+
 def test_divergence_is_seen(watched):
     """Positions that differ, orders left on a flat symbol and naked positions are all named."""
     client, monitors = watched

@@ -29,6 +29,7 @@ from cryptosignal.net.ledger import WeightLedger
 from cryptosignal.store.journal import Journal
 from cryptosignal.trading import (
     bracket,
+    closing,
     controller,
     errands,
     exits,
@@ -60,6 +61,19 @@ class Mutant:
 def _swap(target: Any, name: str, make: Callable[[Any], Any]) -> Patch:
     """Replace `target.name` by what `make` builds around the original."""
     return lambda: patch.object(target, name, make(getattr(target, name)))
+
+
+def _together(*patches: Patch) -> Patch:
+    """Several lines at once."""
+
+    @contextlib.contextmanager
+    def planted() -> Iterator[None]:
+        with contextlib.ExitStack() as stack:
+            for plant in patches:
+                stack.enter_context(plant())
+            yield
+
+    return planted
 
 
 # ---- sending ---------------------------------------------------------------------------------
@@ -342,7 +356,24 @@ MUTANTS: tuple[Mutant, ...] = (
         is_layer=True,
     ),
     Mutant("stop fire-and-forget", _swap(bracket, "_place_missing_stop", _once)),
-    Mutant("no stop at all", _swap(bracket, "protect", _nothing(None))),
+    Mutant(
+        "no stop at all",
+        _together(
+            _swap(bracket, "protect", _nothing(None)),
+            _swap(bracket, "rests_before_entry", _nothing(True)),
+        ),
+    ),
+    Mutant("no stop but the first", _swap(bracket, "protect", _nothing(None))),
+    Mutant(
+        "entry does not wait for its stop",
+        _swap(bracket, "rests_before_entry", _nothing(True)),
+        is_layer=True,
+    ),
+    Mutant("rules never read anew", _swap(proofs, "ask_rules", _nothing(None)), is_layer=True),
+    Mutant(
+        "settled without reading executions",
+        _swap(closing, "_is_known", _nothing(True)),
+    ),
     Mutant("no protection of what a restart finds", _swap(bracket, "protect", _only_new)),
     Mutant(
         "stop cancelled before the new one stands", _swap(bracket, "_move_stop", _cancels_first)

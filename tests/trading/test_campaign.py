@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from tests.trading.toy_venue import Faults, Rig, decision
+from tests.trading.toy_venue import ENTRY_FIRST, Faults, Rig, decision
 
 from cryptosignal.domain.events import OperatorCommanded
 from cryptosignal.domain.order import OrderState
@@ -30,7 +30,7 @@ STORM = Faults(
 
 def storm(seed: int, rounds: int = 60) -> Rig:
     """Signals, price moves, crashes and drops for a while, then a healed venue and quiet."""
-    rig = Rig(faults=STORM, seed=seed)
+    rig = Rig(ENTRY_FIRST if seed % 2 else None, faults=STORM, seed=seed)
     rng = rig.rng
     signals = 0
     for _ in range(rounds):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from tests.trading.toy_venue import Faults, Rig, decision, instrument
+from tests.trading.toy_venue import ENTRY_FIRST, Faults, Rig, decision, instrument
 
 from cryptosignal.domain.events import (
     BarClosed,
@@ -61,7 +61,7 @@ def test_time_stop():
 
 def test_breakeven_is_placed_before_the_old_stop_goes():
     """After TP1 there is never a moment without a stop at the venue."""
-    rig = held()
+    rig = held(settings=ENTRY_FIRST)
     before = rig.venue.naked_starts
     rig.price("BTCUSDT", "102")
     rig.run(3000)
@@ -99,7 +99,7 @@ def test_trailing_waits_for_one_r():
 
 def test_stop_that_would_trigger_at_once_flattens():
     """-2021 on a stop means that the price is through it: close at market now."""
-    rig = ready()
+    rig = ready(settings=ENTRY_FIRST)
     original = rig.venue._place_algo
     rig.venue._place_algo = lambda i: ("rejected", -2021, 0) if i.leg is Leg.STOP else original(i)
     rig.open(decision(time_ms=rig.now))
@@ -116,7 +116,7 @@ def test_stop_that_would_trigger_at_once_flattens():
 
 def test_stop_that_cannot_be_placed_flattens_in_time():
     """A venue that refuses every stop costs the position its life within the limit."""
-    rig = ready(faults=Faults(stop_refused=1.0))
+    rig = ready(settings=ENTRY_FIRST, faults=Faults(stop_refused=1.0))
     rig.open(decision(time_ms=rig.now))
     rig.run(20_000)
     assert rig.venue.positions["BTCUSDT"] == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.trading.test_machine import portrait
-from tests.trading.toy_venue import Faults, Rig, decision, instrument
+from tests.trading.toy_venue import ENTRY_FIRST, Faults, Rig, decision, instrument
 
 from cryptosignal.domain.events import (
     MONEY_EVENTS,
@@ -166,7 +166,7 @@ def test_recorded_kill_and_trip_hold():
 
 def test_fill_read_before_its_order_is_known_is_claimed():
     """A fill that a snapshot brought first counts as foreign until its order's number is learned."""
-    rig = Rig()
+    rig = Rig(settings=ENTRY_FIRST)
     rig.run(1000)
     rig.perform(rig.desk.open_from(decision(time_ms=rig.now), rig.now, instrument(), price=D(100)))
     (order,) = rig.desk.state.orders.values()

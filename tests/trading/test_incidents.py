@@ -7,7 +7,15 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from tests.trading.toy_venue import Arrival, Faults, Rig, ToyOrder, decision, instrument
+from tests.trading.toy_venue import (
+    ENTRY_FIRST,
+    Arrival,
+    Faults,
+    Rig,
+    ToyOrder,
+    decision,
+    instrument,
+)
 
 from cryptosignal.domain.events import (
     AccountStreamChanged,
@@ -25,8 +33,8 @@ from cryptosignal.trading.desk import Desk
 D = Decimal
 
 
-def ready(**kwargs) -> Rig:
-    rig = Rig(**kwargs)
+def ready(settings=ENTRY_FIRST, **kwargs) -> Rig:
+    rig = Rig(settings=settings, **kwargs)
     rig.run(1000)
     return rig
 
@@ -395,7 +403,7 @@ def test_crash_after_send_is_unknown_until_proven():
 
 def test_no_entry_before_the_first_snapshot():
     """Start-up is reconciliation: nothing is opened before the account has been read."""
-    rig = Rig(faults=Faults(snapshot_fails=1.0))
+    rig = Rig(settings=ENTRY_FIRST, faults=Faults(snapshot_fails=1.0))
     rig.run(5000)
     rig.open(decision(time_ms=rig.now))
     assert "snapshot" in rig.noted("entry.refused")[0].fields["reason"]

@@ -9,7 +9,7 @@ from typing import ClassVar
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from tests.trading.toy_venue import Faults, Rig, decision
+from tests.trading.toy_venue import ENTRY_FIRST, Faults, Rig, decision
 
 from cryptosignal.domain.events import OperatorCommanded
 from cryptosignal.domain.order import Leg, OrderState
@@ -44,9 +44,9 @@ class DeskMachine(RuleBasedStateMachine):
 
     reached: ClassVar[set[str]] = set()
 
-    @initialize(seed=st.integers(0, 2**20))
-    def start(self, seed):
-        self.rig = Rig(seed=seed)
+    @initialize(seed=st.integers(0, 2**20), entry_first=st.booleans())
+    def start(self, seed, entry_first):
+        self.rig = Rig(ENTRY_FIRST if entry_first else None, seed=seed)
         self.rig.run(1000)
         self.signals = 0
 

@@ -59,6 +59,8 @@ ZERO = Decimal(0)
 WALLET = Decimal(10_000)
 START_MS = 1_700_006_400_000
 FEE = D("0.0005")
+ENTRY_FIRST = TradingSettings(stop_first=False)
+"""The order of things at a venue that takes no stop before there is a position."""
 
 
 def instrument(symbol: str = "BTCUSDT") -> Instrument:

@@ -35,6 +35,7 @@ def run(
     synthetic_flow: bool = False,
     page: bool = False,
     page_port: int = 8787,
+    metrics_port: int | None = None,
     config: Annotated[str, Parameter(name=["--config", "-c"])] = "",
     test: bool = False,
     every_table: bool = False,
@@ -82,6 +83,8 @@ def run(
         Start the page too, in a process of its own on 127.0.0.1, and print its address.
     page_port
         Its port; 8787 gives way to a free one if it is taken.
+    metrics_port
+        Prometheus figures on 127.0.0.1 at this port (run.metrics_port); default: none.
     config
         A TOML file with settings.
     test
@@ -105,6 +108,7 @@ def run(
         "top": top,
         "data_dir": data_dir or None,
         "mode": mode or None,
+        "metrics_port": metrics_port,
     }
     settings = with_run(load_config(config), changes)
     settings = with_params(settings, min_score, synthetic_flow=synthetic_flow)

@@ -62,6 +62,12 @@ class SetLeverage(_Action, frozen=True, gc=False):
     margin_type: str
 
 
+class ReadRules(_Action, frozen=True, gc=False):
+    """Read the contracts' rules anew: a refusal says that ours are old. `InstrumentsListed` answers."""
+
+    reason: str
+
+
 class WatchSymbols(_Action, frozen=True, gc=False):
     """The symbols whose 1m bars the engine needs from now on, and those of them whose marks too.
 
@@ -131,6 +137,7 @@ Action = (
     | LookUpOrder
     | TakeSnapshot
     | SetLeverage
+    | ReadRules
     | WatchSymbols
     | WakeAt
     | PublishDecision

@@ -38,6 +38,7 @@ from cryptosignal.domain.events import (
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Direction
 from cryptosignal.domain.params import ParamSet, params_from_json
+from cryptosignal.domain.scan import SYMBOL_TRIGGER
 from cryptosignal.domain.signal import Decision, decision_from_json, decision_to_json
 from cryptosignal.engine.digest import DigestChain
 from cryptosignal.engine.manual import manual_decision
@@ -75,6 +76,9 @@ class Engine:
         self.account = "none"
         self.instruments: dict[str, Instrument] = {}
         self.latest: ScanDecisions | None = None
+        """The newest scan of the market."""
+        self.newest: ScanDecisions | None = None
+        """What was decided last, be it one symbol's refresh."""
         self.published: dict[str, Decision] = {}
         self.scans = 0
         self._started_ms = 0
@@ -182,6 +186,9 @@ class Engine:
 
     def _on_scan(self, now_ms: int, event: ScanTaken) -> tuple[Action, ...]:
         decisions = decide(event.rows, self.params, self.memory)
+        self.newest = decisions
+        if event.rows.trigger == SYMBOL_TRIGGER:
+            return (*self._publish_new(now_ms, decisions), *self._keep_memory())
         self.latest = decisions
         self.scans += 1
         actions: list[Action] = [
@@ -195,13 +202,19 @@ class Engine:
                 skipped=int(decisions.skipped().sum()),
             )
         ]
+        actions += self._publish_new(now_ms, decisions)
+        return (*actions, *self._keep_memory())
+
+    def _publish_new(self, now_ms: int, decisions: ScanDecisions) -> list[Action]:
+        """Prime decisions that are not out yet, and their entries where the mode has any."""
+        actions: list[Action] = []
         for decision in decisions.prime():
             if decision.signal_id in self.published:
                 continue
             actions += self._publish(decision)
             if self.mode in ("approve", "auto"):
                 actions += self._open(now_ms, decision, is_approved=False)
-        return (*actions, *self._keep_memory())
+        return actions
 
     def _on_command(self, now_ms: int, event: OperatorCommanded) -> tuple[Action, ...]:
         if event.command != "trade":

@@ -27,10 +27,10 @@ Columns = dict[str, Floats]
 
 _COHERENT = ("15m", "1h", "4h", "1d")
 _OI_Z_BARS = 96
-_FUNDING_CHAIN = ChainParams(eta=0.03, scale_taps=90, scale_min=5)
+FUNDING_CHAIN = ChainParams(eta=0.03, scale_taps=90, scale_min=5)
 """Centre and spread of the funding rate: 90 points of its grid, 30 days at 8 h."""
 _FUNDING_AGE_MS = 2 * DAY_MS
-_FUNDING_FLOOR = 0.00005
+FUNDING_FLOOR = 0.00005
 _DAY_BARS = 24
 
 
@@ -234,13 +234,13 @@ def _funding_z(view: MarketView, closes: Ints, frame: Frame) -> Floats:
     if series is None or not len(series.time_ms):
         return np.full((len(view.symbols), len(closes)), np.nan)
     first = int(np.searchsorted(series.time_ms, closes[0] - _FUNDING_AGE_MS))
-    start = max(first - _FUNDING_CHAIN.scale_taps + 1, 0)
+    start = max(first - FUNDING_CHAIN.scale_taps + 1, 0)
     value = np.ascontiguousarray(series.value[:, start:])
 
     def compute() -> tuple[Floats, ...]:
-        front = np.full((len(value), _FUNDING_CHAIN.scale_taps - 1), np.nan)
+        front = np.full((len(value), FUNDING_CHAIN.scale_taps - 1), np.nan)
         padded = np.concatenate([front, value], axis=1)
-        return (robust_z(padded, _FUNDING_FLOOR, _FUNDING_CHAIN),)
+        return (robust_z(padded, FUNDING_FLOOR, FUNDING_CHAIN),)
 
     (z,) = frame.keep("funding", (value,), compute)
     return as_of(SeriesView(series.time_ms[start:], z), closes, _FUNDING_AGE_MS)

@@ -61,7 +61,7 @@ def market_trend(panel: Panel, row: int) -> Floats:
     nothing = np.full(panel.count, np.nan)
     if row < 0:
         return nothing
-    atr = panel.atr()[row]
+    atr = np.where(panel.atr()[row] > 0.0, panel.atr()[row], np.nan)
     close = panel.close[row : row + 1]
     fast = window.fir(panel.cut(close, 30), window.ema_taps(5, 30))[0]
     slow = window.fir(panel.cut(close, 60), window.ema_taps(20, 60))[0]
@@ -128,14 +128,14 @@ def independence(
     beta = shares[0] * np.abs(b1) + shares[1] * np.abs(b2) if eth >= 0 else np.abs(b1)
     if eth >= 0:
         beta[eth] = np.abs(b1[eth])
-    score = np.interp(beta, _BETA, _INDEPENDENCE)
+    score = np.interp(beta, BETA, INDEPENDENCE)
     score = np.where(np.isnan(beta), np.nan, np.where(r2 < 0.1, 50.0, score))
     score[btc] = np.where(np.isnan(rho[btc]), np.nan, 100.0)
     return score, beta, rho
 
 
-_BETA = np.array([0.0, 0.6, 0.9, 1.2, 1.5, 2.0])
-_INDEPENDENCE = np.array([100.0, 85.0, 70.0, 30.0, 15.0, 0.0])
+BETA = np.array([0.0, 0.6, 0.9, 1.2, 1.5, 2.0])
+INDEPENDENCE = np.array([100.0, 85.0, 70.0, 30.0, 15.0, 0.0])
 
 
 def _fit_market(

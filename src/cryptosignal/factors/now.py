@@ -79,7 +79,10 @@ def columns(
     basis, funding = out["ctx.basis_bps"], out["ctx.funding_rate"]
     risk = params.risk
     fwi = positioning.funding_pressure(
-        funding, ahead_of_funding(out), float(risk.fwi_window_ms), risk.fwi_rate_frac
+        funding,
+        until_funding(out["ctx.time_ms"], out["ctx.next_funding_ms"]),
+        float(risk.fwi_window_ms),
+        risk.fwi_rate_frac,
     )
     out["ctx.fwi"] = fwi
     values = {
@@ -98,11 +101,10 @@ def columns(
     out["ctx.room_book_down"] = out["ctx.bid_depth_usdt"] / scale
 
 
-def ahead_of_funding(out: Mapping[str, Floats]) -> Floats:
+def until_funding(moment_ms: Floats | float, next_ms: Floats | float) -> Floats:
     """Milliseconds to the next settlement; 00/08/16 UTC where the venue did not say (§1.5.5)."""
-    moment = out["ctx.time_ms"]
-    ahead = out["ctx.next_funding_ms"] - moment
-    return np.where(np.isnan(ahead), _EIGHT_HOURS_MS - moment % _EIGHT_HOURS_MS, ahead)
+    ahead = np.asarray(next_ms - moment_ms)
+    return np.where(np.isnan(ahead), _EIGHT_HOURS_MS - moment_ms % _EIGHT_HOURS_MS, ahead)
 
 
 def receipt(view: MarketView, params: ParamSet) -> dict[str, str]:

@@ -76,9 +76,9 @@ class Intake:
         self._late = b"%013d" % max(0, late_ms)
         self._top = b""
         total = self._trades(now_ms, whole=whole)
-        total += self._newest_only(names.KLINE, self._turn, now_ms)
+        total += self._klines(now_ms)
         for kind in (names.PARTIAL, names.MARK, names.BEST, names.OTHER):
-            total += self._newest_only(kind, self._keep_newest, now_ms)
+            total += self._newest_only(kind, now_ms)
         by_kind = self._inbox.by_kind
         for kind, take in self._handlers:
             for stream in by_kind.get(kind, ()):
@@ -141,20 +141,67 @@ class Intake:
 
     # ---- kinds of which the newest frame counts -----------------------------------------------
     # deep-ok: the hot path of every frame; a call a stream costs more than what it does
-    def _newest_only(self, kind: str, look: Take, now_ms: int) -> int:
-        """Account the frames that the inbox took by itself; `look` at those that it left."""
+    def _klines(self, now_ms: int) -> int:
+        """Klines: while a bar goes on the newest frame is kept; turns and disorder take the slow
+        road. A closed bar is looked for in every newest frame, and after it its stream turns."""
         total = 0
         late, top = self._late, self._top
-        events = self._counters.counts["events"]
-        lates = self._counters.counts["late"]
-        for stream in self._inbox.by_kind.get(kind, ()):
-            count = stream.fresh
-            if count:
-                stream.fresh = 0
+        events, lates = self._counters.counts["events"], self._counters.counts["late"]
+        for stream in self._inbox.by_kind.get(names.KLINE, ()):
+            queue = stream.queue
+            if not queue:
+                continue
+            frame, count, slot = queue[-1], len(queue), stream.slot
+            event = stream.event_of(frame)
+            if count > 1:
+                times = list(map(stream.event_of, queue))
+                first = times[0] if times == sorted(times) else b""
+                goes_on = set(map(stream.open_of, queue)) == {stream.open}
+            else:
+                first, goes_on = event, stream.open_of(frame) == stream.open
+            if goes_on and stream.event <= first and not stream.is_final(frame):
+                stream.event = event
+                stream.newest = frame
                 stream.count += count
                 stream.last_ms = now_ms
                 total += count
-                event, slot = stream.event, stream.slot
+                events[slot] += count
+                if event < late:
+                    lates[slot] += count
+                if event > top:
+                    top = event
+                if not stream.has_spoken:
+                    self._greet(stream)
+            else:
+                stream.is_ordered = True
+                total += self._account(stream, queue, now_ms)
+                self.malformed += self._turns.take(stream, queue, now_ms)
+            queue.clear()
+        if top > self._top:
+            self._top = top
+        return total
+
+    # deep-ok: the hot path of every frame; a call a stream costs more than what it does
+    def _newest_only(self, kind: str, now_ms: int) -> int:
+        """Other kinds of which the newest frame counts: keep it, unless order or shape is odd."""
+        total = 0
+        late, top = self._late, self._top
+        events, lates = self._counters.counts["events"], self._counters.counts["late"]
+        for stream in self._inbox.by_kind.get(kind, ()):
+            queue = stream.queue
+            if not queue:
+                continue
+            frame, count, slot = queue[-1], len(queue), stream.slot
+            event = first = stream.event_of(frame)
+            if count > 1:
+                times = list(map(stream.event_of, queue))
+                first = times[0] if times == sorted(times) else b""
+            if stream.event <= first and event < stream.event_cap:
+                stream.event = event
+                stream.newest = frame
+                stream.count += count
+                stream.last_ms = now_ms
+                total += count
                 if slot >= 0:
                     events[slot] += count
                     if event < late:
@@ -163,20 +210,16 @@ class Intake:
                     top = event
                 if not stream.has_spoken:
                     self._greet(stream)
-            queue = stream.queue
-            if queue:
+            else:
                 stream.is_ordered = True
                 total += self._account(stream, queue, now_ms)
-                look(stream, queue, now_ms)
-                queue.clear()
+                self._keep_newest(stream, queue)
+            queue.clear()
         if top > self._top:
             self._top = top
         return total
 
-    def _turn(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
-        self.malformed += self._turns.take(stream, queue, now_ms)
-
-    def _keep_newest(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
+    def _keep_newest(self, stream: Stream, queue: list[bytes]) -> None:
         sound = [frame for frame in queue if stream.fits(frame)]
         if not sound:
             if stream.event_at:
@@ -213,7 +256,13 @@ class Intake:
         if decoded:
             self._tapes.add(slots, decoded)
             self._count_ids(slots)
+            self._marks.traded_ms[slots] = now_ms
         return len(raw)
+
+    def trades_wait_ms(self, now_ms: int) -> int:
+        """Milliseconds until waiting trades are due."""
+        delay_ms = self._settings.trade_delay_ms
+        return min(delay_ms, max(0, self._trades_ms + delay_ms - now_ms))
 
     def _one_by_one(
         self, slots: list[int], raw: list[bytes]
@@ -319,12 +368,13 @@ class Intake:
             except msgspec.DecodeError:
                 self.malformed += 1
 
-    def read_best(self) -> None:
-        """Decode the newest best bid and ask."""
+    def read_best(self, only: set[int] | None = None) -> None:
+        """Decode the newest best bid and ask (of the slots `only`)."""
         for stream in self._inbox.by_kind.get(names.BEST, ()):
-            frame, stream.newest = stream.newest, None
-            if frame is None:
+            frame = stream.newest
+            if frame is None or (only is not None and stream.slot not in only):
                 continue
+            stream.newest = None
             try:
                 data = frames.BEST.decode(frame).data
             except msgspec.DecodeError:
@@ -333,13 +383,17 @@ class Intake:
             self._marks.best_bid[stream.slot] = data.b
             self._marks.best_ask[stream.slot] = data.a
 
-    def read_books(self) -> None:
-        """Decode the newest partial books, and lay the tops of synchronised diff books over them."""
+    def read_books(self, only: set[int] | None = None) -> None:
+        """Decode the newest partial books, and lay the tops of synchronised diff books over them
+        (of the slots `only`)."""
         for stream in self._inbox.by_kind.get(names.PARTIAL, ()):
-            frame, stream.newest = stream.newest, None
-            if frame is not None:
+            frame = stream.newest
+            if frame is not None and (only is None or stream.slot in only):
+                stream.newest = None
                 self._partial(stream.slot, frame)
         for slot, book in self.books.items():
+            if only is not None and slot not in only:
+                continue
             if book.state is BookState.SYNCED and not book.event_ms < self._tops.event_ms[slot]:
                 bids, asks = book.top(self._settings.depth_levels)
                 self._tops.put(slot, book.event_ms, bids, asks)

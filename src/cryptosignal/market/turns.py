@@ -8,7 +8,6 @@ next bar's first event confirms, as D7 says.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import msgspec
 
@@ -16,9 +15,6 @@ from cryptosignal.market import frames, klines
 from cryptosignal.market.inbox import Stream
 from cryptosignal.market.klines import Klines, Row
 from cryptosignal.market.views import CLOSED_BY_TIME, CONFIRMED
-
-_EARLY_MS: Final = 1_000
-"""A final frame may say that it was made this long before the bar's end, never earlier."""
 
 
 class KlineTurns:
@@ -30,7 +26,6 @@ class KlineTurns:
 
     def __init__(self, klines_of: Callable[[str], Klines]) -> None:
         self._klines_of = klines_of
-        self._shared: dict[str, tuple[bytes, bytes]] = {}
         self.suspects: set[tuple[int, str, int]] = set()
         self._malformed = 0
 
@@ -96,21 +91,12 @@ class KlineTurns:
         if opened > known:
             self._next_bar(stream, frame, now_ms)
         if opened != stream.open:
-            stream.open, stream.close_from = self._bounds(stream.interval, opened)
+            stream.open = opened
         stream.is_broken = False
         stream.lost_open = b""
         stream.newest = frame
         if is_final and not stream.is_closed:
             self._close_final(stream, frame, now_ms)
-
-    def _bounds(self, interval: str, opened: bytes) -> tuple[bytes, bytes]:
-        """(open, earliest close) as digits, one pair of objects for all streams of an interval."""
-        known = self._shared.get(interval)
-        if known is None or known[0] != opened:
-            step_ms = self._klines_of(interval).step_ms
-            known = opened, b"%013d" % (int(opened) + step_ms - _EARLY_MS)
-            self._shared[interval] = known
-        return known
 
     def _close_final(self, stream: Stream, frame: bytes, now_ms: int) -> None:
         data = self._decode(frame)
@@ -156,13 +142,18 @@ class KlineTurns:
         former = self.newest(stream)
         if former is None:
             return
+        if former.k.x:
+            self._close_final(stream, stream.newest or b"", now_ms)
+            return
         last, first = former.k.L, following.k.f
         has_ids = last > 0 and first > 0
         is_proven = has_ids and first == last + 1
+        opened = former.k.t
         if stream.is_broken and not is_proven:
+            if opened < bars.next_ms[stream.slot]:  # the clock closed it, and nobody confirms it
+                self.suspects.add((stream.slot, stream.interval, opened))
             return
         finality = CONFIRMED if is_proven or not has_ids else CLOSED_BY_TIME
-        opened = former.k.t
         if not bars.close(stream.slot, opened, row_of(former.k), finality, klines.NEXT_BAR, now_ms):
             self._malformed += 1
             return
@@ -176,11 +167,16 @@ class KlineTurns:
     def fill_flat(
         self, stream: Stream, bars: Klines, until_ms: int, now_ms: int, *, is_proven: bool
     ) -> None:
-        """Bars without a trade up to `until_ms`, as REST prints them: flat at the last close."""
+        """Bars without a trade up to `until_ms`, as REST prints them: flat at the last close.
+
+        Trade ids prove this only from the bar on whose last trade is the newest that is known.
+        """
         slot = stream.slot
         finality, source = (
             (CONFIRMED, klines.NEXT_BAR) if is_proven else (CLOSED_BY_TIME, klines.CLOCK)
         )
+        if not self._is_known_until(stream, bars):
+            return
         while 0 < bars.next_ms[slot] < until_ms:
             before = bars.column(bars.next_ms[slot] - bars.step_ms)
             if before < 0:
@@ -189,6 +185,14 @@ class KlineTurns:
             flat: Row = (price, price, price, price, 0.0, 0.0, 0.0, 0.0, 0.0)
             if not bars.close(slot, bars.next_ms[slot], flat, finality, source, now_ms):
                 return
+
+    def _is_known_until(self, stream: Stream, bars: Klines) -> bool:
+        """Whether the newest known trade lies before the bar that comes next: beyond a gap it does
+        not, and says nothing of the bars in the gap."""
+        if stream.slot in bars.held:
+            return False
+        data = None if stream.is_closed else self.newest(stream)
+        return data is None or data.k.t < bars.next_ms[stream.slot]
 
     def close_by_clock(self, stream: Stream, due_ms: int, now_ms: int) -> None:
         """The grace of the bar that opened at `due_ms` ended without word of its close."""

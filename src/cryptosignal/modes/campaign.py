@@ -63,6 +63,7 @@ from cryptosignal.store.memory_disk import SimDisk
 from cryptosignal.store.runs import money_history, run_dirs
 from cryptosignal.streams.settings import FeedSettings
 from cryptosignal.trading import facts
+from cryptosignal.trading.fold import NO_POSITION_CODES
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z: every campaign starts on the same day
 SYMBOLS = 4
@@ -199,6 +200,7 @@ class Day:
             book_levels=20,
             kline_throttle_ms=20_000,
             events=False,
+            stop_needs_position=self.weather.stop_needs_position,
         )
         self.venue = Venue(venue_settings, self.seeds.child("venue"), START_MS)
         self.network = VirtualNetwork(
@@ -223,11 +225,18 @@ class Day:
         self._skew_ms = 0
         self._clock: HostClock | None = None
         self._net_usdt: dict[str, Decimal] = {}
+        self._closed: dict[str, facts.Closed] = {}
         self.paths: Counter[str] = Counter()
 
     def _is_excused(self) -> bool:
-        """The venue is down or the whole machine stands still: no program could protect now."""
-        return self.venue.mischief.is_down or self._is_paused or self._is_disk_full
+        """The venue answers nobody or the whole machine stands still: no program could protect now.
+
+        Others behind the same address can use up its minute; that our own ledger never does so is
+        judged apart (`judge_limits`).
+        """
+        limits, now_ms = self.venue.exchange.limits, self.clock.now_ms()
+        is_down = self.venue.mischief.is_down or limits.is_refusing(now_ms)
+        return is_down or self._is_paused or self._is_disk_full
 
     # ---- the day ------------------------------------------------------------------------
     def run(self) -> DayResult:
@@ -515,7 +524,7 @@ class Day:
         self._read_journal()
         replayed = self._replay()
         self._look_for_secrets()
-        monitors.judge_ban(now_ms)
+        monitors.judge_limits(now_ms)
         monitors.judge_money(now_ms, self._net_usdt)
         trace.update(repr(sorted(self.counts.items())).encode())
         return DayResult(
@@ -556,11 +565,13 @@ class Day:
         for record in money_history(self.disk, JOURNAL_ROOT):
             event = record.event
             if isinstance(event, FactRecorded) and event.kind == facts.SIGNAL_CLOSED:
-                closed = msgspec.json.decode(event.body, type=facts.Closed)
-                symbol = closed.symbol
-                self._net_usdt[symbol] = self._net_usdt.get(symbol, Decimal(0)) + closed.net_usdt
+                # a late execution closes a trade anew, with the whole truth: the last word counts
+                self._closed[event.key] = msgspec.json.decode(event.body, type=facts.Closed)
             for path in _paths_of(event, unknown):
                 self.paths[path] += 1
+        for closed in self._closed.values():
+            symbol = closed.symbol
+            self._net_usdt[symbol] = self._net_usdt.get(symbol, Decimal(0)) + closed.net_usdt
         self.paths["foreign_fill"] += self.monitors.counts["foreign_fills"]
 
     def _look_for_secrets(self) -> None:
@@ -581,6 +592,9 @@ def _paths_of(event: object, unknown: set[str]) -> Iterator[str]:
             yield "second_stop"
     elif isinstance(event, OrderReplied):
         yield f"reply_{event.outcome.value}"
+        parts = parse_client_id(event.client_id)
+        if event.code in NO_POSITION_CODES and parts is not None and parts.leg is Leg.STOP:
+            yield "position_first"
         if event.outcome is SendOutcome.UNKNOWN:
             unknown.add(event.client_id)
     elif isinstance(event, CancelReplied):

@@ -16,6 +16,7 @@ import msgspec
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.units import INTERVAL_MS
+from cryptosignal.market.pools import PoolSettings
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.net.settings import (
     AccountFeedSettings,
@@ -45,6 +46,10 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trigger_intervals: tuple[str, ...] = ("15m", "1h")
     symbols_max: int = 600
     warm_max: int = 60
+    blacklist: tuple[str, ...] = ()
+    """Symbols that are never watched, scored or traded."""
+    watchlist: tuple[str, ...] = ()
+    """Symbols that are watched whatever their volume, with trades and books."""
     top: int = 20
     data_dir: str = "runs"
     metrics_port: int = 0
@@ -70,6 +75,11 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"run.{key}: found {value}, allowed: {low} to {high}")
         if not self.data_dir:
             raise ValueError("run.data_dir: found '', allowed: a folder")
+        both = sorted({s.upper() for s in self.blacklist} & {s.upper() for s in self.watchlist})
+        if both:
+            raise ValueError(
+                f"run.watchlist: found {', '.join(both)} on run.blacklist too, allowed: one of the two"
+            )
         self._check_intervals()
 
     def _check_intervals(self) -> None:
@@ -119,6 +129,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     market: MarketSettings = MarketSettings()
     quality: QualitySettings = QualitySettings()
     params: ParamSet = ParamSet()
+    pools: PoolSettings = PoolSettings()
     risk: RiskSettings = RiskSettings()
     trading: TradingSettings = TradingSettings()
     store: StoreSettings = StoreSettings()

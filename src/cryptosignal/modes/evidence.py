@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import FACTOR_NAMES, ParamSet
 from cryptosignal.factors.history import flatten
-from cryptosignal.ground.calendar import utc_day
+from cryptosignal.ground.calendar import utc_day, utc_text
+from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.units import DAY_MS, HOUR_MS
 from cryptosignal.market.views import MarketView
 from cryptosignal.modes.archive import Archive, columns_between, load_archive
@@ -113,6 +114,11 @@ def evaluate_factors(
     start = begin + 300 * HOUR_MS if from_ms is None else max(from_ms, begin + HOUR_MS)
     stop = end if to_ms is None else min(to_ms, end)
     start = -(-start // HOUR_MS) * HOUR_MS
+    if len(archive.symbols) < _MIN_SYMBOLS:
+        raise UserFault(
+            f"--data: found {len(archive.symbols)} symbols, "
+            f"allowed: {_MIN_SYMBOLS} or more (factors are ranked across symbols)"
+        )
     sums = _Sums()
     names: set[str] = set()
     for first in range(start, stop, _CHUNK_MS):
@@ -122,6 +128,11 @@ def evaluate_factors(
         names |= _gather(archive, chosen, first, last, stop, sums)
         if progress is not None:
             progress(f"measured to {utc_day(last)}")
+    if not sums.moments:
+        raise UserFault(
+            "--from/--to: no moment with enough symbols in it, allowed: "
+            f"the data's {utc_text(begin + HOUR_MS)} to {utc_text(end)}, 300 bars after its begin"
+        )
     return _conclude(sums, Evidence(str(data), chosen.version, start, stop, len(names)))
 
 
@@ -151,9 +162,10 @@ def supported(out: Evidence, params: ParamSet, version: str) -> ParamSet:
 def _gather(
     archive: Archive, params: ParamSet, first: int, last: int, stop: int, sums: _Sums
 ) -> set[str]:
-    view, times, columns = columns_between(archive, params, first, last)
-    if len(view.symbols) < _MIN_SYMBOLS or "1h" not in view.bars:
+    seen = columns_between(archive, params, first, last)
+    if seen is None or len(seen[0].symbols) < _MIN_SYMBOLS:
         return set()
+    view, times, columns = seen
     reads = _reads(view, times, columns, params)
     later = _later(archive, view, times, stop)
     sums.moments.append(times)
@@ -287,6 +299,7 @@ def _conclude(sums: _Sums, out: Evidence) -> Evidence:
     if not sums.moments:
         return out
     times, regime = np.concatenate(sums.moments), np.concatenate(sums.regime)
+    out.start_ms = int(times[0])  # where there are enough symbols, not where the first one begins
     factors = list(dict.fromkeys(name for name, _ in sums.ic))
     for name in factors:
         if np.isnan(np.concatenate(sums.ic[name, MAIN_HORIZON])).all():

@@ -28,6 +28,7 @@ from cryptosignal.modes.program import Face, Program, Setup
 from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
 from cryptosignal.modes.snapshots import SnapshotHub
+from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.whereabouts import runtime_dir, socket_of
 from cryptosignal.net.client import MovableClock, ledger_host
 from cryptosignal.net.transport import SocketTransport
@@ -96,6 +97,9 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         stack.callback(disk.close)
         publisher = Publisher(routes.name)
         recorder = Recorder(disk, face, publisher)
+        run_id = f"{host_epoch_ms():x}"
+        stores = Stores(disk, run.config.store, run_id, clock, recorder.on_note)
+        stack.callback(stores.close)
         socket_path = socket_of(data_dir)
         if run.page_port is not None:
             run.on_page(stack.enter_context(page_process(socket_path, run.page_port)))
@@ -107,7 +111,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             seeds=Seeds(run.seed),
             routes=routes,
             face=recorder,
-            run_id=f"{host_epoch_ms():x}",
+            run_id=run_id,
             signer=_account_signer(run.config, signer),
             ledger_dir=None if run.venue == EMBEDDED else runtime_dir(),
             symbols=run.symbols,
@@ -116,6 +120,9 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             candles=None if run.venue == EMBEDDED else _candles(disk, routes),
             info={"venue": routes.name, "seed": str(run.seed)},
             is_compiled=run.scans == 0,
+            tap=stores.tap,
+            tape_position=stores.position,
+            stores=stores,
         )
         watch = _Watch(publisher, socket_path, KillFile(data_dir))
         return loop.run_until_complete(_main(setup, recorder, conduct, watch))

@@ -53,10 +53,12 @@ class Monitors:
     is_excused: Callable[[], bool] = lambda: False
     violations: list[Violation] = field(default_factory=list)
     naked_spans_ms: list[int] = field(default_factory=list)
+    """Each stretch without a stop, and a 0 for a position that had one when it was first there."""
     counts: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         self._naked_since: dict[str, int] = {}
+        self._present: set[str] = set()
         self._reported: set[str] = set()
         self._entry_ids: dict[str, set[str]] = {}
         self._last_fill = (-1, -1)
@@ -79,6 +81,12 @@ class Monitors:
 
     def _symbol(self, index: int) -> str:
         return self.venue.exchange.listed[index].symbol
+
+    def _is_halted(self, symbol: str) -> bool:
+        """The venue takes no order on the symbol, neither a stop nor a close: an outage of it."""
+        exchange = self.venue.exchange
+        index = next(i for i, row in enumerate(exchange.listed) if row.symbol == symbol)
+        return exchange.desk.status_of(index) != "TRADING"
 
     def _quantity(self, algo: Algo) -> Decimal:
         if algo.status != "NEW":
@@ -109,10 +117,13 @@ class Monitors:
         passed_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
         held = self._at_risk() if self._net or self._naked_since else {}
         if not held and not self._naked_since:
+            self._present.clear()
             return
-        if self._naked_since and self.is_excused():
+        if self._naked_since:
+            is_excused = self.is_excused()
             for symbol in self._naked_since:
-                self._naked_since[symbol] += passed_ms
+                if is_excused or self._is_halted(symbol):
+                    self._naked_since[symbol] += passed_ms
         covered: dict[str, Decimal] = {}
         for algo in self.venue.account().algos.values():
             if algo.kind == "STOP_MARKET" and algo.status in _PROTECTING:
@@ -122,6 +133,8 @@ class Monitors:
         for symbol in [s for s in self._naked_since if s not in held or s in protected]:
             self.naked_spans_ms.append(now_ms - self._naked_since.pop(symbol))
             self._reported.discard(symbol)
+        self.naked_spans_ms += [0] * len(protected - self._present)
+        self._present = set(held)
         for symbol in held:
             if symbol in protected:
                 continue
@@ -173,7 +186,7 @@ class Monitors:
     def _check_entry(self, fill: Fill, own: OwnId, now_ms: int) -> None:
         known = self._entry_ids.setdefault(own.signal_key, set())
         self.counts["entries"] += not known
-        known.add(fill.client_id)
+        known.add(f"{fill.client_id}/{fill.order_id}")  # one id can be sent twice, and fill twice
         if len(known) > 1:
             self.violate("double_entry", now_ms, f"{own.signal_key}: {sorted(known)}")
         held = self._at_risk()
@@ -227,11 +240,13 @@ class Monitors:
         found += [f"still naked: {symbol}" for symbol in self._naked_since]
         return found
 
-    def judge_ban(self, now_ms: int) -> None:
-        """The venue must never have cause for a 418 (DESIGN §5.11)."""
-        banned = self.venue.exchange.limits.refusals_418
-        if banned:
-            self.violate("banned", now_ms, f"{banned} refusals with 418")
+    def judge_limits(self, now_ms: int) -> None:
+        """The venue must never have cause for a 418, nor for a 429 of our own (DESIGN §5.11)."""
+        limits = self.venue.exchange.limits
+        if limits.refusals_418:
+            self.violate("banned", now_ms, f"{limits.refusals_418} refusals with 418")
+        if limits.refusals_429 and not self.venue.faults_injected.get("http_429"):
+            self.violate("limited", now_ms, f"{limits.refusals_429} refusals with 429 of our own")
 
     def judge_money(self, now_ms: int, net_usdt: dict[str, Decimal]) -> None:
         """What closed trades brought, by our account and by the venue's, symbol by symbol."""

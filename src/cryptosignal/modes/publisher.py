@@ -27,7 +27,7 @@ from cryptosignal.modes.desk_body import desk_body
 from cryptosignal.modes.snapshots import SnapshotHub
 from cryptosignal.net.warmup import WarmUpReport
 from cryptosignal.signals.decisions import TIERS
-from cryptosignal.signals.explain import FACTOR_WORDS, GATE_WORDS, explain
+from cryptosignal.signals.explain import FACTOR_WORDS, GATE_WORDS, explain, stopped_by
 
 if TYPE_CHECKING:
     from cryptosignal.modes.program import Program
@@ -141,7 +141,6 @@ def market_rows(program: Program) -> list[MarketRow]:
         slot = board.find(symbol)
         mark = float(board.marks.mark[slot]) if slot >= 0 else float("nan")
         close = float(columns["ctx.close"][place])
-        reasons = scan.reasons(place)
         rows.append(
             MarketRow(
                 symbol=symbol,
@@ -155,7 +154,7 @@ def market_rows(program: Program) -> list[MarketRow]:
                 p=float(scan.odds.p[place]),
                 ev=float(scan.values.ev[place]),
                 quality=float(columns["ctx.quality"][place]),
-                reason=reasons[0] if reasons else "",
+                reason=stopped_by(scan, place),
                 age_s=age_s,
             )
         )

@@ -157,9 +157,9 @@ def _decision_in(
         ):
             break
         engine.step(record.now_ms, record.event)
-        if isinstance(record.event, ScanTaken) and engine.latest is not None:
-            scanned.update(dict.fromkeys(engine.latest.rows.symbols))
-            found = engine.latest if symbol in engine.latest.rows.symbols else found
+        if isinstance(record.event, ScanTaken) and engine.newest is not None:
+            scanned.update(dict.fromkeys(engine.newest.rows.symbols))
+            found = engine.newest if symbol in engine.newest.rows.symbols else found
     return sorted(scanned), found.find(symbol) if found is not None else None
 
 

@@ -18,6 +18,7 @@ from cryptosignal.domain.actions import (
     LookUpOrder,
     Note,
     PublishDecision,
+    ReadRules,
     Record,
     RecordOutcome,
     ScanDecided,
@@ -123,6 +124,8 @@ class Rim:
         self._stopping = False
         self.stop_reason = ""
         self.tape_position: Callable[[], int] = lambda: 0
+        self.read_rules: Callable[[], None] = lambda: None
+        """Reads the contracts' rules anew; `InstrumentsListed` is posted when they are there."""
         self.on_event: list[Callable[[int, int, Event | ScanTaken], None]] = []
         """Listeners of everything that is journaled: (seq, now_ms, event), after the engine."""
         self.lag_ms_max = 0.0
@@ -279,6 +282,8 @@ class Rim:
                 self._spawn(self._ask(lambda v: v.snapshot(purpose, symbols, since_ms)))
             case SetLeverage():
                 self._leverage[action.symbol] = action  # set just before the entry leaves
+            case ReadRules():
+                self.read_rules()
             case WatchSymbols(symbols=symbols, priced=priced):
                 self._watch(symbols, priced)
             case PublishDecision():

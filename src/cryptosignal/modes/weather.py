@@ -16,6 +16,8 @@ from cryptosignal.sim.mischief import MENU
 VENUE_SHARE = 0.4
 NET_SHARE = 0.6
 HOST_SHARE = 0.5
+POSITION_FIRST_SHARE = 0.15
+"""Of the days, on which the venue takes no stop before there is a position (RELIABILITY §3.7)."""
 HOST_FAULTS = ("aimed_kill", "clock_step", "pause", "disk_full", "terminate", "double_start")
 """Host faults beside the kills, which every day has (RELIABILITY §6, 31 to 37)."""
 SCARCE = 6.0
@@ -29,6 +31,7 @@ PATHS = (
     "intent_exit",
     "intent_flatten",
     "second_stop",
+    "position_first",
     "reply_acked",
     "reply_rejected",
     "reply_not_sent",
@@ -55,6 +58,7 @@ class Weather(msgspec.Struct, frozen=True):
     net: NetFaults = STORM
     venue: dict[str, float] = {}
     host: frozenset[str] = frozenset()
+    stop_needs_position: bool = False
 
 
 def calm() -> Weather:
@@ -76,7 +80,7 @@ def swarm(rng: Rng) -> Weather:
         if rng.random() < VENUE_SHARE
     }
     host = frozenset(name for name in HOST_FAULTS if rng.random() < HOST_SHARE)
-    return Weather(NetFaults(**net), venue, host)
+    return Weather(NetFaults(**net), venue, host, rng.random() < POSITION_FIRST_SHARE)
 
 
 def never_struck(faults: dict[str, int], paths: dict[str, int]) -> list[str]:

@@ -90,6 +90,8 @@ class Caller:
         """Requests sent, by lane name."""
         self.audit_calls = 0
         """Requests of audit snapshots, also contained in `api_calls`."""
+        self.account_calls = 0
+        """Requests of all account snapshots, the audits' too."""
         self.clock_resyncs = 0
         """How often an answer said that our timestamp was outside the venue's window."""
         self.sync_failures = 0
@@ -109,14 +111,14 @@ class Caller:
         """The venue's time in ms."""
         return rest.server_time(await self._get(encode.TIME, lane))
 
-    async def sync_time(self, lane: Lane = Lane.RECONCILE) -> int:
+    async def sync_time(self, lane: Lane = Lane.RECONCILE, samples: int | None = None) -> int:
         """Measure the clock's offset anew and apply it; returns the correction in ms.
 
         Of a few samples the one with the shortest round trip counts. A difference that the round trip
         itself can explain is left alone, so that the time does not tremble.
         """
         async with self._time_lock:
-            return await self._measure(lane)
+            return await self._measure(lane, samples)
 
     async def keep_time(self, every_ms: int | None = None) -> None:
         """Measure the offset again and again until cancelled: measured once, it is wrong hours later."""
@@ -128,9 +130,9 @@ class Caller:
             except (EdgeFault, VenueFault):
                 self.sync_failures += 1
 
-    async def _measure(self, lane: Lane) -> int:
+    async def _measure(self, lane: Lane, samples: int | None = None) -> int:
         best_trip_ms, best_delta_ms = 1 << 60, 0
-        for _ in range(self._settings.time_samples):
+        for _ in range(samples or self._settings.time_samples):
             before_ms = self._clock.now_ms()
             server_ms = await self.server_time(lane)
             after_ms = self._clock.now_ms()

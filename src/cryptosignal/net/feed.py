@@ -18,7 +18,7 @@ from cryptosignal.ground.clock import Clock
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.market.board import Board
-from cryptosignal.net.lines import Line, heard_of
+from cryptosignal.net.lines import Line, cut_off, heard_of
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.streams import names, session
 from cryptosignal.streams.backoff import ExponentialBackoff
@@ -287,13 +287,12 @@ class MarketFeed:
                 mine = (*line.heard, *(name for name in firsts if name in line.session.wanted))
                 line.heard = ()
                 line.step(session.Received(count, now_ns, mine))
-                if line.socket is not None and not line.session.awaiting:
-                    line.socket.takes = self.board.inbox.takes
+                line.sort_frames(self.board.inbox.takes)
         self._tell_marks()
         self._tell_due(now_ms)
         if self.board.waits_for_trades and self._flush_timer is None:
-            delay_s = self.board.settings.trade_delay_ms / 1000
-            self._flush_timer = self.loop.call_later(delay_s, self.flush)
+            delay_ms = self.board.trades_wait_ms(now_ms)
+            self._flush_timer = self.loop.call_later(delay_ms / 1000, self.flush)
 
     def _absorb(self, line: Line) -> None:
         batch, line.frames = line.frames, []
@@ -362,6 +361,7 @@ class MarketFeed:
                 self.board.mark_lost(news.streams)
                 for hear in self.on_lost:
                     hear(news.streams)
+                self._refresh_quality(self.clock.now_ms())
         elif news.kind == "renewal":
             self._renew(line)
         elif news.kind == "healthy":
@@ -423,9 +423,8 @@ class MarketFeed:
         now_ms = self.clock.now_ms()
         known = self.board.inbox.streams
         streams = known.values() if only is None else [known[n] for n in only if n in known]
-        traded = self.board.marks.traded_ms
         verdicts = self._monitor.check(
-            streams, now_ms, lambda slot: float(traded[slot]), lambda n: self._since_ms.get(n, 0)
+            streams, now_ms, self.board.traded_ms, lambda name: self._since_ms.get(name, 0)
         )
         dead: dict[str, None] = {}
         for verdict in verdicts:
@@ -448,7 +447,12 @@ class MarketFeed:
         self.flush()
         self._refresh_quality(self.clock.now_ms())
 
+    def judge_quality(self) -> None:
+        """Judge every symbol's quality by what the board has taken in."""
+        self._refresh_quality(self.clock.now_ms())
+
     def _refresh_quality(self, now_ms: int) -> None:
+        self.quality.on_lost(self.board, cut_off(self.lines.values()))
         for change in self.quality.refresh(self.board, now_ms):
             self.on_event(change)
 

@@ -6,7 +6,7 @@ A line performs what its session asks for; what it learns goes to the feed that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -54,6 +54,13 @@ class Line:
         if not self.frames:
             self.feed.drain_soon()
         self.frames.append(payload)
+
+    def sort_frames(self, takes: dict[bytes, Callable[[bytes], None]]) -> None:
+        """Send frames straight to their streams, except while the connection has to prove some:
+        then, and before it is open, they are put aside and looked at."""
+        if self.socket is not None:
+            held = self.session
+            self.socket.takes = takes if held.is_open and not held.awaiting else {}
 
     def hear_stray(self, payload: bytes) -> None:
         """Replies to our control messages; anything else is noise and counted by the board."""
@@ -225,6 +232,11 @@ class Socket:
             line.link = line.socket = None
             line.generation += 1
             line.step(session.Closed(code, reason))
+
+
+def cut_off(lines: Iterable[Line]) -> list[str]:
+    """Streams whose connection is gone, or not proven again since."""
+    return [name for line in lines if line.session.is_cut_off for name in line.session.wanted]
 
 
 def heard_of(awaited: tuple[str, ...], batch: list[bytes]) -> tuple[str, ...]:

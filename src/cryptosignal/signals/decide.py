@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.domain.scan import ScanRows
+from cryptosignal.domain.scan import SYMBOL_TRIGGER, ScanRows
 from cryptosignal.signals import gates as g
 from cryptosignal.signals.decisions import PRIME, REJECT, WATCH, ScanDecisions
 from cryptosignal.signals.ev import expect
@@ -121,7 +121,8 @@ def _choose(
     """Prime in order of rank as far as correlation, new coins and cooldowns let it; their symbols."""
     rows, params = found.rows, found.params
     rho, fresh = column(rows, "ctx.rho_btc"), fresh_prime(rows, params)
-    taken, young, primes = {1.0: 0, -1.0: 0}, 0, set()
+    taken, young = _standing_beside(rows, memory, now_ms)
+    primes = set()
     for i in _ranked(found, memory, candidates, now_ms):
         symbol, side = rows.symbols[i], float(found.scores.side[i])
         word = "long" if side > 0.0 else "short"
@@ -139,8 +140,24 @@ def _choose(
         taken[side] += int(moves_along)
         young += int(fresh[i])
         primes.add(symbol)
-        _publish(found, memory, int(i), word, now_ms)
+        _publish(found, memory, int(i), word, now_ms, is_new=bool(fresh[i]))
     return primes
+
+
+def _standing_beside(
+    rows: ScanRows, memory: SignalMemory, now_ms: int
+) -> tuple[dict[float, int], int]:
+    """How many signals a side, and of new coins, stand already where one symbol is decided alone:
+    they come first, as they would in a scan of them all."""
+    taken, young = {1.0: 0, -1.0: 0}, 0
+    if rows.trigger != SYMBOL_TRIGGER:
+        return taken, young
+    for symbol in set(memory.published).difference(rows.symbols):
+        known = memory.standing(symbol, now_ms)
+        if known is not None:
+            taken[1.0 if known.side == "long" else -1.0] += 1
+            young += int(known.is_new)
+    return taken, young
 
 
 def _cool_gates(
@@ -198,7 +215,9 @@ def _wait(memory: SignalMemory, symbol: str, side: str, time_ms: int, params: Pa
     return min(gate, float(time_ms - free_ms))
 
 
-def _publish(found: ScanDecisions, memory: SignalMemory, i: int, side: str, time_ms: int) -> None:
+def _publish(
+    found: ScanDecisions, memory: SignalMemory, i: int, side: str, time_ms: int, *, is_new: bool
+) -> None:
     symbol = found.rows.symbols[i]
     standing = memory.standing(symbol, time_ms)
     if standing is not None and standing.side == side:
@@ -206,5 +225,7 @@ def _publish(found: ScanDecisions, memory: SignalMemory, i: int, side: str, time
         return
     bar = column(found.rows, "ctx.bar_ms")[i]
     key = signal_key(symbol, int(bar) if bar == bar else time_ms, side)
-    memory.published[symbol] = Published(side, key, time_ms, time_ms + int(found.ttl_ms[i]))
+    memory.published[symbol] = Published(
+        side, key, time_ms, time_ms + int(found.ttl_ms[i]), is_new=is_new
+    )
     found.ids[i] = key

@@ -17,7 +17,7 @@ from cryptosignal.signals import gates as g
 from cryptosignal.signals.ev import Values
 from cryptosignal.signals.findings import findings
 from cryptosignal.signals.gates import GateTable
-from cryptosignal.signals.hazards import level
+from cryptosignal.signals.hazards import age_class, level
 from cryptosignal.signals.keys import signal_key
 from cryptosignal.signals.plan import Plans
 from cryptosignal.signals.probability import Odds
@@ -123,6 +123,21 @@ class ScanDecisions:
             weights={n: float(v) for n, v in zip(scores.names, scores.weights[:, i], strict=True)},
             risk_level=level(float(self.table.values[self.table.index("risk"), i]), self.params),
         )
+
+    def contested(self) -> dict[str, NDArray[np.bool_]]:
+        """The gates between symbols, [symbol]: where each stops a candidate."""
+        if not len(self.rank):
+            nothing = np.zeros(len(self), dtype=np.bool_)
+            return dict.fromkeys(("correlation", "new_coins", "cooldown"), nothing)
+        return {
+            "correlation": self.rank > self.params.gates.correlated_max,
+            "new_coins": self.young_rank > self.params.new_coin.prime_max,
+            "cooldown": self.wait_ms < 0.0,
+        }
+
+    def age_class(self, i: int) -> str:
+        """ultra-new, new or mature, by the time since listing."""
+        return age_class(24.0 * float(column(self.rows, "ctx.age_days")[i]), self.params)
 
     def gates(self, i: int) -> tuple[Gate, ...]:
         """Every gate of one symbol, those between symbols last."""

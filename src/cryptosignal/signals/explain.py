@@ -4,9 +4,16 @@ have had to differ. Reads the decision object alone (§0.15), so it works for an
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cryptosignal.domain.signal import Decision, Gate, Tier, Verdict
 from cryptosignal.ground.calendar import utc_text
+from cryptosignal.signals.gates import PASS
+
+if TYPE_CHECKING:
+    from cryptosignal.signals.decisions import ScanDecisions
 
 _BAR = 20
 FACTOR_WORDS = {
@@ -68,6 +75,33 @@ def explain(decision: Decision) -> list[str]:
         *_plan(decision),
         *_difference(decision),
     ]
+
+
+def stopped_by(found: ScanDecisions, place: int) -> str:
+    """The first gate that keeps a symbol from Prime, short enough for a table; "" where none does."""
+    table = found.table
+    stops = np.flatnonzero(table.verdicts[:, place] != PASS)
+    if not len(stops):
+        return next((GATE_WORDS[name] for name, bad in found.contested().items() if bad[place]), "")
+    at = int(stops[0])
+    name, relation = table.names[at], table.relations[at]
+    value, limit = float(table.values[at, place]), float(table.limits[at, place])
+    word = GATE_WORDS.get(name, name)
+    if math.isnan(value):
+        return f"{word}: no data"
+    return f"{word} {_short(value, limit)}, needs {_SIGNS.get(relation, relation)} {_short(limit, limit)}"
+
+
+_SIGNS = {">=": "≥", "<=": "≤"}
+
+
+def _short(value: float, beside: float) -> str:
+    """Three digits, or as many as set the value apart from its limit."""
+    for digits in (3, 4, 5, 6):
+        text = f"{value:.{digits}g}"
+        if value == beside or text != f"{beside:.{digits}g}":
+            return text
+    return f"{value:.9g}"
 
 
 def _head(d: Decision) -> list[str]:

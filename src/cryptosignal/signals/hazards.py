@@ -64,6 +64,18 @@ def level(left: float, params: ParamSet) -> str:
     return LEVELS[1] if left < own.medium_below else LEVELS[0]
 
 
+AGES: Final = ("ultra-new", "new, first week", "new", "mature")
+
+
+def age_class(hours: float, params: ParamSet) -> str:
+    """In words what a coin listed `hours` ago is treated as; of unknown age: mature (§3.22)."""
+    edges = params.new_coin.tier_edges_hours
+    for word, edge in zip(AGES, edges, strict=False):
+        if hours < edge:
+            return word
+    return AGES[-1]
+
+
 def careful(rows: ScanRows, params: ParamSet) -> Floats:
     """What a coin in its first minutes must show above p_min (§1.8: 3–8 min a higher threshold)."""
     own = params.new_coin

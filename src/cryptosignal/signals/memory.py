@@ -15,6 +15,7 @@ class Published(msgspec.Struct, forbid_unknown_fields=True):
     since_ms: int
     until_ms: int
     ended_ms: int = 0
+    is_new: bool = False
 
 
 class SignalMemory(msgspec.Struct, forbid_unknown_fields=True):

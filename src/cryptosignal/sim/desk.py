@@ -6,6 +6,7 @@ Decimal wherever money is concerned. Speaks in Orders and Refusals; wire formats
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Protocol
 
@@ -83,6 +84,7 @@ class Desk:
         self._next_sequence = 0
         self.fills_seen = 0
         self.forced_orders: OrderedDict[int, Order] = OrderedDict()
+        self.on_flat: Callable[[Account, Position], None] = lambda _account, _position: None
 
     def price(self, index: int, units: int) -> Decimal:
         """Price units as money."""
@@ -115,6 +117,8 @@ class Desk:
     def check(self, account: Account, wish: OrderWish) -> None:
         """Raise the Refusal that the venue would answer an order with."""
         status = self.status_of(wish.index)
+        if status == "CLOSE":
+            raise Refusal(-4141, "Symbol is closed.")
         if status != "TRADING":
             raise Refusal(-4140, "Invalid symbol status for opening position.")
         if (wish.index, wish.client_id) in account.open_client_ids:
@@ -147,6 +151,18 @@ class Desk:
             )
             if waiting >= held and not wish.close_position:
                 raise Refusal(-2022, "ReduceOnly Order is rejected.")
+            opposing = sum(
+                o.left
+                for o in account.open_orders.values()
+                if o.index == wish.index
+                and (o.side, o.position_side) == (wish.side, wish.position_side)
+                and not o.reduce_only
+            )
+            if opposing >= held and wish.reduce_only and not wish.close_position:
+                raise Refusal(
+                    -4118,
+                    "ReduceOnly Order Failed. Please check your existing position and open orders",
+                )
 
     def _reduces(self, account: Account, wish: OrderWish) -> bool:
         return (wish.position_side, wish.side) in (("LONG", "SELL"), ("SHORT", "BUY"))
@@ -414,6 +430,7 @@ class Desk:
         self._algo_done(account, order)
         if not position.qty:
             self._drop_reducers(account, position)
+            self.on_flat(account, position)
 
     def _drop_reducers(self, account: Account, position: Position) -> None:
         """A closed position leaves no reduce-only orders behind (expiry reason 4)."""

@@ -109,6 +109,13 @@ class Limits:
             429,
         )
 
+    def is_refusing(self, now_ms: int) -> bool:
+        """Some address may ask nothing now: it is banned, or its minute's weight is used up."""
+        return any(
+            now_ms < v.banned_until_ms or v.weight.add(now_ms, 0) >= self._settings.weight_limit_1m
+            for v in self._visitors.values()
+        )
+
     def retry_after_s(self, now_ms: int, client: str) -> int:
         """Seconds until this address may ask again."""
         visitor = self.visitor(client)

@@ -11,6 +11,7 @@ import msgspec
 from cryptosignal.sim import dialect_user
 from cryptosignal.sim.account import Account, Fill, Position
 from cryptosignal.sim.desk import Desk
+from cryptosignal.sim.dialect_rest import number
 from cryptosignal.sim.links import Link
 from cryptosignal.sim.orders import Algo, Order
 from cryptosignal.sim.streams import Hub, Post
@@ -123,7 +124,7 @@ class PrivateEvents:
                     "bnf": b.floor,
                     "bnc": b.cap,
                     "mmr": float(b.maint_rate),
-                    "cf": float(b.cum),
+                    "cf": number(b.cum),
                     "mi": 1,
                     "ma": b.leverage,
                 }

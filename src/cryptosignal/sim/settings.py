@@ -36,6 +36,8 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faults: str = "calm"
     fault_rates: dict[str, float] = msgspec.field(default_factory=dict)
     """Overrides of single faults by name (`sim.mischief.MENU`); 0 switches one off."""
+    fault_seed: int = 0
+    """Another seed for the faults alone, over the same market; 0 means the venue's own."""
     start_ms: int = 0
     """Venue time of the start; 0 means the host's time (server) or bar `walk_start_bar` (candles)."""
     walk_start_bar: int = 500
@@ -76,6 +78,9 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A reader that lets more than this pile up is disconnected (socket face)."""
     algo_ack_lag_ms: int = 0
     """How long a placed algo order stays invisible to queries (BINANCE §7)."""
+    stop_needs_position: bool = False
+    """Whether a reduce-only algo order is refused (-2022) while nothing is held: not known of the
+    real venue (RELIABILITY §3.7), so both ways can be simulated."""
     accounts: tuple[AccountSettings, ...] = (AccountSettings(),)
 
     def __post_init__(self) -> None:

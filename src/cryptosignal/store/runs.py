@@ -270,6 +270,27 @@ def drop_expired(disk: Disk, root: str, now_ms: int, settings: StoreSettings) ->
     return expired
 
 
+def drop_oversize(disk: Disk, root: str, settings: StoreSettings) -> list[str]:
+    """Delete the oldest input and block segments past their stores' caps; the names deleted.
+
+    The newest segment of the newest run is being written and stays, money is never touched.
+    """
+    runs = run_dirs(disk, root)
+    gone: list[str] = []
+    caps = {INPUTS: settings.inputs_bytes_max, BLOCKS: settings.blocks_bytes_max}
+    for stream, most in caps.items():
+        named = [name for run in runs for name in segment_names(disk, run, stream)]
+        sizes = {name: disk.size(name) for name in named}
+        total = sum(sizes.values())
+        for name in named[:-1]:
+            if total <= most:
+                break
+            disk.delete(name)
+            total -= sizes[name]
+            gone.append(name)
+    return gone
+
+
 def _segment_ends(
     disk: Disk, run: str, stream: str, following: str
 ) -> Iterator[tuple[str, int | None]]:

@@ -14,6 +14,7 @@ from cryptosignal.domain.order import Leg, OrderKind, OrderState
 from cryptosignal.ground.units import floor_to_step, plain
 from cryptosignal.trading.errands import Round, backoff_ms
 from cryptosignal.trading.orders import Order
+from cryptosignal.trading.ticket import nearer_price, tighter_price
 from cryptosignal.trading.trade import Trade
 
 ZERO = Decimal(0)
@@ -52,6 +53,19 @@ def protect(round_: Round, trade: Trade, instrument: Instrument, stop_price: Dec
         _move_stop(round_, trade, wanted, stop_price, covering[-1], pending)
 
 
+def rests_before_entry(
+    round_: Round, trade: Trade, instrument: Instrument, quantity: Decimal
+) -> bool:
+    """Stop-first (RELIABILITY §3.7): True once a stop over `quantity` rests; asked for if missing."""
+    wanted = min(closable(quantity, instrument), instrument.filters.market_max_qty)
+    stops = list(trade.of_leg(Leg.STOP))
+    if any(o.is_resting and o.intent.quantity >= wanted for o in stops):
+        return True
+    pending = [o for o in stops if o.state in PENDING or (o.doubted_ms and o.is_open)]
+    _place_missing_stop(round_, trade, wanted, trade.stop_price, pending)
+    return False
+
+
 def flatten(round_: Round, trade: Trade, instrument: Instrument, leg: Leg, reason: str) -> None:
     """Close what is exposed at market, reduce-only; again under a new id if nothing comes of it."""
     settings = round_.settings
@@ -66,7 +80,7 @@ def flatten(round_: Round, trade: Trade, instrument: Instrument, leg: Leg, reaso
         pause = backoff_ms(settings.flatten_retry_ms, failures, settings.flatten_retry_max_ms)
         if last.state is OrderState.FILLED or (last.executed > ZERO and not last.is_open):
             pause = settings.flatten_retry_ms // 4
-        if not round_.is_due(last.intent.created_ms + pause):
+        if not round_.is_past(last.intent.created_ms, pause):
             return
     round_.submit(trade, leg, OrderKind.MARKET, quantity, reason=reason)
     round_.wake(round_.now_ms + settings.flatten_retry_ms)
@@ -97,7 +111,7 @@ def naked_deadline_ms(round_: Round, trade: Trade) -> int:
     seen_ms = noticed.setdefault(trade.key, round_.now_ms)
     settings = round_.settings
     return max(
-        trade.naked_since_ms + settings.naked_limit_ms, seen_ms + 2 * settings.stop_confirm_ms
+        round_.known_ms(trade.naked_since_ms) + settings.naked_limit_ms, seen_ms + 2 * settings.stop_confirm_ms
     )
 
 
@@ -121,9 +135,12 @@ def _place_missing_stop(
     settings = round_.settings
     if wanted <= ZERO or len(pending) >= settings.stop_open_max:
         return
-    attempts = list(trade.of_leg(Leg.STOP))
+    since_ms = _relevant_since_ms(round_, trade)
+    attempts = [o for o in trade.of_leg(Leg.STOP) if o.intent.created_ms >= since_ms]
     if pending:
-        newest = max(max(o.intent.created_ms, o.doubted_ms) for o in pending)
+        newest = max(
+            max(round_.known_ms(o.intent.created_ms), round_.known_ms(o.doubted_ms)) for o in pending
+        )
         if not round_.is_due(newest + settings.stop_confirm_ms):
             return
     if attempts and attempts[-1].state is OrderState.DEAD and not attempts[-1].seen_live_ms:
@@ -131,17 +148,24 @@ def _place_missing_stop(
         slow = settings.flatten_retry_max_ms if trade.is_stop_passed else settings.move_retry_ms
         first = settings.stop_retry_ms * (4 if trade.is_stop_passed else 1)
         pause = backoff_ms(first, refused - 1, slow)
-        if not round_.is_due(attempts[-1].intent.created_ms + pause):
+        if not round_.is_past(attempts[-1].intent.created_ms, pause):
             return
     round_.submit(
         trade,
         Leg.STOP,
         OrderKind.STOP_MARKET,
         wanted,
-        trigger_price=stop_price,
+        trigger_price=_on_grid(round_, trade, stop_price),
         reason="protect",
     )
     round_.wake(round_.now_ms + settings.stop_confirm_ms)
+
+
+def _relevant_since_ms(round_: Round, trade: Trade) -> int:
+    """Refusals before this say nothing any more: the rules changed, or there was no position yet."""
+    rules_ms = round_.errands.rules_ms.get(trade.symbol, 0)
+    entered_ms = min((o.intent.created_ms for o in trade.of_leg(Leg.ENTRY)), default=0)
+    return max(rules_ms, entered_ms)
 
 
 def _move_stop(
@@ -155,7 +179,8 @@ def _move_stop(
     """Place the new stop, wait for its confirmation, only then cancel the old (RELIABILITY §3.6)."""
     if wanted <= ZERO or len(pending) >= 2:
         return
-    last_ms = max((o.intent.created_ms for o in trade.of_leg(Leg.STOP) if o is not old), default=0)
+    others = [o for o in trade.of_leg(Leg.STOP) if o is not old]
+    last_ms = max((round_.known_ms(o.intent.created_ms) for o in others), default=0)
     if last_ms and not round_.is_due(
         last_ms + round_.settings.move_retry_ms // (5 if not pending else 1)
     ):
@@ -165,10 +190,16 @@ def _move_stop(
         Leg.STOP,
         OrderKind.STOP_MARKET,
         wanted,
-        trigger_price=stop_price,
+        trigger_price=_on_grid(round_, trade, stop_price),
         replaces=old.client_id,
         reason=f"move to {plain(stop_price)}",
     )
+
+
+def _on_grid(round_: Round, trade: Trade, stop_price: Decimal) -> Decimal:
+    """The stop on the tick grid of today: ticks change while a trade is open (incident P)."""
+    tick = round_.state.instruments[trade.symbol].filters.tick_size
+    return tighter_price(stop_price, tick, trade.direction)
 
 
 def _target_quantities(
@@ -190,7 +221,7 @@ def _place_target(round_: Round, trade: Trade, leg: Leg, quantity: Decimal, pric
     if any(o.is_open for o in attempts) or any(o.state is OrderState.FILLED for o in attempts):
         return
     if attempts:
-        if not round_.is_due(attempts[-1].intent.created_ms + settings.tp_retry_ms):
+        if not round_.is_past(attempts[-1].intent.created_ms, settings.tp_retry_ms):
             return
         if len(attempts) >= settings.tp_attempts_max:
             mark = round_.errands.price(trade.symbol)
@@ -199,11 +230,12 @@ def _place_target(round_: Round, trade: Trade, leg: Leg, quantity: Decimal, pric
     if leg in trade.passed_targets or len(attempts) >= settings.tp_attempts_max:
         round_.submit(trade, leg, OrderKind.MARKET, quantity, reason="target passed")
         return
+    tick = round_.state.instruments[trade.symbol].filters.tick_size
     round_.submit(
         trade,
         leg,
         OrderKind.TAKE_PROFIT_MARKET,
         quantity,
-        trigger_price=price,
+        trigger_price=nearer_price(price, tick, trade.direction),
         reason="target",
     )

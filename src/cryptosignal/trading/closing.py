@@ -25,11 +25,12 @@ def settle(round_: Round, trade: Trade) -> None:
     errands, settings = round_.errands, round_.settings
     since = errands.flat_ms.setdefault(trade.key, round_.now_ms)
     own = round_.state.fills.of_orders(set(trade.orders))
-    is_complete = all(f.has_fee for f in own) and all(
-        o.booked >= o.reported for o in trade.orders.values()
-    )
-    if not is_complete and not round_.is_due(since + settings.fees_wait_ms):
-        return
+    if not _is_known(trade, own):
+        if not round_.is_due(since + settings.fees_wait_ms):
+            return
+        has_read = round_.state.book(trade.symbol).trades_read_ms >= since + settings.settle_ms
+        if not has_read and not round_.is_due(since + settings.fees_wait_max_ms):
+            return  # the venue has not been asked for the executions yet
     errands.flat_ms.pop(trade.key, None)
     _note_slippage(round_, trade)
     is_signal = trade.entered > ZERO and not trade.adopted
@@ -52,6 +53,13 @@ def settle(round_: Round, trade: Trade) -> None:
         reason=reason,
         net_usdt=plain(closed.net_usdt),
         naked_ms_max=trade.naked_max_ms,
+    )
+
+
+def _is_known(trade: Trade, own: list[Fill]) -> bool:
+    """Every execution has been seen, with its fee."""
+    return all(f.has_fee for f in own) and all(
+        o.booked >= o.reported for o in trade.orders.values()
     )
 
 

@@ -35,16 +35,38 @@ def run(round_: Round) -> None:
     for stray in list(round_.state.strays.values()):
         _remove_orphan(round_, stray)
     proofs.ask(round_)
+    proofs.ask_rules(round_)
     _watch(round_)
 
 
 def _steer(round_: Round, trade: Trade) -> None:
     instrument = round_.state.instruments[trade.symbol]
+    if _waits_for_stop(round_, trade, instrument):
+        return
     _steer_entry(round_, trade, instrument)
     if bracket.closable(round_.state.exposed(trade), instrument) > ZERO:
         _steer_held(round_, trade, instrument)
     elif not trade.is_entry_open and not _continues(round_, trade):
         _clear(round_, trade)
+
+
+def _waits_for_stop(round_: Round, trade: Trade, instrument: Instrument) -> bool:
+    """Stop-first: the entry leaves in the pass that sees its stop at the venue, or never."""
+    waiting = round_.errands.entries.get(trade.key)
+    if waiting is None:
+        return False
+    reason = entries.why_abandon(round_, trade, waiting)
+    if reason:
+        del round_.errands.entries[trade.key]
+        round_.note("entry.abandoned", symbol=trade.symbol, reason=reason)
+        return False
+    is_guarded = bracket.rests_before_entry(round_, trade, instrument, waiting.quantity)
+    if not is_guarded and not round_.state.needs_position_first:
+        return True
+    del round_.errands.entries[trade.key]
+    price = round_.errands.price(trade.symbol) or waiting.price
+    entries.send_entry(round_, trade, instrument, waiting.quantity, price)
+    return False
 
 
 def _steer_held(round_: Round, trade: Trade, instrument: Instrument) -> None:
@@ -86,14 +108,14 @@ def _steer_entry(round_: Round, trade: Trade, instrument: Instrument) -> None:
     for order in trade.open_of(Leg.ENTRY):
         if order.intent.kind is not OrderKind.LIMIT or order.state not in CANCELLABLE:
             continue
-        expiry_ms = order.intent.created_ms + settings.passive_timeout_ms
-        if is_unwanted or round_.is_due(expiry_ms):
+        is_late = round_.is_past(order.intent.created_ms, settings.passive_timeout_ms)
+        if is_unwanted or is_late:
             round_.cancel(order, "entry is not wanted" if is_unwanted else "entry timed out")
     if trade.is_entry_open or not _continues(round_, trade):
         return
     last = list(trade.of_leg(Leg.ENTRY))[-1]
     price = round_.errands.price(trade.symbol)
-    if price is None or not round_.is_due(last.intent.created_ms + settings.slice_pause_ms):
+    if price is None or not round_.is_past(last.intent.created_ms, settings.slice_pause_ms):
         return
     if entries.drift_refusal(trade.ticket, price, settings.entry_drift_bps):
         return
@@ -110,9 +132,10 @@ def _continues(round_: Round, trade: Trade) -> bool:
     if round_.state.breaker.kill is not KillLevel.OFF or round_.now_ms >= trade.ticket.expires_ms:
         return False
     attempts = list(trade.of_leg(Leg.ENTRY))
+    if not attempts:  # the process ended before the first one left: that price is gone
+        return False
     limit = 2 if settings.entry_style == "passive" else settings.slices + 1
-    start_ms = attempts[0].intent.created_ms if attempts else trade.opened_ms
-    if round_.now_ms > start_ms + 2 * settings.passive_timeout_ms:
+    if round_.now_ms > attempts[0].intent.created_ms + 2 * settings.passive_timeout_ms:
         return False
     return len(attempts) < limit and trade.entered < trade.quantity
 

@@ -43,6 +43,10 @@ from cryptosignal.trading.ticket import Ticket, TicketError, ticket_of
 ZERO = Decimal(0)
 WAKE_GAP_MIN_MS = 10
 DEFERRED_MAX = 50
+RULE_CODES = frozenset(
+    {-1013, -1111, -4002, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4131, -4164}
+)
+"""Refusals by a filter of the contract: what we know of it may be old (BINANCE.md §6)."""
 
 
 class PositionView(msgspec.Struct, frozen=True, gc=False):
@@ -90,6 +94,7 @@ class Desk:
 
     def decide(self, now_ms: int, event: object) -> tuple[Action, ...]:
         """What to do now, after `apply` of a live event (or for one that carries no money)."""
+        self.errands.mind_clock(now_ms)
         observe = _OBSERVERS.get(type(event))
         if observe is not None:
             observe(self, now_ms, event)
@@ -117,6 +122,7 @@ class Desk:
         entry band while the decision is younger than `price_stale_ms`. In approve mode the signal
         waits for a yes unless `is_approved` (a person's own `trade` command).
         """
+        self.errands.mind_clock(now_ms)
         round_ = Round(self.state, self.errands, now_ms)
         ticket = ticket_of(decision, instrument)
         if isinstance(ticket, TicketError):
@@ -330,12 +336,20 @@ def _see_reply(desk: Desk, now_ms: int, event: OrderReplied) -> None:
     """A refused reduce-only order means that the position may not be what we think."""
     order = desk.state.orders.get(event.client_id)
     is_refused = event.outcome is SendOutcome.REJECTED
+    if is_refused and event.code in RULE_CODES:
+        desk.errands.wants_rules = True
     if order is not None and is_refused and order.intent.reduce_only and not order.is_algo:
         desk.errands.is_suspicious = True
 
 
 def _see_instruments(desk: Desk, now_ms: int, event: InstrumentsListed) -> None:
-    desk.state.instruments.update({i.symbol: i for i in event.instruments})
+    errands = desk.errands
+    for new in event.instruments:
+        old = desk.state.instruments.get(new.symbol)
+        if old is not None and old.filters != new.filters:
+            errands.rules_ms[new.symbol] = now_ms
+        desk.state.instruments[new.symbol] = new
+    errands.wants_rules, errands.rules.count = False, 0
 
 
 _OBSERVERS: dict[type, Callable[[Desk, int, Any], None]] = {

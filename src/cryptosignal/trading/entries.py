@@ -12,6 +12,7 @@ from cryptosignal.domain.actions import SetLeverage
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Direction, Leg, OrderKind
 from cryptosignal.ground.units import ceil_price, floor_price, floor_to_step, plain
+from cryptosignal.risk.breaker import KillLevel
 from cryptosignal.risk.exposure import Exposure, SymbolExposure
 from cryptosignal.risk.sizing import (
     LeverageBracket,
@@ -21,7 +22,7 @@ from cryptosignal.risk.sizing import (
     size_position,
 )
 from cryptosignal.trading import facts
-from cryptosignal.trading.errands import Errands, Round
+from cryptosignal.trading.errands import Errands, Round, WaitingEntry
 from cryptosignal.trading.exits import unrealized_usdt
 from cryptosignal.trading.state import TradingState
 from cryptosignal.trading.ticket import Ticket
@@ -44,7 +45,8 @@ def exposure_of(state: TradingState, errands: Errands) -> Exposure:
         if trade is not None:
             sign = trade.direction.sign
             held = state.exposed(trade) * sign
-            pending = trade.entry_left * sign
+            waiting = errands.entries.get(trade.key)
+            pending = (trade.entry_left + (waiting.quantity if waiting else ZERO)) * sign
             price = price or trade.entry_price or trade.ticket.entry_high
             equity += unrealized_usdt(state, errands, trade)
         if held or pending or book.foreign:
@@ -152,7 +154,7 @@ def drift_refusal(ticket: Ticket, price: Decimal, limit_bps: int) -> str:
 def open_trade(
     round_: Round, ticket: Ticket, instrument: Instrument, size: Size, price: Decimal
 ) -> None:
-    """Record the trade, set leverage, record and send the first entry order."""
+    """Record the trade, set leverage; the first entry order leaves now or after its stop rests."""
     opened = facts.Opened(
         ticket=ticket,
         opened_ms=round_.now_ms,
@@ -173,7 +175,29 @@ def open_trade(
         risk_usdt=plain(size.risk_usdt),
         bound_by=size.bound_by,
     )
-    send_entry(round_, round_.state.trades[ticket.symbol], instrument, size.quantity, price)
+    trade = round_.state.trades[ticket.symbol]
+    if round_.settings.stop_first and not round_.state.needs_position_first:
+        waiting = WaitingEntry(size.quantity, price, round_.now_ms)
+        round_.errands.entries[trade.key] = waiting
+        return
+    send_entry(round_, trade, instrument, size.quantity, price)
+
+
+def why_abandon(round_: Round, trade: Trade, waiting: WaitingEntry) -> str:
+    """Why an entry that waits for its stop must not be made any more, "" if it may."""
+    settings, errands = round_.settings, round_.errands
+    if trade.close_reason:
+        return f"the trade is to be closed: {trade.close_reason}"
+    if round_.state.breaker.kill is not KillLevel.OFF:
+        return "the kill switch"
+    if not errands.is_stream_up:
+        return "the account stream is down"
+    if round_.now_ms >= trade.ticket.expires_ms:
+        return "the signal has expired"
+    if round_.is_due(waiting.asked_ms + settings.stop_first_wait_ms):
+        return "its stop was not seen at the venue in time"
+    price = errands.price(trade.symbol) or waiting.price
+    return drift_refusal(trade.ticket, price, settings.entry_drift_bps)
 
 
 def send_entry(

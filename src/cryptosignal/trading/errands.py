@@ -33,6 +33,8 @@ from cryptosignal.trading.trade import Trade
 ZERO = Decimal(0)
 WAKE_NAME = "desk.round"
 BARS_KEPT = 64
+CLOCK_SLACK_MS = 1_000
+"""A moment further ahead than this was stamped before our clock was set back."""
 
 
 @dataclass(slots=True)
@@ -53,6 +55,15 @@ class Deferred:
     is_approved: bool
     correlations: Mapping[str, Decimal]
     brackets: tuple[LeverageBracket, ...]
+
+
+@dataclass(slots=True)
+class WaitingEntry:
+    """An entry that leaves once its stop rests (RELIABILITY §3.7); a restart gives it up."""
+
+    quantity: Decimal
+    price: Decimal
+    asked_ms: int
 
 
 @dataclass(slots=True)
@@ -77,11 +88,34 @@ class Errands:
     noted: set[str] = field(default_factory=set)
     deferred: dict[str, Deferred] = field(default_factory=dict)
     sent_prices: dict[str, Decimal] = field(default_factory=dict)
+    entries: dict[str, WaitingEntry] = field(default_factory=dict)
+    rules: Asked = field(default_factory=Asked)
+    wants_rules: bool = False
+    rules_ms: dict[str, int] = field(default_factory=dict)
     naked_noticed_ms: dict[str, int] = field(default_factory=dict)
     margin_exit_ms: int = 0
     watched: tuple[str, ...] = ()
     wake_ms: int = 0
+    now_ms: int = 0
     audits: int = 0
+
+    def mind_clock(self, now_ms: int) -> None:
+        """Our clock was set back (a measurement, a step): what was noted by it moves along."""
+        back_ms = self.now_ms - now_ms
+        self.now_ms = now_ms
+        if back_ms <= CLOCK_SLACK_MS:
+            return
+        asked = (self.snapshot, self.rules, *self.lookups.values(), *self.cancels.values())
+        for request in asked:
+            request.at_ms = max(0, request.at_ms - back_ms)
+        for waiting in self.entries.values():
+            waiting.asked_ms -= back_ms
+        for table in (self.moved_ms, self.disagree_ms, self.flat_ms, self.naked_noticed_ms):
+            for key in table:
+                table[key] -= back_ms
+        self.rules_ms.clear()
+        self.margin_exit_ms = max(0, self.margin_exit_ms - back_ms)
+        self.wake_ms = 0
 
     def price(self, symbol: str) -> Decimal | None:
         """The last mark of a symbol."""
@@ -111,6 +145,14 @@ class Round:
             return True
         self.wake(at_ms)
         return False
+
+    def known_ms(self, at_ms: int) -> int:
+        """A past moment; 0 for one that lies ahead because our clock was set back since."""
+        return at_ms if at_ms <= self.now_ms + CLOCK_SLACK_MS else 0
+
+    def is_past(self, since_ms: int, pause_ms: int) -> bool:
+        """True once `pause_ms` have gone by since a moment (at once for one that lies ahead)."""
+        return self.is_due(self.known_ms(since_ms) + pause_ms)
 
     def act(self, action: Action) -> None:
         """Add an action as it is."""
@@ -198,7 +240,7 @@ class Round:
         """Ask the venue for an order, first at `first_ms`, then spaced."""
         asked = self.errands.lookups.setdefault(order.client_id, Asked())
         at_ms = first_ms
-        if order.checked_ms > asked.at_ms:
+        if order.checked_ms >= asked.at_ms:  # it was answered
             asked.count = 0
         if asked.count:
             pause = backoff_ms(

@@ -51,6 +51,8 @@ from cryptosignal.trading.trade import Trade
 ZERO = Decimal(0)
 WOULD_TRIGGER_CODES = frozenset({-2021, -4142})
 """The price is already beyond the trigger (BINANCE.md §6)."""
+NO_POSITION_CODES = frozenset({-2022, -4509})
+"""A reduce-only order was refused for want of a position (BINANCE.md §6)."""
 DUPLICATE_CODES = frozenset({-4116})
 """An order with this id is open: the first request was accepted."""
 TRANSFER_REASONS = frozenset(
@@ -135,6 +137,7 @@ def _order_replied(state: TradingState, event: OrderReplied) -> None:
         order.reject_code, order.message = event.code, event.message
         order.dead_ms = event.server_ms or order.sent_ms or order.intent.created_ms
         _note_passed(state, order, event.code)
+        _note_position_first(state, order, event.code)
     trade = state.trade_of(order)
     if trade is not None:
         state.touch_naked(trade, event.server_ms or order.sent_ms)
@@ -149,6 +152,15 @@ def _note_passed(state: TradingState, order: Order, code: int) -> None:
         trade.close_reason = trade.close_reason or "stop"
     elif order.intent.leg in (Leg.TP1, Leg.TP2):
         trade.passed_targets.add(order.intent.leg)
+
+
+def _note_position_first(state: TradingState, order: Order, code: int) -> None:
+    """RELIABILITY §3.7 is not verified on the real venue: learn it from its own word."""
+    trade = state.trade_of(order)
+    if trade is None or order.intent.leg is not Leg.STOP or code not in NO_POSITION_CODES:
+        return
+    if not any(True for _ in trade.of_leg(Leg.ENTRY)):
+        state.needs_position_first = True
 
 
 def _cancel_replied(state: TradingState, event: CancelReplied) -> None:
@@ -321,8 +333,9 @@ def _signal_closed(state: TradingState, event: FactRecorded) -> None:
     if trade is None or trade.ticket.signal_id != event.key:
         return
     state.archive_trade(trade)
-    if closed.outcome is None:
+    if closed.outcome is None or trade.is_counted:
         return
+    trade.is_counted = True
     state.breaker.observe_close(closed.net_usdt)
     risk = state.risk
     pause_ms = {

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from cryptosignal.domain.actions import TakeSnapshot
+from cryptosignal.domain.actions import ReadRules, TakeSnapshot
 from cryptosignal.domain.order import Leg, OrderKind, OrderState
 from cryptosignal.trading.errands import Round, backoff_ms
 from cryptosignal.trading.orders import Order
@@ -30,10 +30,24 @@ def ask(round_: Round) -> None:
         _ask_snapshot(round_, why)
 
 
+def ask_rules(round_: Round) -> None:
+    """Read the contracts' rules anew after a refusal that only old rules explain (incident P)."""
+    errands, settings = round_.errands, round_.settings
+    if not errands.wants_rules:
+        return
+    asked = errands.rules
+    pause = backoff_ms(settings.rules_retry_ms, asked.count - 1, settings.rules_retry_max_ms)
+    if asked.count and not round_.is_due(asked.at_ms + pause):
+        return
+    asked.at_ms, asked.count = round_.now_ms, asked.count + 1
+    round_.wake(round_.now_ms + settings.rules_retry_ms)
+    round_.act(ReadRules("an order was refused by a rule that we did not know"))
+
+
 def lookup_due_ms(round_: Round, order: Order) -> int | None:
     """When an order should first be looked up; None while nothing about it is doubtful."""
     settings = round_.settings
-    sent_ms = order.sent_ms or order.intent.created_ms
+    sent_ms = round_.known_ms(order.sent_ms or order.intent.created_ms)
     if order.state is OrderState.UNKNOWN:
         return sent_ms
     if order.state is OrderState.SENT:
@@ -46,11 +60,11 @@ def lookup_due_ms(round_: Round, order: Order) -> int | None:
     if cancelled is not None and cancelled.count:
         return cancelled.at_ms + settings.confirm_after_ms
     if order.doubted_ms:
-        return order.doubted_ms
+        return round_.known_ms(order.doubted_ms)
     if order.triggered_ms:
-        return order.triggered_ms + settings.trigger_grace_ms // 2
+        return round_.known_ms(order.triggered_ms) + settings.trigger_grace_ms // 2
     if order.intent.leg is Leg.STOP and _guards(round_, order):
-        return max(order.checked_ms, order.seen_live_ms) + settings.stop_verify_ms
+        return round_.known_ms(max(order.checked_ms, order.seen_live_ms)) + settings.stop_verify_ms
     is_instant = order.intent.kind is OrderKind.MARKET or order.intent.time_in_force == "IOC"
     return sent_ms + settings.verify_after_ms if is_instant else None
 
@@ -102,13 +116,15 @@ def _disagrees(round_: Round) -> bool:
 
 
 def _misses_fills(round_: Round) -> bool:
-    """An order filled more than the executions we have seen, for longer than they need to come."""
+    """Executions or their fees have not come, for longer than they need to."""
     settings = round_.settings
     found = False
     for order in round_.state.orders.values():
         if order.reported > order.booked:
             since = max(order.checked_ms, order.dead_ms, order.sent_ms)
-            found = round_.is_due(since + settings.settle_ms) or found
+            found = round_.is_past(since, settings.settle_ms) or found
+    for flat_ms in round_.errands.flat_ms.values():  # a trade that cannot settle without them
+        found = round_.is_due(flat_ms + settings.settle_ms) or found
     return found
 
 
@@ -141,6 +157,8 @@ def _scope(round_: Round, why: str) -> Scope:
     if not symbols:
         return Scope(why, (), 0)
     starts = [t.opened_ms for t in state.trades.values()]
+    # an order's stamp may lie before its trade, if our clock was wrong then
+    starts += [o.sent_ms for o in state.open_orders() if o.sent_ms]
     return Scope(why, tuple(symbols), max(1, min(starts) - round_.settings.trades_overlap_ms))
 
 

@@ -23,6 +23,8 @@ from cryptosignal.trading.state import StrayOrder, TradingState
 
 ZERO = Decimal(0)
 ABSENT_LOOKUPS_MIN: Final = 2
+STAMP_SLACK_MS: Final = 1_000
+"""The venue takes no stamp that lies further ahead than this (BINANCE.md §3)."""
 
 
 class Scope(msgspec.Struct, frozen=True, gc=False):
@@ -60,6 +62,9 @@ def take_snapshot(state: TradingState, event: AccountSnapshotTaken) -> None:
     if not event.hedge_mode:  # two positions a symbol: nothing of ours, nothing to compare
         _compare_positions(state, event, scope)
     _note_absences(state, event, scope)
+    for symbol in scope.symbols:
+        book = state.book(symbol)
+        book.trades_read_ms = max(book.trades_read_ms, event.requested_ms)
     for trade_now in list(state.trades.values()):
         state.touch_naked(trade_now, event.server_ms)
     state.is_reconciled = True
@@ -70,6 +75,10 @@ def take_snapshot(state: TradingState, event: AccountSnapshotTaken) -> None:
 def note_absence(state: TradingState, order: Order, server_ms: int) -> None:
     """A lookup did not find the order: one of the proofs, if it is late and spaced enough."""
     settings = state.settings
+    if order.sent_ms > server_ms + STAMP_SLACK_MS:
+        # stamped by a clock that was set back since: refused as being ahead, and nothing stays on
+        # the wire until that time comes, so the fence counts from now
+        order.sent_ms = server_ms
     fence = order.fence_ms(settings.fence_extra_ms, settings.default_recv_window_ms)
     if server_ms <= fence:
         return
@@ -175,16 +184,16 @@ def _judge_difference(
 ) -> None:
     book = state.book(symbol)
     if diff == ZERO:
-        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.server_ms
+        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.requested_ms
         return
     if symbol not in state.trades:
         state.adjust(symbol, diff, event.server_ms)
-        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.server_ms
+        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.requested_ms
         return
     is_second = book.diff == diff and event.requested_ms > book.diff_ms
     if is_second and symbol in scope.symbols and not _has_doubtful_order(state, symbol):
         state.adjust(symbol, diff, event.server_ms)
-        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.server_ms
+        book.diff, book.diff_ms, book.agreed_ms = ZERO, 0, event.requested_ms
     elif book.diff != diff:
         book.diff, book.diff_ms = diff, event.server_ms
 
@@ -212,7 +221,8 @@ def _note_absences(state: TradingState, event: AccountSnapshotTaken, scope: Scop
             continue
         book = state.book(symbol)
         start_ms = order.sent_ms or order.intent.created_ms
-        is_agreed = not book.is_unsettled and book.diff == ZERO
+        is_steady = book.diff == ZERO or event.requested_ms > book.diff_ms + settings.claim_lag_ms
+        is_agreed = not book.is_unsettled and is_steady
         if is_agreed and scope.since_ms <= start_ms and not _has_claimant(state, order, start_ms):
             order.is_absent_in_snapshot = True
             conclude_absence(state, order, event.server_ms)

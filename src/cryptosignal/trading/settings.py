@@ -16,7 +16,10 @@ class TradingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Deadlines, spacings and styles (DESIGN D9, §5; DOMAIN §1.9).
 
     `stop_confirm_ms`: after this a second stop is sent (D9). `naked_limit_ms`: after this the
-    position is flattened. `fence_extra_ms`: what must pass beyond recvWindow before absence can be
+    position is flattened. `stop_first`: the stop rests at the venue before the entry leaves
+    (RELIABILITY §3.7); an entry whose stop is not seen within `stop_first_wait_ms` is given up. A
+    venue that refuses a stop without a position is noticed and gets the entry first.
+    `fence_extra_ms`: what must pass beyond recvWindow before absence can be
     proven (RELIABILITY §3.2). `lookup_spacing_ms`: two lookups nearer than this count as one.
     """
 
@@ -29,6 +32,8 @@ class TradingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slippage_stop_bps: int = 50
     entry_drift_bps: int = 50
     price_stale_ms: int = 10_000
+    stop_first: bool = True
+    stop_first_wait_ms: int = 5_000
     stop_confirm_ms: int = 1_000
     stop_retry_ms: int = 700
     stop_open_max: int = 6
@@ -74,6 +79,9 @@ class TradingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit_blind_ms: int = 5_000
     settle_ms: int = 2_000
     fees_wait_ms: int = 6_000
+    fees_wait_max_ms: int = 60_000
+    rules_retry_ms: int = 1_000
+    rules_retry_max_ms: int = 30_000
     approve_expiry_ms: int = 10 * 60_000
     approve_drift_bps: int = 40
     trades_overlap_ms: int = 5_000
@@ -87,6 +95,7 @@ class TradingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         for name, low, found, high in (
             ("naked_limit_ms", 1_000, self.naked_limit_ms, 20_000),
             ("stop_confirm_ms", 100, self.stop_confirm_ms, 5_000),
+            ("stop_first_wait_ms", 200, self.stop_first_wait_ms, 10_000),
             ("fence_extra_ms", 2_000, self.fence_extra_ms, 60_000),
             ("lookup_spacing_ms", 200, self.lookup_spacing_ms, 60_000),
             ("stop_verify_ms", 1_000, self.stop_verify_ms, 15_000),

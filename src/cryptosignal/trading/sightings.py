@@ -47,17 +47,24 @@ def owner_of(state: TradingState, symbol: str, client_id: str, order_id: int) ->
 def book_fill(state: TradingState, fill: Fill, client_id: str) -> None:
     """Count one execution once, for its owner or as foreign (never dropped: incident N)."""
     order = owner_of(state, fill.symbol, client_id, fill.order_id)
+    is_revived = False
     if order is None and not state.fills.knows(fill.symbol, fill.trade_id):
         archived = client_id or state.owner.get((fill.symbol, fill.order_id), "")
         order = state.revive(archived)
+        is_revived = order is not None
     fill.client_id = order.client_id if order is not None else ""
     fill.foreign_id = "" if order is not None else client_id
     if not state.fills.add(fill):
         return
+    book = state.book(fill.symbol)
     if order is None:
-        state.book(fill.symbol).foreign += fill.signed
+        if fill.time_ms > book.agreed_ms:
+            book.foreign += fill.signed
     else:
+        before = order.signed
         order.booked += fill.quantity
+        if is_revived and fill.time_ms <= book.agreed_ms:  # a difference was booked for it
+            book.foreign -= order.signed - before
         if order.average_price == ZERO:
             order.average_price = fill.price
     trade = state.trades.get(fill.symbol)

@@ -33,7 +33,11 @@ ADJUSTMENTS_MAX = 1_000
 
 @dataclass(slots=True)
 class SymbolBook:
-    """One symbol's position from two sides: our count of it, and the venue's last absolute word."""
+    """One symbol's position from two sides: our count of it, and the venue's last absolute word.
+
+    `agreed_ms`: at this time both named the same quantity, so a fill of others from before it is in
+    the count already, whether we had seen it or booked a difference for it.
+    """
 
     symbol: str
     foreign: Decimal = ZERO
@@ -43,6 +47,7 @@ class SymbolBook:
     diff: Decimal = ZERO
     diff_ms: int = 0
     agreed_ms: int = 0
+    trades_read_ms: int = 0
     is_unsettled: bool = False
 
 
@@ -78,6 +83,8 @@ class TradingState:
         self.account_kind = ""
         self.starts = 0
         self.is_reconciled = False
+        self.needs_position_first = False
+        """The venue has refused a reduce-only stop because nothing was held yet."""
         self.snapshot_ms = 0
         self.snapshots = 0
         self.margin_call_ms = 0

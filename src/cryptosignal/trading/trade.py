@@ -75,6 +75,8 @@ class Trade:
     funding_usdt: Decimal = ZERO
     funding_seen: set[int] = field(default_factory=set)
     is_stop_passed: bool = False
+    is_counted: bool = False
+    """Its close has been counted; a late execution may close it again, with the whole truth."""
     passed_targets: set[Leg] = field(default_factory=set)
     best_price: Decimal = ZERO
     worst_price: Decimal = ZERO
