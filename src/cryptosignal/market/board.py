@@ -288,7 +288,7 @@ class Board:
         spoke += [
             stream.last_ms
             for stream in by_kind.get(names.KLINE, ())
-            if stream.event and stream.event < stream.close_from  # a closing frame is no trade
+            if stream.event and not stream.is_closed  # a closing frame is no trade
         ]
         return float(max(spoke, default=math.nan))
 
