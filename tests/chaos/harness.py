@@ -72,12 +72,13 @@ class Chaos:
     """One run. `run` answers the JSON body; its `violations` are empty when all promises held."""
 
     def __init__(
-        self, duration_s: float, seed: int, symbols: int = 8, faults: str = "storm"
+        self, duration_s: float, seed: int, symbols: int = 8, faults: str = "storm", bug: str = ""
     ) -> None:
         self.duration_s = duration_s
         self.seed = seed
         self._symbols = symbols
         self._faults = faults
+        self._bug = [bug] if bug else []
         self._chance = random.Random(seed)
         self._folder = Path(tempfile.mkdtemp(prefix="chaos-"))
         self._disk = SmallDisk(self._folder / "data")
@@ -107,7 +108,7 @@ class Chaos:
             )
             command = [self._folder / "venue.json", self._folder / "c.toml", self._step_file]
             self._program = ProgramProcess(
-                [*map(str, command), str(self.seed)],
+                [*map(str, command), str(self.seed), *self._bug],
                 self._folder / "program",
                 lambda: self._chance.uniform(*RESTART_S),
             )
@@ -405,7 +406,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.chaos", description=main.__doc__)
     parser.add_argument("--duration", type=float, default=600.0, help="seconds of weather")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
+    parser.add_argument("--bug", default="", help="a planted bug of tests.sim_campaign.mutants")
     asked = parser.parse_args()
-    body = asyncio.run(_until_told(Chaos(asked.duration, asked.seed)))
+    body = asyncio.run(_until_told(Chaos(asked.duration, asked.seed, bug=asked.bug)))
     sys.stdout.write(json.dumps(body) + "\n")
     return 1 if body["violations"] else 0
