@@ -249,7 +249,9 @@ def measure(symbols, window_ms, rounds, is_wall=False):
         p50, p99 = np.percentile(took, (50, 99))
         found.append((float(p50), float(p99), max(took), len(took), turn.decided))
     found = found[1:]  # the first round loads the compiled code
-    p50, p99, most, told, decided = (statistics.median(column) for column in zip(*found))
+    p50, p99, most, told, decided = (
+        statistics.median(column) for column in zip(*found, strict=True)
+    )
     return {
         "symbols": symbols, "window_ms": window_ms, "rounds": rounds, "p50_ms": p50, "p99_ms": p99,
         "max_ms": most, "verdicts": told, "decided_in_full": decided, "bar_ms": BAR_MS,

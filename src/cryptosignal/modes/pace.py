@@ -34,6 +34,7 @@ _MARKET_MS = ("late_ms", "close_grace_ms", "reorder_window_ms")
 _FLUSH_MS_MAX = 10_000
 _RECV_WINDOW_MS_MAX = 59_999
 """The venue refuses a window of a minute and more (-1131)."""
+_GUARD_MS_MAX = 10_000
 _DAY_S = 86_400.0
 
 
@@ -57,6 +58,7 @@ def at_speed(config: Config, speed: float) -> Config:
             _FLUSH_MS_MAX,
         ),
         market=_stretched(config.market, speed, _MARKET_MS),
+        ledger=_stretched(config.ledger, speed, ("guard_ms",), _GUARD_MS_MAX),
     )
 
 
