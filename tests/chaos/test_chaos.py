@@ -13,6 +13,10 @@ import pytest
 from tests.chaos.books import differences, doubles
 from tests.chaos.disk import SmallDisk
 from tests.chaos.harness import HOST_FAULTS, Chaos
+from tests.chaos.venue import WatchedVenue
+
+from cryptosignal.ground.seeds import Seeds
+from cryptosignal.sim.settings import VenueSettings
 
 D = Decimal
 WRITER = """
@@ -84,6 +88,31 @@ def test_a_run_that_met_nothing_is_no_proof():
     finally:
         chaos.discard()
     assert {f"never: {name}" for name in (*HOST_FAULTS, "kill", "fills", "entries")} <= set(missing)
+
+
+def test_the_venue_tells_what_it_saw():
+    """The venue of a run takes its orders, judges a position without a stop, and reports it."""
+    now_ms = 1_767_225_600_000
+    settings = VenueSettings(
+        symbols=2, faults="storm", fault_rates={"maintenance": 0.0}, events=False
+    )
+    venue = WatchedVenue(settings, Seeds(1), now_ms)
+    venue.obey("calm")
+    venue.advance(now_ms + 1_000)
+    account = venue.account()
+    placed = venue.router.orders.place_by_hand(account, 0, "BUY")
+    assert placed
+    venue.advance(now_ms + 2_000)
+    report = venue.report()["report"]
+    assert report["fills"] == report["foreign_fills"] > 0
+    assert report["violations"] == []
+    assert venue.held()
+    venue.obey("excuse")
+    assert venue.is_excused
+    venue.obey("accuse")
+    assert not venue.is_excused
+    with pytest.raises(ValueError, match="nonsense"):
+        venue.obey("nonsense")
 
 
 @pytest.mark.long
