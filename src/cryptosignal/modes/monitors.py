@@ -115,7 +115,7 @@ class Monitors:
 
     def _check_protection(self, now_ms: int) -> None:
         passed_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
-        held = self._at_risk() if self._net or self._naked_since else {}
+        held = self._at_risk() if any(self._own.values()) else {}
         if not held and not self._naked_since:
             self._present.clear()
             return
