@@ -157,6 +157,7 @@ class Monitors:
                 self.touched.add(self._symbol(fill.index))
                 continue
             self.counts["stops_filled"] += own.leg is Leg.STOP
+            self.counts[f"filled_{own.leg.name.lower()}"] += 1
             if own.leg is Leg.ENTRY:
                 self._check_entry(fill, own, now_ms)
         if fresh:

@@ -23,6 +23,9 @@ HOST_FAULTS = ("aimed_kill", "clock_step", "pause", "disk_full", "terminate", "d
 SCARCE = 6.0
 """Faults that strike by the hour are rare at storm rates; a simulated day speeds them up."""
 
+SELDOM = {"trigger_reject": 0.3}
+"""Faults of moments that a simulated day has few of."""
+
 PATHS = (
     "intent_entry",
     "intent_stop",
@@ -48,6 +51,12 @@ PATHS = (
     "foreign_fill",
     "torn_tail",
     "restart_while_held",
+    "stop_moved",
+    "filled_stop",
+    "filled_tp1",
+    "filled_tp2",
+    "filled_exit",
+    "filled_flatten",
 )
 """Ways through the program that a campaign must have taken."""
 
@@ -85,6 +94,8 @@ def everything() -> Weather:
 def _rate(name: str) -> float:
     """The storm's rate; what strikes by the hour is sped up where it is rare."""
     kind, _mild, storm = MENU[name]
+    if name in SELDOM:
+        return SELDOM[name]
     return storm * SCARCE if kind == PER_HOUR and storm < 1 else storm
 
 
