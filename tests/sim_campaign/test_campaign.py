@@ -65,4 +65,4 @@ def test_missing_coverage_fails_a_long_campaign() -> None:
 def test_monitors_see(name: str) -> None:
     """A planted bug makes a monitor cry, so that a silent campaign means something."""
     mutant = next(m for m in MUTANTS if m.name == name)
-    assert hunt(mutant, iter(range(1, 7)), days=0.1).caught_by
+    assert hunt(mutant, iter(range(1, 13))).caught_by
