@@ -160,9 +160,7 @@ def test_a_changed_tick_is_learned_at_once():
     )
     stop = next(a for a in rig.venue.algos.values() if a.intent.leg is Leg.STOP)
     assert stop.intent.trigger_price % D("0.1")
-    refusing(
-        rig, -4014, (Leg.STOP, Leg.TP1, Leg.TP2), lambda i: bool(i.trigger_price % D("0.1"))
-    )
+    refusing(rig, -4014, (Leg.STOP, Leg.TP1, Leg.TP2), lambda i: bool(i.trigger_price % D("0.1")))
     asked = []
     perform = rig.perform
     rig.perform = lambda actions: (
@@ -174,7 +172,9 @@ def test_a_changed_tick_is_learned_at_once():
     assert asked, "the rules were not asked for"
     rig.live(InstrumentsListed((coarse,)))
     rig.run(100)
-    (fresh,) = [a for a in rig.venue.algos.values() if a.intent.leg is Leg.STOP and a.status == "NEW"]
+    (fresh,) = [
+        a for a in rig.venue.algos.values() if a.intent.leg is Leg.STOP and a.status == "NEW"
+    ]
     assert fresh.intent.trigger_price % D("0.1") == 0
     assert fresh.intent.trigger_price >= stop.intent.trigger_price, "rounding may not add risk"
 

@@ -111,7 +111,8 @@ def naked_deadline_ms(round_: Round, trade: Trade) -> int:
     seen_ms = noticed.setdefault(trade.key, round_.now_ms)
     settings = round_.settings
     return max(
-        round_.known_ms(trade.naked_since_ms) + settings.naked_limit_ms, seen_ms + 2 * settings.stop_confirm_ms
+        round_.known_ms(trade.naked_since_ms) + settings.naked_limit_ms,
+        seen_ms + 2 * settings.stop_confirm_ms,
     )
 
 
@@ -139,7 +140,8 @@ def _place_missing_stop(
     attempts = [o for o in trade.of_leg(Leg.STOP) if o.intent.created_ms >= since_ms]
     if pending:
         newest = max(
-            max(round_.known_ms(o.intent.created_ms), round_.known_ms(o.doubted_ms)) for o in pending
+            max(round_.known_ms(o.intent.created_ms), round_.known_ms(o.doubted_ms))
+            for o in pending
         )
         if not round_.is_due(newest + settings.stop_confirm_ms):
             return
