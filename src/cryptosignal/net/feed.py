@@ -227,8 +227,7 @@ class MarketFeed:
             self._seeds.stream("backoff", number),
         )
         url_of = url_of or self.routes.build_websocket_url
-        made = Session(number, url_of, streams, settings, backoff)
-        return Line(self, conn_id, route, made)
+        return Line(self, conn_id, route, Session(number, url_of, streams, settings, backoff))
 
     def _shut(self) -> None:
         self._is_running = False
@@ -368,7 +367,7 @@ class MarketFeed:
                 self.board.mark_lost(news.streams)
                 for hear in self.on_lost:
                     hear(news.streams)
-                self._refresh_quality(self.clock.now_ms())
+                self.judge_quality()
         elif news.kind == "renewal":
             self._renew(line)
         elif news.kind == "healthy":
@@ -412,7 +411,7 @@ class MarketFeed:
         now_ms = self.clock.now_ms()
         self.board.close_due(now_ms)
         self.board.repair_locally(now_ms)
-        self._refresh_quality(now_ms)
+        self.judge_quality(now_ms)
         self._tell_due(now_ms - self.board.settings.close_grace_ms, at_grace=True)
         self._arm_close()
 
@@ -422,7 +421,7 @@ class MarketFeed:
     def _on_check(self) -> None:
         self.flush()
         self._heartbeat(None, self.lines)
-        self._refresh_quality(self.clock.now_ms())
+        self.judge_quality()
         self._arm_check()
 
     def _heartbeat(self, only: tuple[str, ...] | None, lines: dict[int, Line]) -> None:
@@ -452,13 +451,11 @@ class MarketFeed:
     def settle(self) -> None:
         """Take in what waits and judge every symbol's quality: the board as a scan should see it."""
         self.flush()
-        self._refresh_quality(self.clock.now_ms())
+        self.judge_quality()
 
-    def judge_quality(self) -> None:
-        """Judge every symbol's quality by what the board has taken in."""
-        self._refresh_quality(self.clock.now_ms())
-
-    def _refresh_quality(self, now_ms: int) -> None:
+    def judge_quality(self, now_ms: int | None = None) -> None:
+        """Judge every symbol's quality by what the board has taken in, as of now."""
+        now_ms = self.clock.now_ms() if now_ms is None else now_ms
         self.quality.on_lost(self.board, cut_off(self.lines.values()))
         for change in self.quality.refresh(self.board, now_ms):
             self.on_event(change)
@@ -477,9 +474,9 @@ class MarketFeed:
     @property
     def is_failed(self) -> bool:
         """No connection delivers and at least one gave the alarm: REST must carry the scan."""
-        states = [line.session.state for line in self.lines.values()]
-        return ConnectionState.FAILED in states and not any(
-            line.session.is_open for line in self.lines.values()
+        held = [line.session for line in self.lines.values()]
+        return ConnectionState.FAILED in [one.state for one in held] and not any(
+            one.is_open for one in held
         )
 
     def stats(self) -> dict[str, object]:
@@ -499,8 +496,5 @@ class MarketFeed:
 
     def unheard(self) -> list[str]:
         """Subscribed streams that have not spoken since they were (re)subscribed."""
-        return [
-            stream.name
-            for stream in self.board.inbox.streams.values()
-            if stream.is_wanted and not stream.has_spoken
-        ]
+        known = self.board.inbox.streams.values()
+        return [one.name for one in known if one.is_wanted and not one.has_spoken]
