@@ -7,6 +7,7 @@ goes the long way, which gives the same numbers.
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -56,6 +57,7 @@ MOMENT: Final = (
     "ctx.ignition_up", "ctx.ignition_down", "ctx.exhausted_up", "ctx.exhausted_down",
     "ctx.thrust_up", "ctx.thrust_down", "ctx.avwap", "ctx.zlema_5m", "ctx.atr_1m",
 )  # fmt: skip
+SEEN: Final = tuple(f"ctx.seen_{interval}" for interval in around.INTERVALS)
 
 
 class _Moment:
@@ -87,7 +89,7 @@ class Lone:
             for factor in BAR_FACTORS
             for part, lag in (("raw", 0), *(("score", lag) for lag in range(lags)))
         ]
-        self.names = (*scores, *AROUND, *MODULATORS, *MOMENT)
+        self.names = (*scores, *AROUND, *MODULATORS, *MOMENT, *SEEN)
         self.params = params
         self.lags = lags
         self.chain = np.array(
@@ -189,7 +191,10 @@ class Lone:
             self.limits,
             out,
         )
-        return None if fresh < 0 else out
+        if fresh < 0:
+            return None
+        _receipts(view, now.ends, slot, out[-len(SEEN) :])
+        return out
 
     def _begin(self, fast: ModuleType, engine: FactorEngine, view: MarketView) -> _Moment:
         """What every row of a view shares; without `kept` if none can be refreshed this way."""
@@ -258,6 +263,17 @@ def _end(bars: BarsView | None, time_ms: int) -> int:
 
 def _is_hourly(times: Ints) -> bool:
     return len(times) < 2 or int(times[-1] - times[0]) == HOUR_MS * (len(times) - 1)
+
+
+def _receipts(view: MarketView, ends: Ints, slot: int, out: Floats) -> None:
+    """`around.seen` of one symbol, in plain numbers."""
+    for place, (interval, end) in enumerate(zip(around.INTERVALS, ends.tolist(), strict=True)):
+        bars = view.bars.get(interval)
+        finality = 0 if bars is None or end <= 0 else int(bars.finality.item(slot, end - 1))
+        out[place] = math.nan
+        if bars is not None and finality:
+            lag, source = bars.lag_ms.item(slot, end - 1), bars.source.item(slot, end - 1)
+            out[place] = around.seen_code(finality, int(source), float(lag))
 
 
 def _facts(view: MarketView, slot: int) -> Floats:

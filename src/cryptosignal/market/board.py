@@ -466,6 +466,10 @@ class Board:
         """The newest due bar is there and no gap lies before it."""
         return self.klines_of(interval).is_ready(self.slot(symbol), now_ms)
 
+    def klines_ready(self) -> bool:
+        """Whether any symbol has candles of any interval."""
+        return any(any(bars.next_ms) for bars in self.klines.values())
+
     def repair_locally(self, now_ms: int) -> int:
         """Fill gaps of longer intervals with sums of complete shorter bars; answers bars made."""
         made = 0
