@@ -227,8 +227,7 @@ class MarketFeed:
             self._seeds.stream("backoff", number),
         )
         url_of = url_of or self.routes.build_websocket_url
-        made = Session(number, url_of, streams, settings, backoff)
-        return Line(self, conn_id, route, made)
+        return Line(self, conn_id, route, Session(number, url_of, streams, settings, backoff))
 
     def _shut(self) -> None:
         self._is_running = False
@@ -471,9 +470,9 @@ class MarketFeed:
     @property
     def is_failed(self) -> bool:
         """No connection delivers and at least one gave the alarm: REST must carry the scan."""
-        states = [line.session.state for line in self.lines.values()]
-        return ConnectionState.FAILED in states and not any(
-            line.session.is_open for line in self.lines.values()
+        held = [line.session for line in self.lines.values()]
+        return ConnectionState.FAILED in [one.state for one in held] and not any(
+            one.is_open for one in held
         )
 
     def stats(self) -> dict[str, object]:
@@ -493,8 +492,5 @@ class MarketFeed:
 
     def unheard(self) -> list[str]:
         """Subscribed streams that have not spoken since they were (re)subscribed."""
-        return [
-            stream.name
-            for stream in self.board.inbox.streams.values()
-            if stream.is_wanted and not stream.has_spoken
-        ]
+        known = self.board.inbox.streams.values()
+        return [one.name for one in known if one.is_wanted and not one.has_spoken]
