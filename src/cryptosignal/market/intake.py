@@ -140,7 +140,6 @@ class Intake:
         return high
 
     # ---- kinds of which the newest frame counts -----------------------------------------------
-    # deep-ok: the hot path of every frame; a call a stream costs more than what it does
     def _klines(self, now_ms: int) -> int:
         """Klines: while a bar goes on the newest frame is kept; turns and disorder take the slow
         road. A closed bar is looked for in every newest frame, and after it its stream turns."""
