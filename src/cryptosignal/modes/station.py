@@ -237,6 +237,7 @@ class Station:
             account_identity=account.identity,
             checks_key=account.is_checked,
             knows_market_first=self._paper is not None,
+            keeps_books=True,
             symbols=self.symbols,
             warm_up=WarmUpSettings(with_spot=bool(access.routes.spot_url)),
             info={"venue": access.routes.name, "seed": str(self._seed)},
