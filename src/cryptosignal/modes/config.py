@@ -54,6 +54,9 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Symbols that are never watched, scored or traded."""
     watchlist: tuple[str, ...] = ()
     """Symbols that are watched whatever their volume, with trades and books."""
+    factor_files: tuple[str, ...] = ()
+    """Python files with factors of your own, each `FACTORS = (Factor(…), …)`; a factor also needs
+    a weight in `params.weights`."""
     top: int = 20
     data_dir: str = "runs"
     metrics_port: int = 0

@@ -54,6 +54,7 @@ from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.supervise import patiently
 from cryptosignal.modes.twin import TwinWatch
 from cryptosignal.modes.universe_watch import UniverseWatch
+from cryptosignal.modes.user_factors import factor_table
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
@@ -87,6 +88,10 @@ PROTECT_TRY_S = 1.0
 """The same where a position is known and may lie naked."""
 START_TRIES = 3
 """The first reads of a start are asked again after so long, so often; then the client's own limit."""
+WARMING_SCAN_S = 5.0
+"""How often what is loaded already is scanned while a long warm-up goes on."""
+WARMING_SCAN_PAUSE = 20.0
+"""At least so many times a scan's own length lies between two of them (time may be scaled)."""
 SPOT_WEIGHT_1M = 6000
 """Request weight of the spot API a minute and address, its documented default."""
 
@@ -158,7 +163,8 @@ class Program:
         self.clock = setup.clock
         self.board = Board(config.market, capacity=config.run.symbols_max)
         self.quality = QualityBook(config.quality, capacity=config.run.symbols_max)
-        self.factors = FactorEngine(config.params)
+        table = factor_table(config.run.factor_files, config.params)
+        self.factors = FactorEngine(config.params, table)
         self.desk = Desk(config.trading, config.risk, config.run.bot)
         self.engine = Engine(config.params, self.desk, OutcomeTracker(OutcomeSettings()))
         self.ledger = WeightLedger(
@@ -585,7 +591,7 @@ class Program:
         candles_first = msgspec.structs.replace(
             setup.warm_up, with_open_interest=False, with_funding=False, with_spot=False
         )
-        self.warm_report = await self._warm(intervals, candles_first)
+        self.warm_report = await self._scanned_meanwhile(self._warm(intervals, candles_first))
         for symbol, step, _reason in self.warm_report.failed:
             if step.startswith("klines "):
                 self.repairer.want(symbol, step.removeprefix("klines "))
@@ -596,6 +602,24 @@ class Program:
             tasks.create_task(self.repairer.run())
             tasks.create_task(self._keep_slow_series())  # fills in between scans
             tasks.create_task(self.universe.run(self._choose_again, self._on_universe))
+
+    async def _scanned_meanwhile(self, warming: Awaitable[WarmUpReport]) -> WarmUpReport:
+        """What a long warm-up has brought so far is scanned every few seconds, unless scans are
+        counted or asked for one by one."""
+        task = asyncio.ensure_future(warming)
+        try:
+            while not task.done():
+                pause_s = max(WARMING_SCAN_S, WARMING_SCAN_PAUSE * self.scans.elapsed_ms / 1000.0)
+                await asyncio.wait([task], timeout=pause_s)
+                if not task.done() and self._scans_by_itself and self.board.klines_ready():
+                    self.scans.scan("warming")
+        finally:
+            task.cancel()
+        return task.result()
+
+    @property
+    def _scans_by_itself(self) -> bool:
+        return not self.setup.scans_max and bool(self.config.run.trigger_intervals)
 
     async def _keep_slow_series(self) -> None:
         """Open interest, funding, spot: their history once, then what is new of them."""
@@ -609,7 +633,11 @@ class Program:
             if "OUT OF REACH" in line or "forbids" in line:
                 self._note("prime.is_unreachable", {"reason": line})
         if self.setup.says_history:
-            history = passed(self.board.view(self.clock.now_ms()), self.config.params)
+            history = passed(
+                self.board.view(self.clock.now_ms()),
+                self.config.params,
+                factors=self.factors.factors,
+            )
             self._note("min_score.was_checked", {"result": history.line})
 
     async def _warm(

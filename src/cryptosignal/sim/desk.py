@@ -77,6 +77,7 @@ class Desk:
         self.accounts: list[Account] = []
         self.margin = Margin(self)
         self.matcher = Matcher(books, flows, self.on_fill, self._on_expire, self._room)
+        self.matcher.step_of = lambda index: self.listed[index].step_units
         self.status: dict[int, str] = {}
         self.now_ms = 0
         self._next_order_id = 8_000_000_000
