@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.trading.toy_venue import instrument
 
-from cryptosignal.ground.faults import Unreachable
+from cryptosignal.ground.faults import Unreachable, UserFault
 from cryptosignal.market.board import Board
 from cryptosignal.market.pools import Pool
 from cryptosignal.market.settings import MarketSettings
@@ -175,3 +175,25 @@ def test_new_coins_carry_their_three_intervals():
     streams = rig.feed.sets[-1]
     assert {"busdt@kline_1m", "busdt@kline_5m", "busdt@kline_15m"} <= set(streams)
     assert "ausdt@kline_5m" not in streams
+
+
+def test_a_plan_past_the_pools_capacity_ends_a_start_and_no_run():
+    """Too many streams are one line at the start; while running the former plan stays, and it is
+    said."""
+    rig = Watch()
+    rig.watch.refreshes = 0
+
+    def refuse(streams):
+        raise UserFault("9 streams do not fit")
+
+    rig.feed.set_streams = refuse
+    before = rig.watch.tiers
+    assert not rig.scanned([1.0, 2.0, 50.0, 60.0])
+    assert rig.watch.tiers == before
+    assert rig.notes[-1] == ("streams.were_kept", {"reason": "9 streams do not fit"})
+    fresh = UniverseWatch(
+        rig.board, rig.feed, UniverseSettings(stream_intervals=("1m",)), (), (), lambda *_: None
+    )
+    fresh.take([instrument("AUSDT")])
+    with pytest.raises(UserFault, match="do not fit"):
+        fresh.start()

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from cryptosignal.domain.instrument import Instrument
-from cryptosignal.ground.faults import Fault
+from cryptosignal.ground.faults import Fault, UserFault
 from cryptosignal.market.board import Board
 from cryptosignal.market.pools import (
     ELITE_CACHE_MS,
@@ -78,6 +78,7 @@ class UniverseWatch:
         """Asked for the history of (symbol, interval) that only new coins have."""
         self._carried: tuple[str, ...] = ()
         self._is_started = False
+        self._is_planned = False
         self.refreshes = 0
         self.failures = 0
 
@@ -86,6 +87,7 @@ class UniverseWatch:
         self._is_started = True
         if not self._plan(self.symbols):
             self._feed.set_streams(self.streams())
+        self._is_planned = True
 
     def carry(self, streams: Sequence[str]) -> None:
         """Streams beside the tiers' own, wanted for a while (replaces the former ones)."""
@@ -169,11 +171,18 @@ class UniverseWatch:
         )
         if set(tiers.warm) == set(self.tiers.warm):  # the order of equals is no news
             tiers = Tiers(tiers.cold, self.tiers.warm, tiers.hot, tiers.new_coins)
-        self.tiers = tiers
+        former, self.tiers = self.tiers, tiers
         after = self.streams()
         if set(after) == set(before):
             return False
-        self._feed.set_streams(after)
+        try:
+            self._feed.set_streams(after)
+        except UserFault as fault:
+            if not self._is_planned:
+                raise  # at the start a person is there to mend it
+            self.tiers = former
+            self._on_note("streams.were_kept", {"reason": str(fault)})
+            return False
         return True
 
     def streams(self) -> list[str]:

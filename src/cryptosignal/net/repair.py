@@ -222,10 +222,11 @@ class Repairer:
     # ---- reconciliation -----------------------------------------------------------------------
     def _compare_bars(self, now_ms: int) -> None:
         """The next symbols in turn, so many a round that each comes once an interval (300 s)."""
+        shortest = self._shortest()
         streams = [
             stream
             for stream in self._board.inbox.by_kind.get(names.KLINE, ())
-            if stream.is_wanted and stream.interval == self._shortest()
+            if stream.is_wanted and stream.interval == shortest
         ]
         if not streams:
             return

@@ -87,6 +87,14 @@ class Desk:
         self.forced_orders: OrderedDict[int, Order] = OrderedDict()
         self.on_flat: Callable[[Account, Position], None] = lambda _account, _position: None
 
+    def counters(self) -> tuple[int, ...]:
+        """The last order, booking and sequence numbers given."""
+        return self._next_order_id, self._next_tran_id, self._next_sequence
+
+    def count_from(self, counters: tuple[int, ...]) -> None:
+        """Go on counting where a former process stopped."""
+        self._next_order_id, self._next_tran_id, self._next_sequence = counters
+
     def price(self, index: int, units: int) -> Decimal:
         """Price units as money."""
         return Decimal(units).scaleb(-self.listed[index].price_digits)

@@ -170,6 +170,14 @@ class Matcher:
                 self._settle(maker, trade, is_maker=True)
                 self.on_print(index, trade)
 
+    def fill_crossed(self, index: int, best_bid: int, best_ask: int, now_ms: int) -> None:
+        """Resting orders that the market's own quotes have passed are filled, at their price."""
+        book = self._books[index]
+        for is_bid in (True, False):
+            for level in sorted(book.resting[is_bid], reverse=is_bid):
+                if best_ask < level if is_bid else best_bid > level:
+                    self._fill_through(index, book, level, now_ms, is_bid=is_bid)
+
     def _queue(
         self, index: int, book: Book, level: int, qty: int, now_ms: int, *, is_sell: bool
     ) -> int:
