@@ -223,8 +223,7 @@ class Turn:
             hear(payload)
         scans._is_warm = True
         scans.scan("start")
-        while clock.now_ms() < TURN_MS + 10:  # noqa: ASYNC110 - a moment of the clock, not an event
-            await asyncio.sleep(0.001)
+        await asyncio.sleep((TURN_MS + 10 - clock.now_ms()) / 1000)
         closing.sort(key=lambda one: (one[0], one[1]))
         began = clock.loop.time()
         for at, _, symbol, payload in closing:

@@ -36,14 +36,15 @@ from cryptosignal.sim.settings import VenueSettings
 
 KILL_S = (20.0, 90.0)
 HOST_S = (25.0, 60.0)
-TRADE_S = (1.0, 6.0)
-HOLD_S = 12.0
+TRADE_S = (0.4, 2.5)
+HOLD_S = 7.0
 RESTART_S = (0.1, 2.0)
 AIM_WAIT_S = 8.0
 AIM_MEAN_S = 0.6
 AIMED_SHARE = 0.7
 HEAL_S = 90.0
-CLI_SHARE = 0.15
+CLI_SHARE = 0.1
+CLOSE_SHARE = 0.25
 CLOCK_STEPS_MS = (-3_600_000, 3_600_000, -1_500, 1_500, 0)
 JUDGED_S = 500.0
 """A run so long must have met everything once."""
@@ -71,12 +72,13 @@ class Chaos:
     """One run. `run` answers the JSON body; its `violations` are empty when all promises held."""
 
     def __init__(
-        self, duration_s: float, seed: int, symbols: int = 8, faults: str = "storm"
+        self, duration_s: float, seed: int, symbols: int = 8, faults: str = "storm", bug: str = ""
     ) -> None:
         self.duration_s = duration_s
         self.seed = seed
         self._symbols = symbols
         self._faults = faults
+        self._bug = [bug] if bug else []
         self._chance = random.Random(seed)
         self._folder = Path(tempfile.mkdtemp(prefix="chaos-"))
         self._disk = SmallDisk(self._folder / "data")
@@ -106,7 +108,7 @@ class Chaos:
             )
             command = [self._folder / "venue.json", self._folder / "c.toml", self._step_file]
             self._program = ProgramProcess(
-                [*map(str, command), str(self.seed)],
+                [*map(str, command), str(self.seed), *self._bug],
                 self._folder / "program",
                 lambda: self._chance.uniform(*RESTART_S),
             )
@@ -116,9 +118,13 @@ class Chaos:
             if books is not None:
                 await books.close()
             await self._venue.stop()
-            self._disk.close()
-            if not self._violations:
-                shutil.rmtree(self._folder, ignore_errors=True)
+            self.discard()
+
+    def discard(self) -> None:
+        """Take the disk away, and the logs too if nobody will want to read them."""
+        self._disk.close()
+        if not self._violations:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write_config(self) -> None:
         text = LOOSE.replace("[risk]", f"[risk]{BUSY}").replace(
@@ -254,7 +260,7 @@ class Chaos:
                 if await self._says("trade", {"symbol": symbol, "direction": direction}):
                     self._counts["asked_to_trade"] += 1
                 for held in self._venue.held:
-                    if self._chance.random() < 0.2:
+                    if self._chance.random() < CLOSE_SHARE:
                         task = asyncio.create_task(self._close(held))
                         closing.add(task)
                         task.add_done_callback(closing.discard)
@@ -350,7 +356,7 @@ class Chaos:
         if len(spans) >= SPANS_JUDGED and p99 > NAKED_P99_MS:
             self._violations.append(f"naked p99 of {p99} ms, allowed {NAKED_P99_MS}")
         if self.duration_s >= JUDGED_S:
-            self._violations += self._never(report)
+            self._violations += self.never(report)
         if self._violations:
             sys.stderr.write(f"chaos: logs of every life lie in {self._folder}\n")
         host = {name: self._counts[name] for name in HOST_FAULTS}
@@ -376,7 +382,7 @@ class Chaos:
             "naked_ms_max": spans[-1] if spans else 0,
         }
 
-    def _never(self, report: dict[str, Any]) -> list[str]:
+    def never(self, report: dict[str, Any]) -> list[str]:
         """What a run of this length must have met, and has not."""
         met = {
             **{name: self._counts[name] for name in (*HOST_FAULTS, "kill", "killed_while_held")},
@@ -386,12 +392,22 @@ class Chaos:
         return [f"never: {name}" for name, count in met.items() if not count]
 
 
+async def _until_told(chaos: Chaos) -> dict[str, Any]:
+    """The run; SIGINT and SIGTERM end it in order, so that no process and no mount is left."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    return await chaos.run()
+
+
 def main() -> int:
     """`python -m tests.chaos [--duration S] [--seed N]`: one JSON line, code 1 on a violation."""
     parser = argparse.ArgumentParser(prog="tests.chaos", description=main.__doc__)
     parser.add_argument("--duration", type=float, default=600.0, help="seconds of weather")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 31))
+    parser.add_argument("--bug", default="", help="a planted bug of tests.sim_campaign.mutants")
     asked = parser.parse_args()
-    body = asyncio.run(Chaos(asked.duration, asked.seed).run())
+    body = asyncio.run(_until_told(Chaos(asked.duration, asked.seed, bug=asked.bug)))
     sys.stdout.write(json.dumps(body) + "\n")
     return 1 if body["violations"] else 0

@@ -1,8 +1,8 @@
 """The program of a chaos run: `run_live` on a venue that outlives it, with a clock that can be stepped.
 
-`python -m tests.chaos.program VENUE.json CONFIG.toml STEP-FILE SEED`. SIGUSR1 lets it read its
-clock's offset (ms) from STEP-FILE anew; the machine's clock is never touched. It dies with its
-harness.
+`python -m tests.chaos.program VENUE.json CONFIG.toml STEP-FILE SEED [BUG]`. SIGUSR1 lets it read its
+clock's offset (ms) from STEP-FILE anew; the machine's clock is never touched. BUG names one of the
+planted bugs of the simulated campaign, to show that a chaos run notices it. It dies with its harness.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import ctypes
 import signal
 import sys
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -56,9 +57,17 @@ def start(words: list[str]) -> int:
         attached=ready,
         clock_of=lambda loop, start_ms: SteppedClock(loop, start_ms, file),
     )
+    planted = contextlib.nullcontext() if len(words) < 5 else _bug(words[4])
     face = Terminal(top=1, scans_table=False, as_json=True, verbose=True)
-    face.say(f"ended: {run_live(request, face)}")
+    with planted:
+        face.say(f"ended: {run_live(request, face)}")
     return 0
+
+
+def _bug(name: str) -> contextlib.AbstractContextManager[Any]:
+    from tests.sim_campaign.mutants import MUTANTS
+
+    return next(mutant for mutant in MUTANTS if mutant.name == name).plant()
 
 
 if __name__ == "__main__":

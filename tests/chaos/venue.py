@@ -46,11 +46,14 @@ class WatchedVenue(Venue):
     ) -> None:
         super().__init__(settings, seeds, start_ms, candles)
         self.is_excused = False
-        self.monitors = Monitors(
-            self, limits or Limits(), lambda: self.is_excused or self.mischief.is_down
-        )
+        self.monitors = Monitors(self, limits or Limits(), self._excuses)
         self._told = (0, 0, 0)
         self._told_violations = 0
+
+    def _excuses(self) -> bool:
+        """It answers nobody, or the whole machine stands still: no program could protect now."""
+        is_down = self.mischief.is_down or self.exchange.limits.is_refusing(self.exchange.now_ms)
+        return self.is_excused or is_down
 
     def advance(self, now_ms: int) -> list[Delivery]:
         """As any venue's; the books are judged after each step of it."""
@@ -78,7 +81,7 @@ class WatchedVenue(Venue):
     def report(self) -> dict[str, Any]:
         """What the whole run brought, from the venue's own books."""
         monitors = self.monitors
-        monitors.judge_ban(self.exchange.now_ms)
+        monitors.judge_limits(self.exchange.now_ms)
         return {
             "report": {
                 "fills": monitors.fills,

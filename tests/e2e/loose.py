@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from pathlib import Path
+
+from cryptosignal.modes.snapshots import ask_once
+from cryptosignal.modes.whereabouts import socket_of
 
 LOOSE = """
 [run]
@@ -58,3 +63,19 @@ def loose_config(folder: Path, extra: str = "") -> Path:
     path = folder / "loose.toml"
     path.write_text(LOOSE + extra)
     return path
+
+
+def asked(folder: Path, what: str) -> dict:
+    """The engine's answer over its socket, as the command line would get it."""
+    return asyncio.run(ask_once(socket_of(folder / "runs"), what))
+
+
+def until(folder: Path, key: str, is_so):
+    """Ask for the desk until `key` of it is as wanted; each answer waits for the engine's turn."""
+    for _ in range(150):
+        value = asked(folder, "desk")[key]
+        if is_so(value):
+            return value
+        # nap-ok: between two looks at another process, which has no event to wait for
+        time.sleep(0.1)
+    raise AssertionError(f"{key}: {value}")

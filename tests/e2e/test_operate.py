@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import signal
 
 import pytest
-from tests.e2e.loose import loose_config
+from tests.e2e.loose import asked, loose_config, until
 from tests.e2e.programs import is_refusal, run, running
 
 try:
@@ -26,28 +25,13 @@ def approving(folder, *more):
     return running(folder, "run", "--mode", "approve", "--symbols", 6, "-c", config, *more)
 
 
-def asked(folder, command):
-    ended = run(command, "--json", folder=folder)
-    assert ended.code == 0, ended
-    return json.loads(ended.out)
-
-
-def until(question, is_so):
-    """Ask until the answer is as wanted; each question is a process, so this is no busy loop."""
-    for _ in range(60):
-        answer = question()
-        if is_so(answer):
-            return answer
-    raise AssertionError(answer)
-
-
 def test_a_signal_waits_for_a_yes_and_the_kill_switch_outlives_the_process(tmp_path):
     """In mode approve nothing is opened without a yes; a yes opens with its stop, a second one is
     refused with the reason, `kill 3` closes everything, and after kill -9 the switch still stands."""
     with approving(tmp_path) as engine:
         engine.until("approval.asked")
-        first, second = until(lambda: asked(tmp_path, "approve"), lambda w: len(w) > 1)[:2]
-        assert asked(tmp_path, "positions") == []
+        first, second = until(tmp_path, "waiting", lambda w: len(w) > 1)[:2]
+        assert asked(tmp_path, "desk")["positions"] == []
         listed = run("approve", folder=tmp_path).out
         for words in (first["signal_id"], first["stop"], "when it was asked", "expires in"):
             assert words in listed
@@ -58,14 +42,12 @@ def test_a_signal_waits_for_a_yes_and_the_kill_switch_outlives_the_process(tmp_p
         assert "it has had its entry" in again.out
         no = run("approve", second["signal_id"], "--no", folder=tmp_path)
         assert (no.code, no.out.strip()) == (0, f"{second['signal_id']}: rejected")
-        held = until(
-            lambda: asked(tmp_path, "positions"), lambda p: bool(p) and p[0]["is_protected"]
-        )
+        held = until(tmp_path, "positions", lambda p: bool(p) and p[0]["is_protected"])
         assert [p["symbol"] for p in held] == [first["symbol"]]
         assert held[0]["stop"] == first["stop"]
         thrown = run("kill", 3, folder=tmp_path)
         assert thrown.code == 0, thrown
-        until(lambda: asked(tmp_path, "positions"), lambda p: p == [])
+        until(tmp_path, "positions", lambda p: p == [])
         lower = run("kill", 1, folder=tmp_path)
         is_refusal(lower, "it stands at 3", "--clear")
         engine.send(signal.SIGKILL)
@@ -95,7 +77,7 @@ def test_the_switch_works_without_an_engine(tmp_path):
     with approving(tmp_path) as engine:
         engine.until("scan 1 ")
         assert asked(tmp_path, "status")["kill"] == 0
-    assert not (tmp_path / "runs" / "KILL").exists()
+        until(tmp_path, "kill", lambda kill: kill == 0 and not (tmp_path / "runs/KILL").exists())
 
 
 @pytest.mark.browser
@@ -122,7 +104,7 @@ def test_the_page_approves_and_kills_in_a_browser(tmp_path):
         form.get_by_label("confirm approve").fill("yes")
         form.get_by_role("button").click()
         expect(page.locator(".said")).to_contain_text(f"type YES {wanted} to confirm")
-        assert asked(tmp_path, "positions") == []
+        assert asked(tmp_path, "desk")["positions"] == []
         form.locator("[name=signal_id]").fill(wanted)
         form.get_by_label("confirm approve").fill(f"YES {wanted}")
         form.get_by_role("button").click()
@@ -134,6 +116,6 @@ def test_the_page_approves_and_kills_in_a_browser(tmp_path):
         form.get_by_role("button").click()
         expect(page.locator(".said")).to_contain_text("kill switch 3")
         expect(page.locator(".facts")).to_have_attribute("data-kill", "3")
-        until(lambda: asked(tmp_path, "positions"), lambda p: p == [])
+        until(tmp_path, "positions", lambda p: p == [])
         assert complaints == []
         browser.close()

@@ -24,6 +24,7 @@ from tests.e2e.loose import LOOSE
 from tests.e2e.programs import ROOT, run
 
 from cryptosignal.modes.embedded import VenueReady
+from cryptosignal.modes.page import page_process
 from cryptosignal.modes.snapshots import Snapshot, SnapshotClient, ask_once, send_command
 from cryptosignal.modes.whereabouts import socket_of
 from cryptosignal.sim.settings import AccountSettings, VenueSettings
@@ -167,7 +168,7 @@ def test_the_search_finds_what_is_there():
 
 def test_a_run_through_errors_writes_no_key_down(venue, tmp_path):
     """Trading through refused sockets, lost keys and garbled answers: no secret in its files, words,
-    snapshots, answers, metrics, explanations and reports."""
+    snapshots, answers, metrics, page, explanations and reports."""
     folder = tmp_path / "told"
     port = free_port()
     process = started(folder, venue, more=f"metrics_port = {port}")
@@ -175,6 +176,11 @@ def test_a_run_through_errors_writes_no_key_down(venue, tmp_path):
         told = asyncio.run(watched(socket_of(folder / "runs")))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as reply:
             told["metrics"] = reply.read()
+        with (
+            page_process(socket_of(folder / "runs"), 0) as address,
+            urllib.request.urlopen(address, timeout=30) as reply,
+        ):
+            told["page"] = reply.read()
         key = asyncio.run(listen_key(msgspec.json.decode(venue, type=VenueReady)))
         process.send_signal(signal.SIGTERM)
         process.wait(LIMIT_S)
@@ -186,7 +192,7 @@ def test_a_run_through_errors_writes_no_key_down(venue, tmp_path):
         told[words[0]] = (done.out + done.err).encode()
     texts = {**told, **files_under(folder)}
     assert len(texts) > 10
-    assert b"listenKey" not in texts["metrics"]
+    assert b"<html" in texts["page"]
     assert leaks([KEY, SECRET, key], texts) == []
 
 

@@ -61,6 +61,20 @@ async def test_one_line_of_exactly_the_keys_and_a_clean_end_under_storm():
         assert ws.close_code in (1001, 1006)  # 1006: the storm itself may have torn it before
 
 
+async def test_requests_that_hang_end_with_the_venue():
+    """While every answer is lost or late, SIGTERM still ends the process cleanly and without a word."""
+    async with aiohttp.ClientSession() as http:
+        with simulated(
+            "--symbols", "4", "--faults", "http_response_lost=0.5,http_slow=0.5"
+        ) as ready:
+            url = ready["rest"] + "/fapi/v1/ping"
+            hanging = [asyncio.create_task(http.get(url)) for _ in range(20)]
+            _, pending = await asyncio.wait(hanging, timeout=1)
+            assert len(pending) == 20
+        ended = await asyncio.wait_for(asyncio.gather(*hanging, return_exceptions=True), 20)
+    assert all(isinstance(end, aiohttp.ClientError) for end in ended)
+
+
 def signed(key, params):
     """A WebSocket-API request's parameters with their Ed25519 signature."""
     text = "&".join(f"{k}={params[k]}" for k in sorted(params))

@@ -3,6 +3,7 @@
 import json
 from decimal import Decimal
 
+import msgspec
 import pytest
 from tests.sim.driver import Client
 
@@ -106,8 +107,6 @@ def test_a_delisting_is_announced_and_settles():
 
 def test_the_step_of_quantities_may_grow():
     """With a coarser step the filter says so, and an order off it is -4023."""
-    import msgspec
-
     c = Client()
     x, symbol = c.venue.exchange, "SOLUSDT"
     row = x.listed[x.index_of[symbol]]
@@ -118,3 +117,41 @@ def test_the_step_of_quantities_may_grow():
     wish = {"symbol": symbol, "side": "BUY", "type": "MARKET"}
     assert c.order(**wish, quantity=f"{odd:f}")["code"] == -4023, json.dumps(f"{odd}")
     assert "orderId" in c.order(**wish, quantity=f"{even:f}")
+
+
+def test_executions_keep_a_coarser_step():
+    """Partial fills, of takers and of makers, are whole steps of the rules that hold."""
+    c = Client(fault_rates={"partial_fill": 1.0})
+    x, symbol = c.venue.exchange, "SOLUSDT"
+    row = x.listed[x.index_of[symbol]]
+    x.replace_listed(msgspec.structs.replace(row, step_units=10))
+    step = row.qty_unit * 10
+    for n in range(40):
+        wish = {"symbol": symbol, "side": "SELL" if n % 2 else "BUY"}
+        c.order(**wish, type="MARKET", quantity=f"{step * (7 + 13 * n):f}")
+        price = f"{c.price(symbol) * (1.0005 if n % 2 else 0.9995):.2f}"
+        c.order(**wish, type="LIMIT", timeInForce="GTC", price=price, quantity=f"{step * 31:f}")
+        c.run(MINUTE_MS)
+    fills = c.venue.executions()
+    assert {f.is_maker for f in fills} == {True, False}
+    assert len({f.qty for f in fills}) > 20
+    assert not [f for f in fills if f.qty % step]
+
+
+def test_ten_symbols_see_every_kind_of_event():
+    """A small listing too has a UTF-8 and a TradFi symbol, a listing, a halt, a delisting and a new tick."""
+    c = Client(symbols=10, events=True, tick_ms=1_000, ticks_per_minute=4)
+    rows = c.venue.exchange.listed
+    assert any(not r.symbol.isascii() for r in rows)
+    assert any(r.contract_type == "TRADIFI_PERPETUAL" for r in rows)
+    ticks = {r.symbol: filter_of(c, r.symbol, "PRICE_FILTER")["tickSize"] for r in rows}
+    for link in (1, 2):
+        c.open(link, "/market/ws/!contractInfo")
+        c.run(21 * 60 * MINUTE_MS)
+    told = [(f["s"], f["cs"]) for f in c.inbox[1] + c.inbox[2]]
+    kinds = {status for _, status in told}
+    assert {"TRADING", "TRADING_HALT", "SETTLING"} <= kinds
+    new = next(r for r in rows if c.venue.start_ms < r.onboard_ms)
+    assert (new.symbol, "TRADING") in told
+    moved = [s for s, old in ticks.items() if filter_of(c, s, "PRICE_FILTER")["tickSize"] != old]
+    assert len(moved) == 1

@@ -167,3 +167,36 @@ def test_opening_and_extending_again_and_again_leaves_nothing_behind():
     assert [e["e"] for e in c.take(9)][-1] == "listenKeyExpired"
     c.run(23 * HOUR_MS)
     assert c.closed == {9: 1001}
+
+
+def test_algo_events_are_asked_for_by_either_name():
+    """`events=` lists may name ALGO_UPDATE or ALGO_ORDER_UPDATE; other events stay away."""
+    c = Client()
+    key = json.loads(c.call("POST", "/fapi/v1/listenKey").body)["listenKey"]
+    for link, name in ((11, "ALGO_UPDATE"), (12, "ALGO_ORDER_UPDATE"), (13, "ACCOUNT_UPDATE")):
+        c.open(link, f"/private/ws?listenKey={key}&events={name}")
+    stop = {"side": "BUY", "type": "STOP_MARKET", "quantity": "0.01"}
+    c.algo(**stop, triggerPrice=f"{c.price() * 1.05:.1f}")
+    assert [[e["e"] for e in c.take(link)] for link in (11, 12, 13)] == [
+        ["ALGO_UPDATE"],
+        ["ALGO_UPDATE"],
+        [],
+    ]
+
+
+def test_the_order_of_a_trailing_stop_shows_its_rate():
+    """AP and cr are there on the child of a trailing stop, and on no other order."""
+    c = Client()
+    c.open_private()
+    c.order(side="BUY", type="MARKET", quantity="0.01")
+    trail = {"side": "SELL", "type": "TRAILING_STOP_MARKET", "callbackRate": "0.1"}
+    c.algo(**trail, quantity="0.01", reduceOnly=True)
+    for _ in range(60):
+        c.run(HOUR_MS // 60)
+        if not c.venue.positions():
+            break
+    shown = [e["o"] for e in c.take(9) if e["e"] == "ORDER_TRADE_UPDATE"]
+    assert {(o["ot"], o.get("cr"), "AP" in o) for o in shown} == {
+        ("MARKET", None, False),
+        ("TRAILING_STOP_MARKET", "0.1", True),
+    }

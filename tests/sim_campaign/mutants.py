@@ -1,6 +1,6 @@
 """Planted bugs: each is one wrong line that the simulated campaign must notice.
 
-`python -m tests.sim_campaign.mutants [--seeds N] [NAME …]` runs each mutant over quarter days until
+`python -m tests.sim_campaign.mutants [--seeds N] [NAME …]` runs each mutant over dense hours until
 a monitor cries, prints a table (mutant, caught by, simulated days to the first catch) and fails
 below 95 %. Layers of protection are switched off one at a time in rows marked `layer`: they may
 survive where another layer does their work, and are reported, not counted.
@@ -43,8 +43,10 @@ from cryptosignal.trading.orders import Order, OrderFact
 from cryptosignal.trading.state import TradingState
 
 SHARE_MIN = 0.95
-SEEDS_EACH = 40
-"""Quarter days a mutant may live: ten simulated days."""
+SEEDS_EACH = 250
+"""Dense hours that a mutant may live: ten simulated days."""
+DENSE = DaySettings(days=0.04, kill_mean_s=300.0, trade_mean_s=40.0, host_mean_s=600.0)
+"""An hour with the trades and kills of a day: most of a day is flat, and teaches a hunt nothing."""
 
 Patch = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -453,14 +455,14 @@ class Catch:
     is_layer: bool
 
 
-def hunt(mutant: Mutant, seeds: Iterator[int], days: float = 0.25) -> Catch:
+def hunt(mutant: Mutant, seeds: Iterator[int], settings: DaySettings = DENSE) -> Catch:
     """Run seeds until something cries."""
     lived = 0.0
     for seed in seeds:
-        lived += days
+        lived += settings.days
         with mutant.plant():
             try:
-                cries = Day(seed, DaySettings(days=days, replays_all=False)).run().violations
+                cries = Day(seed, settings).run().violations
             except Exception as error:  # broad-ok: a mutant that ends the day is caught
                 return Catch(mutant.name, f"crash {type(error).__name__}", lived, mutant.is_layer)
         if cries:

@@ -53,7 +53,7 @@ _COMMANDS: tuple[tuple[str, str, Group, str], ...] = (
         "kill",
         "cryptosignal.cli.operate:kill",
         _TRADE,
-        "the kill switch: no entries (1), cancel them (2), close everything (3)",
+        "the kill switch: 1 no entries, 2 cancel them, 3 close all",
     ),
     (
         "approve",
@@ -77,6 +77,19 @@ _COMMANDS: tuple[tuple[str, str, Group, str], ...] = (
         _TRADE,
         "one whole trade by hand on the embedded venue",
     ),
+    (
+        "export",
+        "cryptosignal.cli.keep:export",
+        _TRADE,
+        "trades, fees and funding as CSV for accounting",
+    ),
+    (
+        "backup",
+        "cryptosignal.cli.keep:backup",
+        _TRADE,
+        "copy a data folder, also of a running engine",
+    ),
+    ("restore", "cryptosignal.cli.keep:restore", _TRADE, "put a backup into an empty data folder"),
     ("report", "cryptosignal.cli.report:report", _TRADE, "what a day brought"),
     (
         "simulate",

@@ -32,6 +32,8 @@ def run(
     top: int | None = None,
     data_dir: str = "",
     mode: str = "",
+    account: str = "",
+    live: bool = False,
     synthetic_flow: bool = False,
     page: bool = False,
     page_port: int = 8787,
@@ -77,6 +79,11 @@ def run(
         Where journal, outcomes and reports go.
     mode
         signal, approve or auto (run.mode).
+    account
+        none, sim, paper, testnet or live (run.account). Default: the embedded venue's own, paper at a
+        real one. The last two read a key of yours and trade with it.
+    live
+        Arm a live account: it also needs live.enabled, [live.limits] and a key that cannot do harm.
     synthetic_flow
         Let flow count that the candle file lacks and the venue made up (params.accept_synthetic_flow).
     page
@@ -108,6 +115,7 @@ def run(
         "top": top,
         "data_dir": data_dir or None,
         "mode": mode or None,
+        "account": account or None,
         "metrics_port": metrics_port,
     }
     settings = with_run(load_config(config), changes)
@@ -129,6 +137,7 @@ def run(
         symbol_count=count,
         seed=seed,
         faults=faults,
+        is_armed=live,
         page_port=page_port if page else None,
         on_page=lambda address: face.say(f"page: {address}"),
         on_venue=lambda name, ready: face.say(

@@ -75,6 +75,25 @@ class WsListener(Protocol):
         ...
 
 
+class FrameSorter(Protocol):
+    """What lets a transport put whole messages where they belong: `takes[message[11:43]]`, where
+    there is one, gets the message; `taken` counts them; `arm` is called before the first and now
+    and then. A listener that wants this has one as `sorter`, None or nothing otherwise."""
+
+    taken: int
+    takes: dict[bytes, Callable[[bytes], None]]
+
+    def arm(self) -> None:
+        """A message is on its way, the first after a while or one of many."""
+        ...
+
+
+def sorter_of(listener: WsListener) -> FrameSorter | None:
+    """The sorter of a listener, None if it takes every message itself."""
+    found: FrameSorter | None = getattr(listener, "sorter", None)
+    return found
+
+
 class WsLink(Protocol):
     """An open WebSocket connection."""
 

@@ -140,6 +140,7 @@ class FactorEngine:
         around.columns(view, hours, times_ms, facts, self.params, self.frame, out)
         now.columns(view, facts, self.params, shape, out)
         newcoin.columns(view, times_ms, facts, self.params, out)
+        around.receipts(view, times_ms, out)
         self._drop_synthetic(view, out)
         return out
 

@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from cryptosignal.factors.compiled_row import market, row
+from cryptosignal.factors.compiled_row import interest_changes, market, row
 
 __all__ = [
     "adx",
@@ -20,6 +20,7 @@ __all__ = [
     "cvd",
     "extremes",
     "first_difference",
+    "interest_changes",
     "known",
     "market",
     "net_share",

@@ -665,14 +665,22 @@ def funding_z(
 @njit(cache=True, error_model="numpy")
 def interest_change(oi: Floats, count: int, change: Floats, z: Floats) -> None:
     """`around._oi_change` of the newest `count` hours; `oi` are logs, the newest last."""
+    width = count + 95
+    size, first = np.empty(width), oi.shape[0] - width
+    for j in range(width):
+        size[j] = abs(oi[first + j] - oi[first + j - 24])
     for k in range(count):
         i = oi.shape[0] - count + k
-        size = 0.0
-        for j in range(i - 95, i + 1):
-            size += abs(oi[j] - oi[j - 24])
-        spread = 1.2533 * size / 96.0
+        spread = 1.2533 * mean(size, k + 95, 96)
         change[k] = oi[i] - oi[i - 24]
         z[k] = change[k] / (0.005 if spread < 0.005 else spread)
+
+
+@njit(cache=True, error_model="numpy")
+def interest_changes(oi: Floats, count: int, change: Floats, z: Floats) -> None:
+    """The same for every row."""
+    for r in range(oi.shape[0]):
+        interest_change(oi[r], count, change[r], z[r])
 
 
 @njit(cache=True, error_model="numpy")
@@ -897,7 +905,7 @@ def basis_points(basis_bps: float, funding: float) -> float:
 
 @njit(cache=True, error_model="numpy")
 def funding_pressure(funding: float, next_ms: float, moment_ms: float, limits: Floats) -> float:
-    """`positioning.funding_pressure` at `now.ahead_of_funding`; `limits` are window and rate."""
+    """`positioning.funding_pressure` at `now.until_funding`; `limits` are window and rate."""
     eight = 28_800_000.0
     ahead = next_ms - moment_ms
     if ahead != ahead:

@@ -7,6 +7,7 @@ goes the long way, which gives the same numbers.
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.factors import around, context, now, positioning, window
+from cryptosignal.factors import around, context, window
 from cryptosignal.factors.cache import Kept
 from cryptosignal.factors.panel import ATR_BARS
 from cryptosignal.factors.table import BAR_FACTORS
@@ -56,8 +57,7 @@ MOMENT: Final = (
     "ctx.ignition_up", "ctx.ignition_down", "ctx.exhausted_up", "ctx.exhausted_down",
     "ctx.thrust_up", "ctx.thrust_down", "ctx.avwap", "ctx.zlema_5m", "ctx.atr_1m",
 )  # fmt: skip
-YOUNG: Final = ("ctx.thrust_up", "ctx.thrust_down", "ctx.avwap", "ctx.zlema_5m", "ctx.atr_1m")
-"""What only a new coin has, and those go the long way."""
+SEEN: Final = tuple(f"ctx.seen_{interval}" for interval in around.INTERVALS)
 
 
 class _Moment:
@@ -89,8 +89,7 @@ class Lone:
             for factor in BAR_FACTORS
             for part, lag in (("raw", 0), *(("score", lag) for lag in range(lags)))
         ]
-        self.names = (*scores, *AROUND, *MODULATORS, *MOMENT, *YOUNG, "ctx.fwi")
-        self._b = self.names.index("raw.B"), self.names.index("score.B")
+        self.names = (*scores, *AROUND, *MODULATORS, *MOMENT, *SEEN)
         self.params = params
         self.lags = lags
         self.chain = np.array(
@@ -194,22 +193,8 @@ class Lone:
         )
         if fresh < 0:
             return None
-        self._press(view, slot, out)
+        _receipts(view, now.ends, slot, out[-len(SEEN) :])
         return out
-
-    def _press(self, view: MarketView, slot: int, out: Floats) -> None:
-        """The funding pressure, what it adds to B, and nothing of a new coin."""
-        risk, rate = self.params.risk, float(view.funding_rate[slot])
-        ahead = now.until_funding(float(view.time_ms), float(view.next_funding_ms[slot]))
-        fwi = positioning.funding_pressure(
-            np.array([rate]), np.array([ahead]), float(risk.fwi_window_ms), risk.fwi_rate_frac
-        )
-        out[-1 - len(YOUNG) : -1], out[-1] = np.nan, fwi[0]
-        if fwi[0] != 0.0:
-            for place in self._b:
-                out[place] = positioning.boosted(
-                    out[place : place + 1], fwi, risk.fwi_limit, risk.fwi_boost
-                )[0]
 
     def _begin(self, fast: ModuleType, engine: FactorEngine, view: MarketView) -> _Moment:
         """What every row of a view shares; without `kept` if none can be refreshed this way."""
@@ -278,6 +263,17 @@ def _end(bars: BarsView | None, time_ms: int) -> int:
 
 def _is_hourly(times: Ints) -> bool:
     return len(times) < 2 or int(times[-1] - times[0]) == HOUR_MS * (len(times) - 1)
+
+
+def _receipts(view: MarketView, ends: Ints, slot: int, out: Floats) -> None:
+    """`around.seen` of one symbol, in plain numbers."""
+    for place, (interval, end) in enumerate(zip(around.INTERVALS, ends.tolist(), strict=True)):
+        bars = view.bars.get(interval)
+        finality = 0 if bars is None or end <= 0 else int(bars.finality.item(slot, end - 1))
+        out[place] = math.nan
+        if bars is not None and finality:
+            lag, source = bars.lag_ms.item(slot, end - 1), bars.source.item(slot, end - 1)
+            out[place] = around.seen_code(finality, int(source), float(lag))
 
 
 def _facts(view: MarketView, slot: int) -> Floats:

@@ -119,6 +119,7 @@ def receipt(view: MarketView, params: ParamSet) -> dict[str, str]:
             for name, bars in view.bars.items()
             if len(bars.open_ms)
         },
+        **{f"quality.{symbol}": reason for symbol, reason in view.quality_reason.items()},
     }
 
 

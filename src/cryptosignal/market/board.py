@@ -46,6 +46,7 @@ SOURCE_CODES: Final = {
     BarSource.DISK: klines.DISK,
 }
 _SPOT: Final = "1h"
+TRADES_MANY: Final = 6000
 _EMPTY_REASONS: Final[Mapping[str, str]] = {}
 
 
@@ -222,6 +223,12 @@ class Board:
     def waits_for_trades(self) -> bool:
         """Whether a later flush is needed although no frame comes any more."""
         return self.intake.waits
+
+    def take_many_trades(self, now_ms: int) -> None:
+        """Decode the waiting trades if they are many: while they are still in the processor's
+        cache that costs half."""
+        if len(self.inbox.trades) >= TRADES_MANY:
+            self.frames += self.intake.take_trades(now_ms)
 
     def trades_wait_ms(self, now_ms: int) -> int:
         """How long the trades that wait must wait still: less than `trade_delay_ms` in all."""

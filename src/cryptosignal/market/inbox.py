@@ -30,6 +30,8 @@ _DIGITS: Final = 13
 _EVENT = re.compile(rb'"E"\s*:\s*(\d{13})\b')
 _OPEN = re.compile(rb'"k"\s*:\s*\{\s*"t"\s*:\s*(\d{13})\b')
 _FINAL = re.compile(rb'"x"(\s*:\s*)(?:true|false)')
+_NO_CUT: Final = itemgetter(slice(0, _DIGITS), slice(0, _DIGITS))
+_NEWEST_ONLY: Final = frozenset({names.PARTIAL, names.MARK, names.BEST, names.OTHER})
 _NAME = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"\\]+)"\s*,\s*"data"\s*:')
 _LEAD: Final = 4
 
@@ -40,18 +42,27 @@ def _pick(at: int) -> Pick:
     return itemgetter(slice(at, at + _DIGITS))
 
 
+@cache
+def _pick_two(first: int, second: int) -> Callable[[bytes], tuple[bytes, bytes]]:
+    """Two numbers in one call."""
+    return itemgetter(slice(first, first + _DIGITS), slice(second, second + _DIGITS))
+
+
 class Stream:
     """One stream as the inbox sees it: its newest frame, its waiting ones, what was seen of it.
 
-    `newest` is the newest raw frame, `queue` what came since the flush. `event` is the newest event
-    time as ASCII digits, `event_cap` bounds what is believed as one without a look, `open` is the
-    bar that is going on. `last_ms` is when frames last came; `count` and `inversions` run since the
-    start. `event_at`/`open_at` are byte positions (0: not known), `final_at` is where the word that
-    tells a closed bar was seen last.
+    `newest` is the newest raw frame, `fresh` how many came since the flush, `queue` what the flush
+    must look at one by one (one list for the trades of all). `event` is the newest event time as
+    ASCII digits, `event_cap` bounds what is believed as one without a look, `open` is the bar that
+    is going on, from `close_from` on an event may be its last. `last_ms` is when frames last came;
+    `count` and `inversions` run since the start. `event_at`/`open_at` are byte positions (0: not
+    known), `final_at` is where the word that tells a closed bar was seen last.
     """
 
     __slots__ = (
+        "close_from",
         "count",
+        "cut",
         "event",
         "event_at",
         "event_cap",
@@ -59,6 +70,7 @@ class Stream:
         "event_of",
         "final_at",
         "final_mark",
+        "fresh",
         "going_mark",
         "has_spoken",
         "interval",
@@ -85,23 +97,28 @@ class Stream:
         "take",
     )
 
-    def __init__(self, name: str, slot: int, parsed: names.StreamName) -> None:
+    def __init__(
+        self, name: str, slot: int, parsed: names.StreamName, queue: list[bytes] | None = None
+    ) -> None:
         self.name = name
         self.kind = parsed.kind
         self.symbol = parsed.symbol
         self.interval = parsed.interval
         self.slot = slot
-        self.queue: list[bytes] = []
+        self.queue: list[bytes] = [] if queue is None else queue
         self.newest: bytes | None = None
         self.event = b""
         self.event_cap = b""
         self.event_at = 0
         self.event_lead = b""
-        self.take: Callable[[bytes], None] = self.queue.append
+        self.fresh = 0
+        self.cut: Callable[[bytes], tuple[bytes, bytes]] = _NO_CUT
+        self.take: Callable[[bytes], None] = self._take_of(parsed.kind)
         self.event_of: Pick = itemgetter(slice(0, _DIGITS))
         self.open_of: Pick = itemgetter(slice(0, _DIGITS))
         self.is_ordered = True
         self.open = b""
+        self.close_from = b""
         self.open_at = 0
         self.open_lead = b""
         self.final_mark = b'"x":true'
@@ -118,6 +135,33 @@ class Stream:
         self.last_trade_id = -1
         self.lost_open = b""
         self.misses = 0
+
+    # ---- the hot path: one frame of a known stream ----------------------------------------------
+    def _take_of(self, kind: str) -> Callable[[bytes], None]:
+        if kind == names.KLINE:
+            return self._take_kline
+        return self._take_newest if kind in _NEWEST_ONLY else self.queue.append
+
+    def _take_kline(self, frame: bytes) -> None:
+        """The bar goes on: keep the newest frame. All else (a turn, an older frame, another shape)
+        waits in the queue for the flush."""
+        event, opened = self.cut(frame)
+        if opened == self.open and self.event <= event < self.close_from:
+            self.event = event
+            self.newest = frame
+            self.fresh += 1
+        else:
+            self.queue.append(frame)
+
+    def _take_newest(self, frame: bytes) -> None:
+        """Keep the newest frame; older ones and other shapes wait for the flush."""
+        event = self.event_of(frame)
+        if self.event <= event < self.event_cap:
+            self.event = event
+            self.newest = frame
+            self.fresh += 1
+        else:
+            self.queue.append(frame)
 
     def is_final(self, frame: bytes) -> bool:
         """Whether a kline frame says that its bar is closed; mostly told by one comparison, since
@@ -152,6 +196,7 @@ class Stream:
         self.open_at = opened.start(1)
         self.open_lead = frame[self.open_at - _LEAD : self.open_at]
         self.open_of = _pick(self.open_at)
+        self.cut = _pick_two(self.event_at, self.open_at)
         self.final_mark = b'"x"' + final.group(1) + b"true"
         self.going_mark = b'"x"' + final.group(1) + b"false"
         self.final_at = final.start()
@@ -175,6 +220,8 @@ class Inbox:
     def __init__(self, slot_of: Callable[[str], int]) -> None:
         self._slot_of = slot_of
         self.takes: dict[bytes, Callable[[bytes], None]] = {}
+        self.trades: list[bytes] = []
+        """Trades of all symbols that wait to be decoded together."""
         self.streams: dict[str, Stream] = {}
         self.by_kind: dict[str, list[Stream]] = {}
         self.raw_frames = 0
@@ -187,7 +234,8 @@ class Inbox:
             return known
         parsed = names.parse(name)
         slot = self._slot_of(parsed.symbol) if parsed.symbol else -1
-        made = Stream(name, slot, parsed)
+        shared = self.trades if parsed.kind == names.TRADE else None
+        made = Stream(name, slot, parsed, shared)
         self.streams[name] = made
         self.by_kind.setdefault(made.kind, []).append(made)
         return made

@@ -8,6 +8,7 @@ next bar's first event confirms, as D7 says.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
@@ -15,6 +16,9 @@ from cryptosignal.market import frames, klines
 from cryptosignal.market.inbox import Stream
 from cryptosignal.market.klines import Klines, Row
 from cryptosignal.market.views import CLOSED_BY_TIME, CONFIRMED
+
+_EARLY_MS: Final = 1_000
+"""A final frame says that it was made this long before the bar's end, or later."""
 
 
 class KlineTurns:
@@ -26,6 +30,7 @@ class KlineTurns:
 
     def __init__(self, klines_of: Callable[[str], Klines]) -> None:
         self._klines_of = klines_of
+        self._shared: dict[str, tuple[bytes, bytes]] = {}
         self.suspects: set[tuple[int, str, int]] = set()
         self._malformed = 0
 
@@ -91,12 +96,21 @@ class KlineTurns:
         if opened > known:
             self._next_bar(stream, frame, now_ms)
         if opened != stream.open:
-            stream.open = opened
+            stream.open, stream.close_from = self._bounds(stream.interval, opened)
         stream.is_broken = False
         stream.lost_open = b""
         stream.newest = frame
         if is_final and not stream.is_closed:
             self._close_final(stream, frame, now_ms)
+
+    def _bounds(self, interval: str, opened: bytes) -> tuple[bytes, bytes]:
+        """(open, earliest close) as digits, one pair of objects for all streams of an interval."""
+        known = self._shared.get(interval)
+        if known is None or known[0] != opened:
+            step_ms = self._klines_of(interval).step_ms
+            known = opened, b"%013d" % (int(opened) + step_ms - _EARLY_MS)
+            self._shared[interval] = known
+        return known
 
     def _close_final(self, stream: Stream, frame: bytes, now_ms: int) -> None:
         data = self._decode(frame)

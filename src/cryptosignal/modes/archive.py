@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.factors.catalogue import FactorEngine
+from cryptosignal.factors.catalogue import BAR_FACTORS, Factor, FactorEngine
 from cryptosignal.factors.panel import as_of
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS
 from cryptosignal.market.views import CONFIRMED, FIELDS, BarsView, MarketView, SeriesView
@@ -231,7 +231,11 @@ def view_from_candles(archive: Archive, time_ms: int) -> MarketView:
 
 
 def columns_between(
-    archive: Archive, params: ParamSet, start_ms: int, stop_ms: int
+    archive: Archive,
+    params: ParamSet,
+    start_ms: int,
+    stop_ms: int,
+    factors: tuple[Factor, ...] = BAR_FACTORS,
 ) -> tuple[MarketView, Ints, dict[str, Floats]] | None:
     """All factor columns at every 1h close from `start_ms` to `stop_ms` (both included); None where
     there is no 1h bar to decide on."""
@@ -241,7 +245,7 @@ def columns_between(
     view = archive.view(int(times[0]), int(times[-1]))
     if "1h" not in view.bars:
         return None
-    engine = FactorEngine(params)
+    engine = FactorEngine(params, factors)
     return view, times, engine.columns(view, times, archive.facts(view, times))
 
 

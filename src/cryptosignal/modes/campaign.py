@@ -42,6 +42,7 @@ from cryptosignal.domain.events import (
     SendOutcome,
 )
 from cryptosignal.domain.order import Leg, parse_client_id
+from cryptosignal.domain.params import ParamSet, PlanParams
 from cryptosignal.ground.clock import LoopClock
 from cryptosignal.ground.faults import Fault, Refused, UserFault
 from cryptosignal.ground.loop import VirtualLoop
@@ -97,6 +98,12 @@ _BUSY = RiskSettings(
     errors_per_minute_max=60,
 )
 """A desk that trades all day: what is under test is the trading, not the restraint."""
+
+
+_TIGHT = ParamSet(plan=PlanParams(stop_atr=0.15, stop_min_atr=0.05, anchor_max_atr=0.02))
+"""Stops and targets near enough to be reached within minutes."""
+TIGHT_SHARE = 0.5
+"""Of the days, whose plans are tight: their trades end by stops and targets, not by a person."""
 
 
 _SPARING = FeedSettings(
@@ -220,6 +227,8 @@ class Day:
         self._chance = self.seeds.stream("world")
         self._crashes_in_a_row = 0
         self._appointment = 0
+        is_tight = self.seeds.stream("plan").random() < TIGHT_SHARE
+        self._params = _TIGHT if is_tight else ParamSet()
         self._is_paused = False
         self._is_disk_full = False
         self._skew_ms = 0
@@ -492,7 +501,7 @@ class Day:
         clock = self._clock = HostClock(self.loop, START_MS)
         clock.skew_ms = self._skew_ms
         return Setup(
-            config=Config(run=run, risk=_BUSY, websocket=_SPARING),
+            config=Config(run=run, risk=_BUSY, websocket=_SPARING, params=self._params),
             clock=clock,
             transport=MemoryTransport(self.network),
             disk=self.disk,
@@ -573,6 +582,9 @@ class Day:
             symbol = closed.symbol
             self._net_usdt[symbol] = self._net_usdt.get(symbol, Decimal(0)) + closed.net_usdt
         self.paths["foreign_fill"] += self.monitors.counts["foreign_fills"]
+        for name, count in self.monitors.counts.items():
+            if name.startswith("filled_"):
+                self.paths[name] += count
 
     def _look_for_secrets(self) -> None:
         """Keys must be in no file and in no word to people (DESIGN §5.15)."""
@@ -587,6 +599,8 @@ def _paths_of(event: object, unknown: set[str]) -> Iterator[str]:
     """The ways of `PATHS` that one journaled event shows; `unknown` holds orders not proven yet."""
     if isinstance(event, IntentRecorded):
         yield f"intent_{event.intent.leg.name.lower()}"
+        if event.intent.replaces:
+            yield "stop_moved"
         parts = parse_client_id(event.intent.client_id)
         if parts is not None and parts.leg is Leg.STOP and parts.attempt:
             yield "second_stop"

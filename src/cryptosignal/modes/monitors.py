@@ -115,7 +115,7 @@ class Monitors:
 
     def _check_protection(self, now_ms: int) -> None:
         passed_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
-        held = self._at_risk() if self._net or self._naked_since else {}
+        held = self._at_risk() if any(self._own.values()) else {}
         if not held and not self._naked_since:
             self._present.clear()
             return
@@ -157,6 +157,7 @@ class Monitors:
                 self.touched.add(self._symbol(fill.index))
                 continue
             self.counts["stops_filled"] += own.leg is Leg.STOP
+            self.counts[f"filled_{own.leg.name.lower()}"] += 1
             if own.leg is Leg.ENTRY:
                 self._check_entry(fill, own, now_ms)
         if fresh:

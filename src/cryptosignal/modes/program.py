@@ -42,14 +42,18 @@ from cryptosignal.learning.settings import OutcomeSettings
 from cryptosignal.market.board import Board
 from cryptosignal.market.universe import UniverseSettings
 from cryptosignal.modes.account import BinanceExchange
+from cryptosignal.modes.accounts import check_history
 from cryptosignal.modes.candle_keeper import CandleKeeper
-from cryptosignal.modes.config import Config
+from cryptosignal.modes.config import Config, without_secrets
+from cryptosignal.modes.rights import CHECK_EVERY_S, check_key
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
 from cryptosignal.modes.stores import JOURNAL_ROOT as JOURNAL_ROOT
 from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.supervise import patiently
+from cryptosignal.modes.twin import TwinWatch
 from cryptosignal.modes.universe_watch import UniverseWatch
+from cryptosignal.modes.user_factors import factor_table
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
@@ -61,7 +65,13 @@ from cryptosignal.quality.score import QualityBook
 from cryptosignal.signals.reachability import passed, reachable
 from cryptosignal.store.candles import CandleStore
 from cryptosignal.store.journal import Journal, numeric_path
-from cryptosignal.store.runs import RunHeader, money_history, new_run_dir, run_dirs
+from cryptosignal.store.runs import (
+    RunHeader,
+    account_of,
+    money_history,
+    new_run_dir,
+    run_dirs,
+)
 from cryptosignal.streams import names
 from cryptosignal.streams.backoff import ExponentialBackoff
 from cryptosignal.trading.desk import Desk
@@ -130,6 +140,12 @@ class Setup:
     """Who trims what lies on disk, and keeps the tape; None trims nothing (a simulated disk)."""
     candles: CandleStore | None = None
     """Where candles stay between runs; None keeps none (a venue that ends with the run)."""
+    account_identity: str = ""
+    """The account in journals, without a secret; "" where nothing is traded."""
+    checks_key: bool = False
+    """Whether the key's rights must be known to be harmless before anything is traded."""
+    knows_market_first: bool = False
+    """Whether the account itself needs the market, so that even open positions wait for it (paper)."""
     is_compiled: bool = False
     """Whether compiled kernels take over after the first scan, where numba is installed."""
 
@@ -144,7 +160,8 @@ class Program:
         self.clock = setup.clock
         self.board = Board(config.market, capacity=config.run.symbols_max)
         self.quality = QualityBook(config.quality, capacity=config.run.symbols_max)
-        self.factors = FactorEngine(config.params)
+        table = factor_table(config.run.factor_files, config.params)
+        self.factors = FactorEngine(config.params, table)
         self.desk = Desk(config.trading, config.risk, config.run.bot)
         self.engine = Engine(config.params, self.desk, OutcomeTracker(OutcomeSettings()))
         self.ledger = WeightLedger(
@@ -259,13 +276,19 @@ class Program:
 
     async def run(self) -> str:
         """Start, run until told to stop, end cleanly. Answers the reason."""
+        self._check_history()
         self._recover()
-        is_urgent = bool(self.desk.state.trades)
+        is_urgent = bool(self.desk.state.trades) and not self.setup.knows_market_first
         await self._know_time(is_urgent)
+        if self.setup.checks_key and not is_urgent:
+            await self._check_key()
         chosen = None if is_urgent else await self._know_market()
         journal = self._open_journal()
         self._journal_dir = journal.run_dir
         self._rim = self._make_rim(journal)
+        if self.setup.checks_key:  # others can reach this account
+            twins = TwinWatch(self.desk.state, self.config.run.data_dir, self._on_twin)
+            self._rim.on_event.append(twins.hear)
         self.scans.on_kernels = self._on_kernels if self.setup.is_compiled else None
         self._first_events(chosen)
         self.started.set()
@@ -337,6 +360,8 @@ class Program:
         yield self._keep_time()
         if self.keeper is not None:
             yield self.keeper.run()
+        if self.setup.checks_key:
+            yield self._keep_checking_key()
         if self.setup.stores is not None:
             yield self.setup.stores.run()
         if self.config.run.metrics_port:
@@ -457,6 +482,42 @@ class Program:
 
         return await self._past_limits(lambda: patiently(question, backoff, tell))
 
+    def _check_history(self) -> None:
+        """Refuse a data folder whose runs traded on another account."""
+        disk = self.setup.disk
+        former = {run: account_of(disk, run) for run in run_dirs(disk, JOURNAL_ROOT)}
+        check_history(self.setup.account_identity, former, self.config.run.data_dir)
+
+    async def _check_key(self) -> None:
+        account = self.config.run.account
+        skipped = await self._ask(lambda: check_key(self.client, account))
+        if skipped:
+            self._note("key.was_not_checked", {"account": account, "reason": skipped})
+        else:
+            self._note("key.was_checked", {"account": account})
+
+    def _on_twin(self, client_id: str) -> None:
+        self._note("instance.was_noticed", {"client_id": client_id})
+        self.command("kill", {"level": "1"}, f"another instance (its order {client_id})")
+
+    async def _keep_checking_key(self) -> None:
+        """Once a day: a key that has become dangerous opens nothing more (RELIABILITY §4).
+
+        A start that finds open positions protects them first and asks here at once.
+        """
+        is_first = True
+        while True:
+            if not (is_first and self.desk.state.trades):
+                await asyncio.sleep(CHECK_EVERY_S)
+            is_first = False
+            try:
+                await self._check_key()
+            except UserFault as fault:
+                self._note("key.was_refused", {"reason": str(fault)})
+                self.command("kill", {"level": "1"}, "the check of the key")
+            except Fault as fault:
+                self._note("key.was_not_checked", {"reason": str(fault)})
+
     def _open_journal(self) -> Journal:
         setup = self.setup
         header = RunHeader(
@@ -467,7 +528,8 @@ class Program:
             info={
                 **setup.info,
                 "bot": self.config.run.bot,
-                "config": msgspec.json.encode(self.config).decode(),
+                "account": setup.account_identity,
+                "config": msgspec.json.encode(without_secrets(self.config)).decode(),
                 "history": ",".join(run_dirs(setup.disk, JOURNAL_ROOT)),
             },
         )
@@ -564,7 +626,11 @@ class Program:
             if "OUT OF REACH" in line or "forbids" in line:
                 self._note("prime.is_unreachable", {"reason": line})
         if self.setup.says_history:
-            history = passed(self.board.view(self.clock.now_ms()), self.config.params)
+            history = passed(
+                self.board.view(self.clock.now_ms()),
+                self.config.params,
+                factors=self.factors.factors,
+            )
             self._note("min_score.was_checked", {"result": history.line})
 
     async def _warm(
@@ -659,6 +725,10 @@ class Program:
     def _post(self, event: Any) -> None:
         if self._rim is not None:
             self._rim.post(event)
+
+    def note(self, event: str, fields: dict[str, str | int | float]) -> None:
+        """Say something worth a log line to whoever listens."""
+        self._note(event, fields)
 
     def _note(self, event: str, fields: dict[str, str | int | float]) -> None:
         self.setup.face.on_note(self.clock.now_ms(), Note(event, dict(fields)))

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
+from cryptosignal.factors.catalogue import BAR_FACTORS, Factor
 from cryptosignal.factors.history import flatten
 from cryptosignal.ground.calendar import utc_text
 from cryptosignal.ground.faults import UserFault
@@ -61,6 +62,7 @@ def decide_archive(
     from_ms: int | None = None,
     to_ms: int | None = None,
     progress: Callable[[str], None] | None = None,
+    factors: tuple[Factor, ...] = BAR_FACTORS,
 ) -> DecideSummary:
     """Write one row per symbol and closed 1h bar of `data` to the Parquet file `out`.
 
@@ -79,7 +81,7 @@ def decide_archive(
     names: set[str] = set()
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".decide-") as folder:
         parts: list[Path] = []
-        for found, wide, times in decisions(archive, params or ParamSet(), from_ms, to_ms):
+        for found, wide, times in decisions(archive, params or ParamSet(), from_ms, to_ms, factors):
             frame = table(found, wide)
             parts.append(Path(folder) / f"{len(parts):06d}.parquet")
             frame.write_parquet(parts[-1])
@@ -118,7 +120,11 @@ def _add(summary: DecideSummary, frame: pl.DataFrame) -> None:
 
 
 def decisions(
-    archive: Archive, params: ParamSet, from_ms: int | None = None, to_ms: int | None = None
+    archive: Archive,
+    params: ParamSet,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    factors: tuple[Factor, ...] = BAR_FACTORS,
 ) -> Iterator[tuple[ScanDecisions, ScanDecisions, Ints]]:
     """Decisions in chunks of moments, in order of time: (flat decisions, the same with gates without
     data waived, moments)."""
@@ -129,7 +135,7 @@ def decisions(
     first = -(-start // HOUR_MS) * HOUR_MS
     while first <= stop:
         last = min(first + chunk_ms(archive, first, params) - HOUR_MS, stop)
-        seen = columns_between(archive, params, first, last)
+        seen = columns_between(archive, params, first, last, factors)
         first = last + HOUR_MS
         if seen is None:
             continue

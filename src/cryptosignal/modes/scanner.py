@@ -23,6 +23,7 @@ from cryptosignal.market.pools import (
 )
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.station import EMBEDDED, Access, Station, VenueChoice
+from cryptosignal.modes.user_factors import factor_table
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.signals.decide import SignalMemory, decide
@@ -189,7 +190,8 @@ class RestScanner:
         now_ms = clock.now_ms()
         self._trust_as_rest(config, board, chosen, now_ms)
         self._scans += 1
-        rows = FactorEngine(config.params).compute(board.view(now_ms), self._scans, "rest")
+        table = factor_table(config.run.factor_files, config.params)
+        rows = FactorEngine(config.params, table).compute(board.view(now_ms), self._scans, "rest")
         self.decisions = decide(rows, config.params, self._memory)
         return result_of(
             self.decisions,

@@ -312,7 +312,8 @@ class SnapshotClient:
     async def _read_line(self, reader: asyncio.StreamReader) -> bytes:
         silence_s = self.settings.silence_s
         try:
-            return await asyncio.wait_for(reader.readline(), silence_s)
+            async with asyncio.timeout(silence_s):  # wait_for of 3.11 may swallow a cancellation
+                return await reader.readline()
         except TimeoutError as error:
             raise Unreachable(f"the engine at {self.path} was silent {silence_s:g} s") from error
 
@@ -348,7 +349,8 @@ class SnapshotClient:
         self._waiting[numbered.id] = future
         self._writer.write(_encode(numbered))
         try:
-            answer = await asyncio.wait_for(future, self.settings.answer_timeout_s)
+            async with asyncio.timeout(self.settings.answer_timeout_s):
+                answer = await future
         except TimeoutError as error:
             raise TimedOut(f"no answer in {self.settings.answer_timeout_s:g} s") from error
         finally:

@@ -11,7 +11,7 @@ import msgspec
 
 from cryptosignal.ground.seeds import Rng
 from cryptosignal.modes.virtual_net import STORM, NetFaults
-from cryptosignal.sim.mischief import MENU
+from cryptosignal.sim.mischief import MENU, PER_HOUR
 
 VENUE_SHARE = 0.4
 NET_SHARE = 0.6
@@ -22,6 +22,9 @@ HOST_FAULTS = ("aimed_kill", "clock_step", "pause", "disk_full", "terminate", "d
 """Host faults beside the kills, which every day has (RELIABILITY §6, 31 to 37)."""
 SCARCE = 6.0
 """Faults that strike by the hour are rare at storm rates; a simulated day speeds them up."""
+
+SELDOM = {"trigger_reject": 0.3}
+"""Faults of moments that a simulated day has few of."""
 
 PATHS = (
     "intent_entry",
@@ -48,6 +51,12 @@ PATHS = (
     "foreign_fill",
     "torn_tail",
     "restart_while_held",
+    "stop_moved",
+    "filled_stop",
+    "filled_tp1",
+    "filled_tp2",
+    "filled_exit",
+    "filled_flatten",
 )
 """Ways through the program that a campaign must have taken."""
 
@@ -72,15 +81,22 @@ def swarm(rng: Rng) -> Weather:
         name: rate if rng.random() < NET_SHARE else 0.0
         for name, rate in msgspec.structs.asdict(STORM).items()
     }
-    venue = {
-        name: min(storm * (SCARCE if storm_kind == "hour" and storm < 1 else 1.0), 1.0)
-        if storm_kind != "hour"
-        else storm * (SCARCE if storm < 1 else 1.0)
-        for name, (storm_kind, _mild, storm) in MENU.items()
-        if rng.random() < VENUE_SHARE
-    }
+    venue = {name: _rate(name) for name in MENU if rng.random() < VENUE_SHARE}
     host = frozenset(name for name in HOST_FAULTS if rng.random() < HOST_SHARE)
     return Weather(NetFaults(**net), venue, host, rng.random() < POSITION_FIRST_SHARE)
+
+
+def everything() -> Weather:
+    """The whole menu at once: no fault is too rare to meet another within minutes."""
+    return Weather(STORM, {name: _rate(name) for name in MENU}, frozenset(HOST_FAULTS))
+
+
+def _rate(name: str) -> float:
+    """The storm's rate; what strikes by the hour is sped up where it is rare."""
+    kind, _mild, storm = MENU[name]
+    if name in SELDOM:
+        return SELDOM[name]
+    return storm * SCARCE if kind == PER_HOUR and storm < 1 else storm
 
 
 def never_struck(faults: dict[str, int], paths: dict[str, int]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cryptosignal.domain.ports import WsLink
+from cryptosignal.domain.ports import FrameSorter, WsLink
 from cryptosignal.ground.faults import Fault
 from cryptosignal.market import frames
 from cryptosignal.streams import session
@@ -183,17 +183,22 @@ _PERFORM: Final[dict[type, Callable[..., None]]] = {
 class Socket:
     """The listener of one socket of a line; a socket that was given up is counted no more.
 
-    Frames of known streams go straight to their stream while they are in the processor's cache;
+    Frames of known streams go straight to their stream, from the transport itself where it can sort;
     the others, and all while the connection has still to prove its canary, are put aside for the
     drain.
     """
 
-    __slots__ = ("_arm", "_generation", "_line", "is_closed", "on_frame", "taken", "takes")
+    __slots__ = (
+        "_generation", "_line", "arm", "is_closed", "on_frame", "put_aside", "sorter", "taken",
+        "takes",
+    )  # fmt: skip
 
     def __init__(self, line: Line, generation: int) -> None:
         self._line = line
         self._generation = generation
-        self._arm = line.feed.arm
+        self.arm: Callable[[], None] = line.feed.arm
+        self.put_aside: Callable[[bytes], None] = line.put_aside
+        self.sorter: FrameSorter | None = self if line.feed.tap is None else None
         self.taken = 0
         self.takes: dict[bytes, Callable[[bytes], None]] = {}
         self.is_closed = False
@@ -205,12 +210,12 @@ class Socket:
         """The hot path. The first frame after a flush arms the next flush."""
         count = self.taken
         if not count:
-            self._arm()
+            self.arm()
         self.taken = count + 1
         try:
             self.takes[payload[11:43]](payload)
         except KeyError:
-            self._line.put_aside(payload)
+            self.put_aside(payload)
 
     def _tapped(self, payload: bytes) -> None:
         feed = self._line.feed

@@ -9,11 +9,13 @@ from typing import Final, TypeAlias
 
 import picows
 
-from cryptosignal.domain.ports import WsListener
+from cryptosignal.domain.ports import FrameSorter, WsListener, sorter_of
 
 ERRORS: Final = (picows.WSError, picows.WSInvalidURL)
 """What a failed handshake raises besides OSError and TimeoutError."""
 
+_FEW: Final = 4_095
+"""So many messages and one between two calls of `arm`."""
 _DATA: Final = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
 _NO_CODE: Final = 1005
 _ABNORMAL: Final = 1006
@@ -40,7 +42,7 @@ async def connect(
     """
     dial = asyncio.get_running_loop().create_task(
         picows.ws_connect(
-            lambda: _PicowsLink(listener, message_bytes_max),
+            lambda: _link(listener, message_bytes_max),
             url,
             ssl_context=tls,
             websocket_handshake_timeout=timeout_s,
@@ -65,6 +67,13 @@ def _hang_up(dial: Dial) -> None:
     """Nobody waits for this connection any more."""
     if not dial.cancelled() and dial.exception() is None:
         dial.result()[0].disconnect(graceful=False)
+
+
+def _link(listener: WsListener, message_bytes_max: int) -> _PicowsLink:
+    sorter = sorter_of(listener)
+    if sorter is None:
+        return _PicowsLink(listener, message_bytes_max)
+    return _SortingLink(listener, sorter, message_bytes_max)
 
 
 class _PicowsLink(picows.WSListener):
@@ -144,3 +153,25 @@ class _PicowsLink(picows.WSListener):
         """Cut the connection without waiting for a peer that takes nothing any more."""
         if self._transport is not None:
             self._transport.disconnect(graceful=False)
+
+
+class _SortingLink(_PicowsLink):
+    """A link that puts whole messages where they belong, one call of ours a message."""
+
+    def __init__(self, listener: WsListener, sorter: FrameSorter, message_bytes_max: int) -> None:
+        super().__init__(listener, message_bytes_max)
+        self._sorter = sorter
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        """Only a whole message can begin as a stream's does; the rest is looked at more closely."""
+        payload = frame.get_payload_as_bytes()
+        sorter = self._sorter
+        take = sorter.takes.get(payload[11:43])
+        if take is None or not frame.fin or self._parts:
+            super().on_ws_frame(transport, frame)
+            return
+        count = sorter.taken
+        if not count & _FEW:
+            sorter.arm()
+        sorter.taken = count + 1
+        take(payload)

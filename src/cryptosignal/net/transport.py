@@ -19,7 +19,7 @@ import aiohttp
 import yarl
 
 from cryptosignal.binance.codes import GEO_BLOCK_STATUS, GEO_BLOCK_TEXT
-from cryptosignal.domain.ports import HttpRequest, HttpResponse, WsLink, WsListener
+from cryptosignal.domain.ports import HttpRequest, HttpResponse, WsLink, WsListener, sorter_of
 from cryptosignal.ground.faults import ContractFault, Refused, TimedOut, Unreachable, UserFault
 from cryptosignal.net.settings import TransportSettings
 
@@ -239,6 +239,7 @@ class _Watched:
     ) -> None:
         self._listener: WsListener | None = listener
         self.on_frame = listener.on_frame  # no hop of our own a frame
+        self.sorter = sorter_of(listener)
         self._arrived, self._left = arrived, left
         self._link: _Link | None = None
 

@@ -164,7 +164,8 @@ def _notional_caps(
     settings: RiskSettings,
 ) -> list[tuple[str, Decimal]]:
     equity = exposure.equity_usdt
-    gross_left = equity * settings.gross_notional_max_frac - exposure.gross_usdt
+    gross_max = min(equity * settings.gross_notional_max_frac, settings.gross_notional_max_usdt)
+    gross_left = gross_max - exposure.gross_usdt
     caps = [
         ("symbol notional", settings.symbol_notional_max_usdt),
         ("symbol share", equity * settings.symbol_notional_max_frac * leverage),

@@ -9,9 +9,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cryptosignal.domain.market import BarSource
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.domain.signal import BarReceipt, Decision, Gate, PricePlan, Tier
+from cryptosignal.factors.around import seen_parts
 from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.signals import gates as g
 from cryptosignal.signals.ev import Values
@@ -30,6 +32,7 @@ PRIME, WATCH, REJECT = range(3)
 TIERS: Final = (Tier.PRIME, Tier.WATCH, Tier.REJECT)
 _TIER_WORDS: Final = tuple(tier.value for tier in TIERS)
 _FINALITY: Final = ("missing", "provisional", "closed_by_time", "confirmed")
+_SOURCES: Final = tuple(source.value for source in BarSource)
 _NEAR_MISSES = 10
 
 
@@ -115,6 +118,7 @@ class ScanDecisions:
             modulators=self._modulators(i, side),
             gates=self.gates(i),
             quality=float(column(self.rows, "ctx.quality")[i]),
+            quality_reason=self.rows.meta.get(f"quality.{self.rows.symbols[i]}", ""),
             plan=self.plan(i),
             ttl_ms=int(self.ttl_ms[i]),
             params_version=self.params.version,
@@ -319,12 +323,18 @@ class ScanDecisions:
             opened = rows.meta.get(f"bar.{interval}")
             if opened is None or not bars > 0.0:
                 continue
-            code, lag = float("nan"), float("nan")
-            if interval == "1h":
-                code, lag = column(rows, "ctx.finality")[i], column(rows, "ctx.lag_ms")[i]
-            finality = "" if np.isnan(code) else _FINALITY[int(code)]
-            source = rows.meta.get(f"source.{interval}", "")
-            out.append(BarReceipt(interval, int(opened), int(bars), source, finality, float(lag)))
+            code = float(column(rows, f"ctx.seen_{interval}")[i])
+            kind, origin, lag = (0, -1, np.nan) if np.isnan(code) else seen_parts(code)
+            out.append(
+                BarReceipt(
+                    interval,
+                    int(opened),
+                    int(bars),
+                    "" if origin < 0 else _SOURCES[origin],
+                    _FINALITY[kind] if kind else "",
+                    lag,
+                )
+            )
         return tuple(out)
 
     def _published(self, i: int, tick: float) -> str:

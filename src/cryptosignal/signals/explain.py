@@ -86,10 +86,12 @@ def stopped_by(found: ScanDecisions, place: int) -> str:
     at = int(stops[0])
     name, relation = table.names[at], table.relations[at]
     value, limit = float(table.values[at, place]), float(table.limits[at, place])
-    word = GATE_WORDS.get(name, name)
+    word = name.replace("_", " ")
     if math.isnan(value):
         return f"{word}: no data"
-    return f"{word} {_short(value, limit)}, needs {_SIGNS.get(relation, relation)} {_short(limit, limit)}"
+    return (
+        f"{word} {_short(value, limit)} ({_SIGNS.get(relation, relation)} {_short(limit, limit)})"
+    )
 
 
 _SIGNS = {">=": "≥", "<=": "≤"}
@@ -115,17 +117,21 @@ def _head(d: Decision) -> list[str]:
 
 
 def _seen(d: Decision) -> list[str]:
-    lines = ["", "What was seen", f"  data quality {_value(d.quality)}"]
+    lines = ["", "What was seen", f"  data quality {_value(d.quality)}{_because(d)}"]
     for bar in d.receipt:
         parts = [f"{bar.bars} bars, newest opened {utc_text(bar.open_ms)}"]
         if bar.source:
-            parts.append(f"source {bar.source}")
+            parts.append(f"from {bar.source.replace('_', ' ')}")
         if bar.finality:
             parts.append(bar.finality.replace("_", " "))
         if not math.isnan(bar.lag_ms):
-            parts.append(f"{bar.lag_ms:.0f} ms late")
+            parts.append(f"{bar.lag_ms:.0f} ms after its close")
         lines.append(f"  {bar.interval:>3}: " + ", ".join(parts))
     return lines
+
+
+def _because(d: Decision) -> str:
+    return f" ({d.quality_reason})" if d.quality_reason else ""
 
 
 def _factors(d: Decision) -> list[str]:

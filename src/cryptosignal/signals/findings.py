@@ -26,7 +26,7 @@ def findings(rows: ScanRows, i: int, side: str) -> tuple[str, ...]:
     if lead >= _ACCUMULATED_LEAD and sign * cvd >= _ACCUMULATED_CVD and low <= sign * trend <= high:
         word = "accumulation" if side == "long" else "distribution"
         out.append(f"{word}: money and taker flow before the price moves (C {cvd:+.0f})")
-    if abs(oi) >= _STRONG:
+    if abs(oi) >= _STRONG and abs(oi_24h) >= 0.01:
         word = "rises" if oi_24h > 0.0 else "falls"
         out.append(f"open interest {word} {100.0 * abs(oi_24h):.1f} % in 24 h (O {oi:+.0f})")
     elif oi_24h >= 0.05:

@@ -9,7 +9,7 @@ import numpy as np
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import now
-from cryptosignal.factors.catalogue import FactorEngine
+from cryptosignal.factors.catalogue import BAR_FACTORS, Factor, FactorEngine
 from cryptosignal.factors.history import flatten
 from cryptosignal.factors.standardise import squash
 from cryptosignal.ground.units import HOUR_MS
@@ -61,11 +61,11 @@ _AGES = ("first day", "first week", "to the 400th bar")
 
 def _check_new(params: ParamSet, place: int, lines: list[str]) -> bool:
     """A new coin of one age tier with all its minutes there, at neutral modulators (§1.8)."""
-    own, gates, new = params.probability, params.gates, params.new_coin
+    odds, gates, new = params.probability, params.gates, params.new_coin
     top = attainable(params)
-    weights = params.new_weights
-    score = sum(weights[name] * top[name] for name in weights) / 100.0
-    p = min(own.p_cap, 1.0 / (1.0 + np.exp(-score / own.new_t0)))
+    weights = {name: params.new_weights.get(name, own) for name, own in params.weights.items()}
+    score = sum(weights[name] * top[name] for name in weights) / sum(weights.values())
+    p = min(odds.p_cap, 1.0 / (1.0 + np.exp(-score / odds.new_t0)))
     strengths = (gates.strength_ultra_new, gates.strength_new_a, gates.strength_new_b)
     strength = 0.6 * score + 40.0 * min(max((p - 0.60) / 0.15, 0.0), 1.0)
     dims = sum(1 for n, v in top.items() if n != "L" and weights[n] > 0.0 and v >= gates.dims_level)
@@ -110,7 +110,12 @@ class Passed:
         )
 
 
-def passed(view: MarketView, params: ParamSet, bars: int = 300) -> Passed:
+def passed(
+    view: MarketView,
+    params: ParamSet,
+    bars: int = 300,
+    factors: tuple[Factor, ...] = BAR_FACTORS,
+) -> Passed:
     """How many symbols `min_score` would have let through over the history in the view.
 
     Factors of the present moment (L, B, Q) stand as they are now; gates other than strength are
@@ -123,7 +128,7 @@ def passed(view: MarketView, params: ParamSet, bars: int = 300) -> Passed:
         return Passed(0, int(view.active.sum()), 0, 0.0, need)
     closes = hours.open_ms[-count:] + HOUR_MS
     times = closes[closes <= view.time_ms].astype(np.int64)
-    columns = FactorEngine(params).columns(view, times, now.facts(view, params))
+    columns = FactorEngine(params, factors).columns(view, times, now.facts(view, params))
     rows, _ = flatten(view, times, columns)
     scores = combine(rows, params)
     strength = prime_strength(scores, odds(rows, scores, params))

@@ -42,8 +42,9 @@ class Screen:
 
     def __init__(self, params: ParamSet, columns: Sequence[str]) -> None:
         self._params = params
-        names = tuple(params.weights)
         place = {name: at for at, name in enumerate(columns)}
+        # a table with factors of one's own has no row to screen: it always goes the long way
+        names = tuple(name for name in params.weights if f"score.{name}" in place)
         self._read = itemgetter(*(place[name] for name in _READ))
         self._scores = itemgetter(*(place[f"score.{name}"] for name in names))
         self._quality = names.index("L") if "L" in names else -1

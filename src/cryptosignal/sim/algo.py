@@ -27,6 +27,20 @@ class AlgoService:
         self._next_id += 1
         return self._next_id
 
+    def counters(self) -> tuple[int, ...]:
+        """The last id given."""
+        return (self._next_id,)
+
+    def count_from(self, counters: tuple[int, ...]) -> None:
+        """Go on counting where a former process stopped."""
+        (self._next_id,) = counters
+
+    def readmit(self, account: Account, algo: Algo) -> None:
+        """An order that a former process accepted: kept, and waiting if it still was."""
+        account.keep_algo(algo)
+        if algo.is_open:
+            self.waiting.setdefault(algo.index, []).append(algo)
+
     def check(self, account: Account, algo: Algo) -> None:
         """Raise the Refusal that placing `algo` would be answered with."""
         desk = self._desk

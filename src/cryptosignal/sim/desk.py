@@ -77,6 +77,7 @@ class Desk:
         self.accounts: list[Account] = []
         self.margin = Margin(self)
         self.matcher = Matcher(books, flows, self.on_fill, self._on_expire, self._room)
+        self.matcher.step_of = lambda index: self.listed[index].step_units
         self.status: dict[int, str] = {}
         self.now_ms = 0
         self._next_order_id = 8_000_000_000
@@ -85,6 +86,14 @@ class Desk:
         self.fills_seen = 0
         self.forced_orders: OrderedDict[int, Order] = OrderedDict()
         self.on_flat: Callable[[Account, Position], None] = lambda _account, _position: None
+
+    def counters(self) -> tuple[int, ...]:
+        """The last order, booking and sequence numbers given."""
+        return self._next_order_id, self._next_tran_id, self._next_sequence
+
+    def count_from(self, counters: tuple[int, ...]) -> None:
+        """Go on counting where a former process stopped."""
+        self._next_order_id, self._next_tran_id, self._next_sequence = counters
 
     def price(self, index: int, units: int) -> Decimal:
         """Price units as money."""

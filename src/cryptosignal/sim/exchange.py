@@ -54,12 +54,11 @@ class Exchange:
         self.path = path
         seed = seeds.number("exchange")
         self.agenda = Agenda(start_ms)
-        self.flows = [Flow(row, path, seed, start_ms, settings.block_minutes) for row in listed]
+        self.flows = [self._make_flow(row, seed) for row in listed]
         self.klines = KlineDesk(path, self.flows, start_ms)
-        self.facts = Facts(self.flows, seed)
+        self.facts = self._make_facts(seed)
         self.tickers = Tickers(self.flows, self.klines)
-        levels = settings.book_levels
-        self.books = [Book(f.listed, f, seed, levels, settings.pace) for f in self.flows]
+        self.books = [self._make_book(flow, seed) for flow in self.flows]
         self.hub = Hub(
             settings,
             self.agenda,
@@ -108,6 +107,17 @@ class Exchange:
             # some clients take an asset that was never updated for one that is not there
             self.desk.accounts[-1].update_ms = self.start_ms
             self.desk.book_income(self.desk.accounts[-1], 0, "TRANSFER", deposit, 0)
+
+    # --- parts, which an exchange on other prices makes otherwise -----------------------------------
+
+    def _make_flow(self, row: Listed, seed: int) -> Flow:
+        return Flow(row, self.path, seed, self.start_ms, self.settings.block_minutes)
+
+    def _make_facts(self, seed: int) -> Facts:
+        return Facts(self.flows, seed)
+
+    def _make_book(self, flow: Flow, seed: int) -> Book:
+        return Book(flow.listed, flow, seed, self.settings.book_levels, self.settings.pace)
 
     # --- time -------------------------------------------------------------------------------------
 

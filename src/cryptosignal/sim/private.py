@@ -57,7 +57,7 @@ class PrivateEvents:
             if key not in link.keys:
                 continue
             wanted = link.keys[key]
-            if wanted is not None and kind not in wanted and kind != "listenKeyExpired":
+            if wanted is not None and not _is_wanted(kind, wanted):
                 continue
             if not payload:
                 payload = msgspec.json.encode(event)
@@ -133,3 +133,10 @@ class PrivateEvents:
             "st": 1,
         }
         self._hub.send(channel, msgspec.json.encode(event).decode())
+
+
+def _is_wanted(kind: str, wanted: frozenset[str]) -> bool:
+    """Whether an `events=` list asks for an event; algo events go by two names (BINANCE §8.1), and
+    the end of a key is told to everybody."""
+    names = (kind, "ALGO_ORDER_UPDATE") if kind == "ALGO_UPDATE" else (kind,)
+    return kind == "listenKeyExpired" or any(name in wanted for name in names)

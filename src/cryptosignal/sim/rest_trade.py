@@ -196,6 +196,7 @@ class OrderDesk:
         """A small market order as the owner would place it on the website; False if refused."""
         row = self._x.listed[index]
         units = int(Decimal(row.min_notional * 3) / self._d.mark(index) * 10**row.qty_digits) + 1
+        units = -(-units // row.step_units) * row.step_units
         wish = OrderWish(
             index=index,
             side=side,

@@ -413,8 +413,17 @@ def run_server(
     except asyncio.CancelledError:
         return
     finally:
+        _end_tasks(loop)
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Requests that still wait for a late or lost answer end with the process, without a word."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, main: asyncio.Task[None]) -> None:

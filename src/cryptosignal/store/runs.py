@@ -165,6 +165,15 @@ def read_run(disk: Disk, run_dir: str, *, past_gaps: bool = False) -> RunReader:
     return RunReader(disk, run_dir, past_gaps=past_gaps)
 
 
+def account_of(disk: Disk, run_dir: str) -> str:
+    """The account that a run said it traded on, "" for none, an older run, or one that never began."""
+    for name in segment_names(disk, run_dir, MONEY):
+        header = read_segment(name, disk.read(name)).header
+        if header is not None:
+            return msgspec.convert(header.run, RunHeader).info.get("account", "")
+    return ""
+
+
 class MoneyHistory:
     """Iterates the money records of all runs under a root, oldest first: what recovery folds.
 

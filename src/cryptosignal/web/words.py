@@ -234,7 +234,7 @@ def connections(health: Dict) -> str:
         return '<div class="cs-empty">no connection reported</div>'
     return (
         '<table class="cs-links"><thead><tr><th>connection</th><th>route</th><th>state</th>'
-        '<th class="cs-r">last frame</th><th class="cs-r">frames</th><th class="cs-r">streams</th>'
+        '<th class="cs-r">open for</th><th class="cs-r">frames</th><th class="cs-r">streams</th>'
         f'<th class="cs-r">lag</th></tr></thead><tbody>{rows}</tbody></table>'
     )
 
@@ -245,7 +245,7 @@ def _connection(link: Dict) -> str:
     return (
         f"<tr><td>{escape(str(link.get('id', '')))}</td>"
         f"<td>{escape(str(link.get('route', '')))}</td><td>{_tag(state, state.lower())}</td>"
-        f'<td class="cs-r">{number(age, 2)} s</td><td class="cs-r">{count(link.get("frames"))}</td>'
+        f'<td class="cs-r">{span(age)}</td><td class="cs-r">{count(link.get("frames"))}</td>'
         f'<td class="cs-r">{count(link.get("streams"))}</td><td class="cs-r">{number(lag, 3)} ms</td></tr>'
     )
 
