@@ -331,7 +331,8 @@ def test_a_bug_in_an_asked_event_ends_the_engine_and_is_told_to_the_asker():
     assert isinstance(end.exceptions[0], ContractFault)
 
 
-def test_nobody_waits_for_an_engine_that_has_ended():
+@pytest.mark.parametrize("fails", [False, True])
+def test_nobody_waits_for_an_engine_that_has_ended(fails):
     """A question after the end, in order or by a fault, is refused at once."""
 
     async def main(clock):
@@ -347,8 +348,7 @@ def test_nobody_waits_for_an_engine_that_has_ended():
         with pytest.raises(UserFault, match="ending"):
             await world.rim.ask(TimerFired("late"))
 
-    for fails in (False, True):
-        run_virtual(main)
+    run_virtual(main)
 
 
 def test_a_disk_that_refuses_is_told_to_the_asker():
