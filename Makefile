@@ -63,11 +63,11 @@ docs: $(READY_DEV) ## write the pages of keys and commands, check all documents
 conformance: $(READY) ## a scripted day of third-party clients against the simulated venue
 	@exec $(BIN)/python conformance/run.py
 
-chaos: ## real kills and faults on real sockets (not there yet)
-	@echo "make chaos: not there yet" >&2; exit 1
+chaos: $(READY_DEV) ## real processes in a storm, killed and starved (DURATION seconds, SEED)
+	@exec $(BIN)/python -m tests.chaos $(call flag,DURATION,duration) $(call flag,SEED,seed)
 
-soak: ## days of virtual time (not there yet)
-	@echo "make soak: not there yet" >&2; exit 1
+soak: $(READY_DEV) ## a day of market data at storm in virtual time, and each network fault alone (HOURS SYMBOLS SEED)
+	@exec $(BIN)/python -m tests.net_feed.prove $(strip $(call flag,HOURS,hours) $(call flag,SYMBOLS,symbols) $(call flag,SEED,seed))
 
 mutants: $(READY_DEV) ## planted bugs that the simulated campaign must catch, one after the other
 	@exec $(BIN)/python -m tests.sim_campaign.mutants

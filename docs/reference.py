@@ -127,7 +127,7 @@ def commands() -> tuple[str, list[str]]:
         "This page is written by `make docs`.",
     ]
     wrong = []
-    for name, target, _group in _COMMANDS:
+    for name, target, _group, _summary in _COMMANDS:
         module, function = target.split(":")
         if not inspect.getdoc(getattr(importlib.import_module(module), function)):
             wrong.append(f"{name}: no help")

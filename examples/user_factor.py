@@ -1,7 +1,23 @@
 """A factor of your own: how far each close lies in its bar's range, averaged over six bars.
 
 Run it: `python examples/user_factor.py`. It registers the factor, gives it a weight and scores a
-small made-up market with it. Nothing happens at import.
+small made-up market with it. Nothing happens at import. A whole run takes it from its configuration:
+
+    [run]
+    factor_files = ["examples/user_factor.py"]
+    [params]
+    regime_blend = 0.0
+    [params.weights]
+    T = 8.0
+    M = 12.0
+    C = 18.0
+    S = 10.0
+    V = 10.0
+    O = 12.0
+    L = 12.0
+    B = 4.0
+    Q = 4.0
+    CLV = 10.0
 """
 
 from __future__ import annotations
@@ -34,6 +50,10 @@ MINE = Factor(
     compute=close_location,
     source="Chaikin's close location value",
 )
+
+
+FACTORS = (MINE,)
+"""What `run.factor_files = ["examples/user_factor.py"]` registers for a whole run."""
 
 
 def parameters() -> ParamSet:

@@ -285,3 +285,32 @@ def _poison_series(series, after_ms, value):
     if series is None:
         return None
     return SeriesView(series.time_ms, np.where(series.time_ms > after_ms, value, series.value))
+
+
+def young_market(seed, symbols=10, age_hours=250.0, days=12):
+    """Coins listed `age_hours` ago (BTC and ETH of old), their candles folded from one minute path."""
+    rng = np.random.default_rng(seed)
+    minute = walk_bars(rng, symbols, 1440 * days, "1m", START_MS, 0.0012)
+    old = random_market(seed, symbols, hours=100)
+    onboard = np.full(symbols, START_MS - age_hours * HOUR_MS)
+    onboard[:2] = old.onboard_ms[:2]
+    return dataclasses.replace(old, bars=folds(minute), onboard_ms=onboard)
+
+
+def folds(minute):
+    """Every interval from one minute path."""
+    longer = {"5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}
+    return {"1m": minute} | {name: fold(minute, k, name) for name, k in longer.items()}
+
+
+def with_ignition(view, start, length=40, move=0.10, louder=6.0, share=0.72):
+    """All but BTC and ETH run up by `move` over `length` minutes from minute `start` on, bought by
+    takers on `louder` times the volume."""
+    data = view.bars["1m"].data.copy()
+    ramp = np.concatenate([np.zeros(start), np.linspace(0.0, move, length)])
+    ramp = np.concatenate([ramp, np.full(data.shape[2] - len(ramp), move)])
+    data[:4, 2:] *= np.exp(ramp)
+    run = slice(start, start + length)
+    data[4:6, 2:, run] *= louder
+    data[7, 2:, run] = share * data[4, 2:, run]
+    return dataclasses.replace(view, bars=folds(dataclasses.replace(view.bars["1m"], data=data)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cryptosignal.cli.flags import parse_symbols
-from cryptosignal.cli.main import main
+from cryptosignal.cli.main import _COMMANDS, main
 from cryptosignal.ground.faults import UserFault
 
 REFUSED = [
@@ -36,11 +36,30 @@ REFUSED = [
     (["paper-trade", "BTCUSDT", "long", "--hold", "-5"], ["--hold", "-5", "allowed"]),
     (["paper-trade", "BTCUSDT", "long", "--hold", "nan"], ["--hold", "nan", "allowed"]),
     (["paper-trade", "BTCUSDT", "long", "--symbols", "1"], ["--symbols", "1", "2 to 600"]),
+    (["run", "--account", "gold"], ["account", "gold", "testnet, live"]),
+    (["run", "--live"], ["--live", "sim", "--account live"]),
+    (["run", "--account", "live", "--venue", "binance"], ["account live", "--live"]),
+    (["run", "--account", "testnet", "--venue", "testnet"], ["testnet", "found no key", "0600"]),
+    (["kill"], ["kill", "nothing", "1, 2, 3, or --clear"]),
+    (["kill", "4"], ["kill", "4", "1, 2, 3"]),
+    (["kill", "1", "--clear"], ["kill", "--clear"]),
+    (["approve", "--no"], ["--no", "signal id"]),
+    (["close"], ["SYMBOL"]),
+    (["export", "--what", "tips", "--out", "x.csv"], ["--what", "tips", "trades, fees, funding"]),
+    (["export", "--what", "fees", "--out", "x.csv", "--from", "soon"], ["--from", "soon"]),
+    (["export", "--what", "fees", "--out", "x.csv", "--to", "1970-01-01"], ["--from", "before"]),
+    (["export", "--what", "fees", "--out", "x.csv"], ["runs", "no such folder"]),
+    (["backup", "kept"], ["runs", "no such folder"]),
+    (["restore", "kept"], ["kept", "backup.json", "cannot be read"]),
     (["simulate", "--port", "99999"], ["--port", "99999", "65535"]),
     (["simulate", "--port", "-1"], ["--port", "-1", "65535"]),
     (["simulate", "--start", "yesterday"], ["yesterday", "2025-01-31"]),
     (["simulate", "--speed", "0"], ["speed", "0.0", "allowed"]),
     (["simulate", "--faults", "hail"], ["faults", "hail", "calm, weather, storm"]),
+    (["simulate", "--faults", "storm,hail=1"], ["faults", "hail", "ws_reset"]),
+    (["simulate", "--faults", "storm,http_429=-1"], ["faults", "http_429=-1", "0..36000"]),
+    (["simulate", "--faults", "ws_lost=2"], ["faults", "ws_lost=2", "0..1"]),
+    (["simulate", "--public-key", "none.pem"], ["public key none.pem", "PEM file"]),
     (["simulate", "--data", "none.csv"], ["none.csv", "not found", ".parquet or .csv"]),
     (["sim", "--days", "0"], ["--days", "0", "1 or more"]),
     (["sim", "--seed", "x"], ["--seed", "x", "random"]),
@@ -80,7 +99,7 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, arguments, words):
 CONFIGS = [
     ("[run]\nmod = 'auto'\n", ["run.mod", "did you mean 'mode'"]),
     ("[run]\nmode = 'yolo'\n", ["run.mode", "yolo", "signal, approve, auto"]),
-    ("[run]\naccount = 'live'\n", ["run.account", "live", "none, sim"]),
+    ("[run]\naccount = 'live'\n", ["account live", "embedded", "binance"]),
     ("[run]\nintervals = ['7m']\n", ["run.intervals", "7m", "15m"]),
     ("[run]\ntrigger_intervals = ['1d']\n", ["run.trigger_intervals", "1d", "run.intervals"]),
     ("[run]\nsymbols_max = 0\n", ["run.symbols_max", "0", "1 to 600"]),
@@ -140,11 +159,15 @@ def test_symbols_are_a_number_or_names():
 
 
 def test_help_and_version_need_nothing(capsys):
-    """`--help` lists every command and `--version` is one line, both with exit code 0."""
+    """`--help` reads as a map, a line for each command, and `--version` is one line, with exit code 0."""
     code, out, _ = ended(["--help"], capsys)
     assert code == 0
-    for name in ("run", "scan", "explain", "paper-trade", "report", "simulate", "sim", "replay"):
-        assert name in out
+    lines = [line.strip("│ ").split("  ", 1) for line in out.splitlines()]
+    said = {line[0]: line[1].strip() for line in lines if len(line) == 2}
+    for name, _target, _group, summary in _COMMANDS:
+        assert said[name] == summary
+    _, own, _ = ended(["run", "--help"], capsys)
+    assert "Example: cryptosignal run" in own
     code, out, _ = ended(["--version"], capsys)
     assert (code, len(out.splitlines())) == (0, 1)
 
@@ -166,7 +189,7 @@ def test_faults_have_their_exit_codes(monkeypatch, capsys):
         def raising(*_arguments, fault=fault, **_options):
             raise fault
 
-        monkeypatch.setattr(entry, "build_app", lambda raising=raising: raising)
+        monkeypatch.setattr(entry, "build_app", lambda raising=raising, **_: raising)
         got, _, err = ended([], capsys)
         assert got == code, fault
         assert len(err.splitlines()) <= 1

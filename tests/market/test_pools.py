@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 from tests.markets import mirrored, random_market
 
-from cryptosignal.market.pools import PoolSettings, anomaly_score, base, elite, merged, overlay
+from cryptosignal.market.pools import (
+    PoolSettings,
+    anomaly_score,
+    base,
+    elite,
+    liquid,
+    merged,
+    overlay,
+)
 
 HOT = 4
 
@@ -91,3 +99,34 @@ def test_long_and_short_quality_swap_under_the_mirror(market):
     here, there = elite(market).criteria, elite(mirrored(market)).criteria
     np.testing.assert_allclose(here["quality_long"], there["quality_short"], atol=1e-9)
     np.testing.assert_allclose(here["anomaly"], there["anomaly"], atol=1e-6)
+
+
+def test_the_liquidity_pool_ranks_moves_and_volume(market):
+    """Volume from 3 M USDT on, ranked by .7·|24h %| + .3·100·share of the largest volume, cut at
+    its size; the mirror moves as much."""
+    volume = np.linspace(1e6, 24e6, len(market.symbols))
+    view = dataclasses.replace(market, quote_volume_24h=volume)
+    pool = liquid(view)
+    assert set(pool.symbols) == {s for s, v in zip(view.symbols, volume, strict=True) if v >= 3e6}
+    score = dict(zip(view.symbols, pool.criteria["liquid_score"], strict=True))
+    assert [score[s] for s in pool.symbols] == sorted(
+        (score[s] for s in pool.symbols), reverse=True
+    )
+    close = view.bars["1h"].close
+    wanted = 0.7 * 100.0 * np.abs(close[:, -1] / close[:, -25] - 1.0) + 30.0 * volume / volume.max()
+    np.testing.assert_allclose(pool.criteria["liquid_score"], wanted)
+    assert liquid(view, PoolSettings(liquid_max=5)).symbols == pool.symbols[:5]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"elite_chase": 2.0}, "pools.elite_chase: found 2.0"),
+        ({"base_min": -1}, "pools.base_min: found -1"),
+        ({"overlay_new_hours": (5.0, 1.0)}, "pools.overlay_new_hours"),
+    ],
+)
+def test_a_limit_that_cannot_work_is_refused(change, text):
+    """Shares, counts and spans out of their range are one line."""
+    with pytest.raises(ValueError, match=text):
+        PoolSettings(**change)

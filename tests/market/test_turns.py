@@ -127,6 +127,56 @@ def test_a_broken_line_that_speaks_of_the_same_bar_lost_nothing():
     assert made.heard == [(0, 107, Finality.CONFIRMED)]
 
 
+@pytest.mark.parametrize("has_final", [True, False])
+def test_ids_beyond_a_gap_prove_nothing_of_the_gap(has_final):
+    """After a break of two bars the ids of the third and fourth follow each other: the bars in the
+    gap are missing all the same, never flat."""
+    made = board()
+    feed(made, kline(event_ms=T0 + 60_010, close=103, x=True), now=T0 + 60_020)
+    made.mark_lost(["btcusdt@kline_1m"])
+    third = T0 + 3 * MINUTE
+    feed(made, kline(third, f=90, last=95), now=third + 30_000)
+    if has_final:
+        last = kline(third, event_ms=third + 60_010, f=90, last=99, x=True)
+        feed(made, last, now=third + 60_020)
+        following = 100
+    else:
+        following = 96
+    fourth = third + MINUTE
+    feed(made, kline(fourth, f=following, last=following), now=fourth + 1000)
+    assert [open_ms for open_ms, _, _ in made.heard] == [0]
+    assert made.missing("BTCUSDT", "1m", fourth + 1000, 4) == [(T0 + MINUTE, T0 + 2 * MINUTE)]
+    gap = rows(T0 + MINUTE, 2, price=105.0)
+    made.load_history("BTCUSDT", "1m", gap, fourth + 2000, BarSource.REST)
+    assert [close for _, close, _ in made.heard] == [103, 105, 106, 101]
+
+
+def test_a_bar_that_the_clock_closed_before_a_break_goes_to_repair():
+    """The clock closed a bar, its line was broken meanwhile, and the next bar's ids do not follow:
+    REST has the last word."""
+    made = board()
+    feed(made, kline(close=103), now=T0 + 1000)
+    made.close_due(T0 + 62_500)
+    made.mark_lost(["btcusdt@kline_1m"])
+    feed(made, kline(T0 + MINUTE, f=20, last=21), now=T0 + 90_000)
+    assert made.turns.suspects == {(0, "1m", T0)}
+
+
+def test_sums_of_bars_that_were_wrong_go_to_repair():
+    """A longer bar summed up from a bar that REST later corrects is suspect."""
+    made = board()
+    now = T0 + 5 * MINUTE + 3000
+    for step in range(5):
+        opened = T0 + step * MINUTE
+        ids = {"f": 10 * step + 1, "last": 10 * step + 10}
+        final = kline(opened, event_ms=opened + 60_010, close=100 + step, x=True, **ids)
+        feed(made, final, now=opened + 60_020)
+    made.load_history("BTCUSDT", "5m", rows(T0 - 5 * MINUTE, 1, 5 * MINUTE), now, BarSource.REST)
+    assert made.repair_locally(now) == 1
+    made.load_history("BTCUSDT", "1m", rows(T0 + MINUTE, 1), now, BarSource.REST)
+    assert (0, "5m", T0) in made.turns.suspects
+
+
 def test_longer_bars_are_summed_from_shorter_ones():
     """Five confirmed minutes fill a missing five-minute bar; sums have the venue's digits."""
     made = board()

@@ -9,6 +9,7 @@ import pytest
 
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.modes.config import Config, load_config, render
+from cryptosignal.modes.pace import at_speed
 
 MISTAKES = [
     ("[run]\nmod = 'auto'\n", ("unknown key run.mod", "did you mean 'mode'", "allowed")),
@@ -17,6 +18,9 @@ MISTAKES = [
     ("[run]\nscan_interval_s = 0\n", ("scan_interval_s", "allowed: 1 to 86400")),
     ("[websocket]\nmax_connections = 99\n", ("max_connections", "99")),
     ("[params.weights]\nT = 50\n", ("weights", "allowed")),
+    ("[run]\nblacklist = ['AUSDT']\nwatchlist = ['ausdt']\n", ("run.watchlist", "AUSDT")),
+    ("[pools]\nelite_chase = 3.0\n", ("pools.elite_chase", "0 to 1")),
+    ("[params.risk]\nspread_wide_bps = 99.0\n", ("risk.spread_wide_bps", "allowed")),
     ("[run\n", ("not valid TOML",)),
 ]
 
@@ -52,3 +56,11 @@ def test_the_rendered_configuration_reads_back_equal(tmp_path):
 def test_json_has_the_same_values():
     """The JSON form carries the same configuration."""
     assert msgspec.json.decode(render(Config(), as_json=True), type=Config) == Config()
+
+
+def test_the_account_can_be_read_at_any_speed():
+    """Stretched patience stays within what the venue takes: a window of a minute is refused."""
+    fast = at_speed(Config(), 3600.0)
+    assert fast.client.recv_window_ms < 60_000
+    assert fast.client.timeout_ms == Config().client.timeout_ms * 3600
+    assert at_speed(Config(), 2.0).client.recv_window_ms == 2 * Config().client.recv_window_ms

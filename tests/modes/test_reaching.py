@@ -96,8 +96,8 @@ def test_without_any_websocket_scans_go_on_by_rest_within_the_ledger(tmp_path):
     assert len(witness.scans) == 5
     assert witness.said("connection.has_failed")
     assert sum(scan.prime for scan in witness.scans) == 0
-    is_failed, punished, requests = seen[-1]
-    assert is_failed
+    assert any(is_failed for is_failed, _, _ in seen)
+    _, punished, requests = seen[-1]
     assert punished == 0
     assert requests > 0
     program = witness.program

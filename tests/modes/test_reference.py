@@ -46,5 +46,5 @@ def test_the_readme_names_every_command(reference):
     """The map of commands in both readmes is whole."""
     for name in ("README.md", "README.zh-CN.md"):
         text = (ROOT / name).read_text(encoding="utf-8")
-        for command, _target, _group in reference._COMMANDS:
+        for command, *_ in reference._COMMANDS:
             assert f"`cryptosignal {command}" in text, f"{name}: {command}"

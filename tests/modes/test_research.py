@@ -11,6 +11,7 @@ from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors.catalogue import FactorEngine
 from cryptosignal.factors.history import flatten
 from cryptosignal.ground.faults import UserFault
+from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.modes.archive import load_archive, view_from_candles
 from cryptosignal.modes.evidence import evaluate_factors, markdown, supported
 from cryptosignal.modes.research import decide_archive, decisions
@@ -142,7 +143,7 @@ def test_no_row_knows_the_future(folder):
 
     before = score(archive)
     for interval, rows in archive.klines.items():
-        step = {"15m": HOUR // 4, "1h": HOUR}[interval]
+        step = INTERVAL_MS[interval]
         late = (rows.time_ms + step > edge)[:, None]
         rows.values = np.where(late, 1e30, rows.values)
     late = (archive.funding.time_ms > edge)[:, None]
@@ -243,3 +244,95 @@ def test_real_candles_are_decided(tmp_path):
     assert summary.moments == 24
     frame = pl.read_parquet(out)
     assert frame["score"].is_finite().all()
+
+
+@pytest.fixture(scope="module")
+def young_folder(tmp_path_factory):
+    """Ten days of minutes of twelve coins, two of which were listed three days before the end."""
+    root = tmp_path_factory.mktemp("young")
+    minute = walk_bars(np.random.default_rng(8), 12, 1440 * 10, "1m", START_MS, 0.001)
+    frame = long(minute, NAMES[:12], taker=True)
+    late = pl.col("symbol").is_in(NAMES[10:12]) & (pl.col("open_time") < START_MS - 72 * HOUR)
+    frame.filter(~late).write_parquet(root / "klines_1m.parquet")
+    times = np.arange(START_MS - 240 * HOUR, START_MS, HOUR)
+    mark = fold(minute, 60, "1h").close * 1.0002
+    pl.DataFrame(
+        {
+            "symbol": np.repeat(NAMES[:12], len(times)).tolist(),
+            "open_time": np.tile(times, 12),
+            **{name: mark.ravel() for name in ("open", "high", "low", "close")},
+        }
+    ).write_parquet(root / "mark_1h.parquet")
+    return root
+
+
+def test_minutes_make_new_coins_in_batch_and_step_by_step(young_folder, monkeypatch):
+    """Coins that a file shows being listed are scored from its minutes, alike in every cut."""
+    from cryptosignal.modes import research
+
+    archive = load_archive(young_folder)
+    start = START_MS - 30 * HOUR
+
+    def columns(
+        found, names=("ctx.is_new", "ctx.ignition_up", "ctx.thrust_up", "score.T", "mod.I")
+    ):
+        return np.stack([found.rows.columns[name] for name in names])
+
+    whole = np.hstack([columns(f) for f, _, _ in decisions(archive, PARAMS, start, START_MS)])
+    monkeypatch.setattr(research, "CHUNK_MS", HOUR)
+    steps = np.hstack([columns(f) for f, _, _ in decisions(archive, PARAMS, start, START_MS)])
+    np.testing.assert_allclose(steps, whole, atol=1e-8)
+    fresh = whole[0] > 0.0
+    assert fresh.sum() == 2 * 31
+    assert np.isfinite(whole[:, fresh]).all()
+    assert np.isnan(whole[1, ~fresh]).all()
+
+
+def test_the_mark_stands_in_for_the_basis(young_folder, tmp_path):
+    """With mark candles B is the premium of the last price over the mark; without, no data."""
+    out = tmp_path / "d.parquet"
+    decide_archive(young_folder, out, from_ms=START_MS, to_ms=START_MS)
+    found = pl.read_parquet(out)["factor_B"].to_numpy()
+    np.testing.assert_allclose(found, 33.0 * -1e4 * np.log(1.0002) / 50.0, atol=1e-6)
+
+
+def test_gates_between_symbols_have_their_columns(folder, tmp_path):
+    """Correlation, new coins and cooldown are told for each row like the gates of one symbol."""
+    out = tmp_path / "d.parquet"
+    decide_archive(folder, out, from_ms=START_MS - 5 * HOUR, to_ms=START_MS)
+    frame = pl.read_parquet(out)
+    for name in ("correlation", "new_coins", "cooldown"):
+        assert set(frame[f"gate_{name}"].to_list()) <= {"pass", "fail"}
+
+
+@pytest.mark.parametrize(
+    ("start", "stop", "text"),
+    [
+        (START_MS, START_MS - 24 * HOUR, "after"),
+        (START_MS + 240 * HOUR, None, "after"),
+        (START_MS + 24 * HOUR, START_MS + 48 * HOUR, "no closed 1h bar"),
+        (0, HOUR, "no closed 1h bar"),
+    ],
+)
+def test_an_empty_range_is_refused_with_what_there_is(folder, tmp_path, start, stop, text):
+    """A range without a bar names the range of the data, and writes nothing."""
+    out = tmp_path / "d.parquet"
+    with pytest.raises(UserFault, match=text) as fault:
+        decide_archive(folder, out, from_ms=start, to_ms=stop)
+    assert "2023-11-14" in str(fault.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_written_is_refused(folder, tmp_path):
+    """An output in a folder that is not there, or that is a folder, is one line."""
+    for out in (tmp_path / "no" / "d.parquet", tmp_path):
+        with pytest.raises(UserFault, match="--out: found"):
+            decide_archive(folder, out)
+
+
+def test_too_few_symbols_to_rank_are_refused(tmp_path):
+    """Evidence across symbols needs ten of them."""
+    walk = walk_bars(np.random.default_rng(1), 3, 400, "1h", START_MS)
+    long(walk, NAMES[:3]).write_parquet(tmp_path / "a.parquet")
+    with pytest.raises(UserFault, match="found 3 symbols, allowed: 10"):
+        evaluate_factors(tmp_path)

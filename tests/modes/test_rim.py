@@ -31,8 +31,9 @@ from cryptosignal.domain.events import (
 from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, Side
 from cryptosignal.engine.digest import DigestChain
 from cryptosignal.engine.timers import Timers
-from cryptosignal.ground.faults import ContractFault, Refused
+from cryptosignal.ground.faults import ContractFault, Refused, UserFault
 from cryptosignal.modes.rim import Rim
+from cryptosignal.store.faults import DiskFault
 
 
 def intent(leg=Leg.ENTRY, number=1):
@@ -292,3 +293,50 @@ def test_other_actions_reach_their_place():
     assert ("note", "said") in world.log
     assert world.rim.stop_reason == "the breaker says so"
     assert isinstance(world.events("journal")[-1], SnapshotFailed)
+
+
+def asked(script, change=lambda world: None):
+    """Ask one event of a running rim: what the asker got, and how the rim ended."""
+
+    async def main(clock):
+        world = World(clock, script)
+        change(world)
+        running = asyncio.create_task(world.rim.run())
+        await asyncio.sleep(0)
+        [answer] = await asyncio.gather(world.rim.ask(TimerFired("go")), return_exceptions=True)
+        world.rim.stop("enough")
+        [end] = await asyncio.gather(running, return_exceptions=True)
+        return answer, end
+
+    return run_virtual(main)
+
+
+def test_who_asks_gets_the_actions_when_they_are_durable():
+    """An asked event is handled in its turn; the answer waits for the disk."""
+    record = Record(IntentRecorded(intent()))
+    answer, end = asked(on_start(record))
+    assert answer == (record,)
+    assert end is None
+
+
+def test_a_bug_in_an_asked_event_ends_the_engine_and_is_told_to_the_asker():
+    """What goes wrong while an asked event is handled is the engine's end, never only the asker's."""
+
+    def bug(_event):
+        raise ContractFault("a bug")
+
+    answer, end = asked(bug)
+    assert isinstance(answer, UserFault)
+    assert isinstance(end, ExceptionGroup)
+    assert isinstance(end.exceptions[0], ContractFault)
+
+
+def test_a_disk_that_refuses_is_told_to_the_asker():
+    """A command that could not be made durable is one line for its sender, not a success."""
+
+    async def refuse(_seq):
+        raise DiskFault("money-1.seg", "no space")
+
+    answer, _ = asked(on_start(), lambda world: setattr(world, "durable", refuse))
+    assert isinstance(answer, UserFault)
+    assert "no space" in str(answer)

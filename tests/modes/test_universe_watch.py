@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 from tests.trading.toy_venue import instrument
 
-from cryptosignal.ground.faults import Unreachable
+from cryptosignal.ground.faults import Unreachable, UserFault
 from cryptosignal.market.board import Board
+from cryptosignal.market.pools import Pool
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.market.universe import UniverseSettings
+from cryptosignal.modes import universe_watch
 from cryptosignal.modes.universe_watch import UniverseWatch
 
 NAMES = ["AUSDT", "BUSDT", "CUSDT", "DUSDT"]
@@ -28,13 +30,13 @@ class Feed:
 
 
 class Watch:
-    def __init__(self, warm_max=2):
+    def __init__(self, warm_max=2, watchlist=()):
         self.feed, self.notes = Feed(), []
         self.board = Board(MarketSettings(intervals=("1m",)), capacity=8)
         numbers = UniverseSettings(stream_intervals=("1m",), warm_max=warm_max)
         self.watch = UniverseWatch(
             self.board, self.feed, numbers, ("aggTrade",), ("!markPrice@arr@1s",),
-            lambda *note: self.notes.append(note),
+            lambda *note: self.notes.append(note), watchlist=watchlist,
         )  # fmt: skip
         self.watch.take([instrument(name) for name in NAMES])
         self.watch.start()
@@ -55,6 +57,14 @@ def test_warm_follows_the_score_and_small_changes_of_rank_move_nothing():
     assert set(rig.watch.tiers.warm) == {"CUSDT", "DUSDT"}
     assert not rig.scanned([1.0, 2.0, 60.0, 50.0])
     assert len(rig.feed.sets) == 2
+
+
+def test_the_watchlist_is_warm_whatever_it_scores():
+    """A symbol that somebody watches carries trades and a book also at the end of the ranking."""
+    rig = Watch(warm_max=2, watchlist=["AUSDT"])
+    rig.scanned([0.0, 2.0, 50.0, 60.0])
+    assert set(rig.watch.tiers.warm) == {"AUSDT", "DUSDT"}
+    assert "ausdt@aggTrade" in rig.feed.sets[-1]
 
 
 def test_held_and_entering_symbols_carry_a_difference_book():
@@ -111,3 +121,79 @@ async def test_changed_filters_alone_are_news():
 
     assert await rig.watch.refresh(choose) == ()
     assert rig.watch.instruments["AUSDT"].price_precision == 3
+
+
+def test_the_pools_steer_the_warm_tier(monkeypatch):
+    """Overlay and Elite are warm before the best by score, and are made anew when their time is
+    over: Overlay after an hour, Elite after a day."""
+    made = []
+    rig = Watch(warm_max=3)
+    monkeypatch.setattr(
+        universe_watch, "elite", lambda view, _settings: made.append("elite") or Pool(("CUSDT",))
+    )
+    monkeypatch.setattr(
+        universe_watch,
+        "overlay",
+        lambda view, _elite, _own: made.append("overlay") or Pool(("DUSDT",)),
+    )
+
+    def at(hours):
+        view = SimpleNamespace(time_ms=1_763_640_000_000 + hours * 3_600_000, bars={"1h": None})
+        rig.watch.look(view)
+
+    at(0)
+    rig.scanned([9.0, 8.0, 2.0, 1.0])
+    assert rig.watch.tiers.warm == ("DUSDT", "CUSDT", "AUSDT")
+    at(0.5)
+    assert made == ["elite", "overlay"]
+    at(1.1)
+    assert made == ["elite", "overlay", "overlay"]
+    at(24.1)
+    assert made[3:] == ["elite", "overlay"]
+
+
+def test_new_coins_carry_their_three_intervals():
+    """A young contract gets 1m, 5m and 15m streams although the others do not, and its history is
+    asked for once."""
+    rig = Watch()
+    wanted = []
+    rig.watch.on_series_wanted = lambda *key: wanted.append(key)
+    now_ms = 1_763_640_000_000
+    young = msgspec.structs.replace(instrument("BUSDT"), onboard_ms=now_ms - 3 * 86_400_000)
+    old = msgspec.structs.replace(instrument("AUSDT"), onboard_ms=now_ms - 900 * 86_400_000)
+    rig.watch.take([old, young])
+    for _ in range(2):
+        rig.watch.look(SimpleNamespace(time_ms=now_ms, bars={}))
+        rig.watch.replan(
+            SimpleNamespace(
+                strength=np.array([1.0, 1.0]), rows=SimpleNamespace(symbols=("AUSDT", "BUSDT")),
+                prime=list,
+            ),
+            (),
+        )  # fmt: skip
+    assert wanted == [("BUSDT", "5m"), ("BUSDT", "15m")]
+    streams = rig.feed.sets[-1]
+    assert {"busdt@kline_1m", "busdt@kline_5m", "busdt@kline_15m"} <= set(streams)
+    assert "ausdt@kline_5m" not in streams
+
+
+def test_a_plan_past_the_pools_capacity_ends_a_start_and_no_run():
+    """Too many streams are one line at the start; while running the former plan stays, and it is
+    said."""
+    rig = Watch()
+    rig.watch.refreshes = 0
+
+    def refuse(streams):
+        raise UserFault("9 streams do not fit")
+
+    rig.feed.set_streams = refuse
+    before = rig.watch.tiers
+    assert not rig.scanned([1.0, 2.0, 50.0, 60.0])
+    assert rig.watch.tiers == before
+    assert rig.notes[-1] == ("streams.were_kept", {"reason": "9 streams do not fit"})
+    fresh = UniverseWatch(
+        rig.board, rig.feed, UniverseSettings(stream_intervals=("1m",)), (), (), lambda *_: None
+    )
+    fresh.take([instrument("AUSDT")])
+    with pytest.raises(UserFault, match="do not fit"):
+        fresh.start()

@@ -37,10 +37,12 @@ from cryptosignal.ground.faults import Refused
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.seeds import Seeds
+from cryptosignal.modes.config import Config
+from cryptosignal.modes.pace import at_speed
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import VenueClient
 from cryptosignal.net.ledger import WeightLedger
-from cryptosignal.net.settings import ClientSettings, TransportSettings
+from cryptosignal.net.settings import ClientSettings, LedgerSettings, TransportSettings
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.sim.server import serve
 from cryptosignal.sim.settings import VenueSettings
@@ -60,7 +62,8 @@ class World:
         self.clock = clock
         self.ready = ready
         self.routes = Routes(ready["rest"], ready["ws"], spot_url=ready["rest"])
-        self.ledger = WeightLedger(Limits(), clock)
+        guard_ms = at_speed(Config(), ready["speed"]).ledger.guard_ms
+        self.ledger = WeightLedger(Limits(), clock, settings=LedgerSettings(guard_ms=guard_ms))
         self.client = self.make_client(ready["api_secret"])
 
     def make_client(self, secret: str) -> VenueClient:

@@ -24,12 +24,33 @@ from tests.net.loopback import (
 )
 
 from cryptosignal.domain.ports import HttpRequest
-from cryptosignal.ground.faults import ContractFault, Refused, TimedOut, Unreachable, UserFault
+from cryptosignal.ground.faults import (
+    ContractFault,
+    Fault,
+    Refused,
+    TimedOut,
+    Unreachable,
+    UserFault,
+)
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.net.settings import TransportSettings
 from cryptosignal.net.transport import SocketTransport
 
 KINDS = ["picows", "aiohttp"]
+
+
+def upgraded(head: bytes) -> bytes:
+    """The answer that turns a request with this head into a WebSocket."""
+    key = next(
+        line.split(b": ")[1]
+        for line in head.split(b"\r\n")
+        if line.lower().startswith(b"sec-websocket-key")
+    )
+    accept = base64.b64encode(hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest())
+    return (
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
+    )
 
 
 def closed_port() -> int:
@@ -217,19 +238,7 @@ async def test_fragments_are_joined(kind: str):
     pongs = []
 
     async def serve(reader, writer, _number):
-        head = await read_request(reader)
-        key = next(
-            line.split(b": ")[1]
-            for line in head.split(b"\r\n")
-            if line.lower().startswith(b"sec-websocket-key")
-        )
-        accept = base64.b64encode(
-            hashlib.sha1(key + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11").digest()
-        )
-        writer.write(
-            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Accept: " + accept + b"\r\n\r\n"
-        )
+        writer.write(upgraded(await read_request(reader)))
         for first, payload in ((0x01, b'{"a"'), (0x89, b"hb"), (0x00, b":1"), (0x80, b"}")):
             writer.write(struct.pack("!BB", first, len(payload)) + payload)
         await writer.drain()
@@ -278,6 +287,67 @@ async def test_a_handshake_without_answer_times_out(kind: str):
     async with raw_server(serve) as url:
         with pytest.raises(TimedOut):
             await transport.open_ws(url.replace("http", "ws") + "/ws", listener, 50)
+        await transport.close()
+    assert listener.closed == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_caller_who_goes_away_in_the_handshake_leaves_no_socket(kind: str):
+    """Cancelled before the handshake was answered, the connection is gone when the transport is."""
+    is_asked, is_left = asyncio.Event(), asyncio.Event()
+
+    async def serve(reader, _writer, _number):
+        await read_request(reader)
+        is_asked.set()
+        await reader.read()
+        is_left.set()
+
+    transport = SocketTransport(TransportSettings(websocket=kind, close_ms=50))
+    listener = Listener()
+    async with raw_server(serve) as url:
+        opening = asyncio.create_task(
+            transport.open_ws(url.replace("http", "ws") + "/ws", listener, 200)
+        )
+        await is_asked.wait()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        await is_left.wait()
+        await transport.close()
+    assert listener.closed == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_closed_transport_has_closed_its_sockets(kind: str):
+    """When `close` returns every listener has heard of it, a peer that never answers included."""
+    is_over = asyncio.Event()
+
+    async def serve(reader, writer, number):
+        writer.write(upgraded(await read_request(reader)))
+        await is_over.wait()
+
+    transport = SocketTransport(TransportSettings(websocket=kind, close_ms=50))
+    listener = Listener()
+    async with raw_server(serve) as url:
+        link = await transport.open_ws(url.replace("http", "ws") + "/ws", listener, 5000)
+        link.send(b"x" * 8_000_000)
+        await transport.close()
+        assert len(listener.closed) == 1
+        is_over.set()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_peer_that_closes_instead_of_answering_is_a_fault(kind: str):
+    """A connection closed before the handshake's answer is told as a fault, not as a crash."""
+
+    async def serve(reader, _writer, _number):
+        await read_request(reader)
+
+    transport = SocketTransport(TransportSettings(websocket=kind))
+    listener = Listener()
+    async with raw_server(serve) as url:
+        with pytest.raises(Fault):
+            await transport.open_ws(url.replace("http", "ws") + "/ws", listener, 5000)
         await transport.close()
     assert listener.closed == []
 

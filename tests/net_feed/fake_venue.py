@@ -93,6 +93,8 @@ class FakeVenue:
         self.is_up = True
         self.acks = True
         self.rest_up = True
+        self.handshake_s = 0.0
+        """How long frames flow before the client hears that the connection is open."""
         self.lose_next = 0
         self.lost_finals = False
         self.bars: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
@@ -113,6 +115,7 @@ class FakeVenue:
         link = Link(self, listener, [unquote(s) for s in query.split("/") if s], url)
         self.links.append(link)
         self.all_links.append(link)
+        await asyncio.sleep(self.handshake_s)
         return link
 
     async def request(self, base_url: str, request: HttpRequest) -> HttpResponse:

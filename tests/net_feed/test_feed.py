@@ -265,3 +265,25 @@ def test_control_messages_stay_under_the_venues_rate():
         await rig.stop()
 
     run(main)
+
+
+def test_frames_before_the_handshake_is_told_raise_no_alarm():
+    """A connection whose frames come before the client knows that it is open is not taken for one
+    that is acknowledged and silent; nor is one whose acknowledgement is lost."""
+
+    async def main(loop):
+        rig = Rig(loop, PAIR, ["1m"])
+        rig.venue.handshake_s = 1.5
+        await rig.start()
+        await asyncio.sleep(60)
+        assert rig.feed.reasons == {}
+        assert rig.feed.is_healthy
+        rig.venue.acks = False
+        rig.feed.add_streams(["!markPrice@arr@1s", "btcusdt@kline_5m"])
+        await asyncio.sleep(8)
+        rig.venue.acks = True
+        await asyncio.sleep(60)
+        assert rig.feed.reasons == {}
+        await rig.stop()
+
+    run(main)

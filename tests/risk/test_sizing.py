@@ -124,6 +124,11 @@ def test_refusals_say_why(request_, text):
     assert text in reason(request_)
 
 
+def test_a_person_may_accept_the_costs():
+    """Costs that refuse a signal do not refuse a trade that a person chose."""
+    assert size(ask(cost_frac=D("0.01"), is_cost_accepted=True)).quantity > 0
+
+
 def test_counts_refuse():
     """Position count, direction count and the symbol itself are limits."""
     three = Exposure(D(10_000), (at("A", 1), at("B", -1), at("C", 1)))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.sim.driver import START_MS
 
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
-from cryptosignal.sim.bars import Bars, cut_ticks, share_out, split_bars, sum_bars
+from cryptosignal.sim.bars import Bars, cut_ticks, share_out, split_bars, sum_bars, usual_price
 from cryptosignal.sim.listing import generated_listing
 from cryptosignal.sim.noise import normals, uniforms
 from cryptosignal.sim.path import GeneratedPath
@@ -59,7 +59,13 @@ def test_split_keeps_the_parent(shape, buy, sell, n, seed, k):
         assert getattr(summed, field) == getattr(parent, field), field
     assert (rows.low <= np.minimum(rows.open, rows.close)).all()
     assert (rows.high >= np.maximum(rows.open, rows.close)).all()
-    assert summed.quote == pytest.approx(parent.quote)
+    average = rows.quote / np.maximum(rows.buy + rows.sell, 1)
+    traded = rows.buy + rows.sell > 0
+    assert (average[traded] >= rows.low[traded] - 1e-9).all()
+    assert (average[traded] <= rows.high[traded] + 1e-9).all()
+    usual = usual_price(rows.open, rows.high, rows.low, rows.close)
+    natural = (usual * (rows.buy + rows.sell)).sum()
+    assert abs(summed.quote - parent.quote) <= abs(natural - parent.quote) + 1e-6
 
 
 @settings(max_examples=60, deadline=None)
@@ -136,3 +142,18 @@ def test_symbols_move_together(path):
     correlation = np.corrcoef(moves)[0]
     assert (correlation[1:4] > 0.1).all()
     assert abs(correlation[4]) < 0.15
+
+
+def test_average_prices_lie_within_their_bars(path):
+    """Quote volume over volume is a price of the bar at every level, and sums nearly agree."""
+    end = START_MS // DAY_MS * DAY_MS
+    for row in path.listed:
+        total = path.bars(row.index, "1d", end - 20 * DAY_MS, end).quote.sum()
+        for level, days in (("4h", 20), ("1h", 20), ("15m", 20), ("5m", 5), ("1m", 1)):
+            bars = path.bars(row.index, level, end - days * DAY_MS, end)
+            traded = bars.buy + bars.sell > 0
+            price = bars.quote[traded] / (bars.buy + bars.sell)[traded]
+            assert (price >= bars.low[traded] * (1 - 1e-9)).all(), (row.symbol, level)
+            assert (price <= bars.high[traded] * (1 + 1e-9)).all(), (row.symbol, level)
+            if days == 20:
+                assert bars.quote.sum() == pytest.approx(total, rel=0.01), (row.symbol, level)

@@ -77,6 +77,18 @@ def test_a_walk_replays_the_file(tmp_path):
     assert {"taker_flow", "trade_count", "quote_volume", "book"} <= set(info["syntheticFlow"])
 
 
+def test_a_walk_begins_when_enough_symbols_are_listed(tmp_path):
+    """Bar N of the file, or the first later bar at which as many symbols are listed as are asked for;
+    a file that never lists so many at once is walked from bar N."""
+    late = [row for row in hours("LATEUSDT", 90) if int(row.split(",")[1]) >= T0 + 70 * HOUR_MS]
+    rows = [*hours("BTCUSDT", 90), *hours("ETHUSDT", 90), *late]
+    source = load_candles(write(tmp_path, rows))
+    assert source.walk_time(50) == T0 + 50 * HOUR_MS
+    assert source.walk_time(50, 2) == T0 + 50 * HOUR_MS
+    assert source.walk_time(50, 3) == T0 + 70 * HOUR_MS
+    assert source.walk_time(50, 4) == T0 + 50 * HOUR_MS
+
+
 @needs_shared
 def test_real_candles():
     """A real file of 100+ symbols: two hours of stream equal the file, bar for bar."""

@@ -52,6 +52,8 @@ def our_events():
     c.algo(
         side="SELL", type="STOP_MARKET", quantity="0.01", triggerPrice=f"{c.price() * 0.9999:.1f}"
     )
+    trail = {"side": "SELL", "type": "TRAILING_STOP_MARKET", "callbackRate": "0.1"}
+    c.algo(**trail, quantity="0.01")
     c.run(600_000)
     assert key
     events = {}

@@ -6,7 +6,7 @@ import pytest
 from tests.sim.driver import Client, small
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
-from cryptosignal.sim.mischief import MENU, rates_of
+from cryptosignal.sim.mischief import MENU, parse_faults, rates_of
 
 REQUESTS = sorted(n for n, row in MENU.items() if row[0] == "request")
 
@@ -188,3 +188,43 @@ def test_unknown_faults_are_named():
     """A fault that is not on the menu is refused by name."""
     with pytest.raises(ValueError, match=r"'hail'.*allowed"):
         rates_of(small(fault_rates={"hail": 1.0}))
+
+
+@pytest.mark.parametrize(
+    ("text", "preset", "rates"),
+    [
+        ("calm", "calm", {}),
+        ("storm,halt=0", "storm", {"halt": 0.0}),
+        ("ws_reset=4,http_429", "calm", {"ws_reset": 4.0, "http_429": MENU["http_429"][2]}),
+        ("weather, ws_lost=0.5", "weather", {"ws_lost": 0.5}),
+    ],
+)
+def test_faults_by_name_and_rate(text, preset, rates):
+    """A preset first, then single faults with or without a rate; everything else keeps the preset's."""
+    assert parse_faults(text) == (preset, rates)
+    settings = small(faults=preset, fault_rates=rates)
+    wanted = {**rates_of(small(faults=preset)), **rates}
+    assert rates_of(settings) == wanted
+
+
+@pytest.mark.parametrize("text", ["", "hail", "halt,storm", "ws_reset=-1", "ws_lost=1.5", "halt=x"])
+def test_wrong_faults_are_named(text):
+    """One line that names the part that is wrong, and what is allowed."""
+    with pytest.raises(ValueError, match=r"^faults: .*allowed") as refused:
+        parse_faults(text)
+    assert "\n" not in str(refused.value)
+
+
+def test_the_fault_seed_changes_the_weather_alone():
+    """With another fault seed other requests are hit, over the very same trades."""
+    storms = [
+        busy({"http_request_lost": 0.3}, minutes=20, fault_seed=seed, events=False)
+        for seed in (0, 1, 1, 2)
+    ]
+    hits = [[reply is None for reply in c.seen] for c in storms]
+    assert hits[1] == hits[2]
+    assert len({tuple(h) for h in hits}) == 3
+    paths = [
+        c.venue.exchange.path.bars(0, "1m", c.venue.start_ms, c.now).close.tolist() for c in storms
+    ]
+    assert paths[0] == paths[1] == paths[3]

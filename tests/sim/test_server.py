@@ -88,6 +88,9 @@ async def test_hostile_clients(served):
             served["rest"] + "/fapi/v1/order", data=io.BytesIO(b"a" * 3_000_000)
         ) as reply:
             assert reply.status == 413
+        async with http.get(served["rest"] + "/fapi/v1/klines?symbol=" + "A" * 70_000) as reply:
+            assert (reply.status, reply.content_type) == (413, "application/json")
+            assert (await reply.json())["code"] == -1104
         async with http.ws_connect(served["ws"] + "/market/ws") as ws:
             with contextlib.suppress(ConnectionError):
                 for number in range(500):

@@ -300,7 +300,7 @@ def test_the_429_fault_strikes_every_known_address():
             url = f"http://127.0.0.1:{port}/fapi/v1/ping"
             async with http.get(url) as reply:
                 assert reply.status == 200
-            venue.mischief._do_http_429(venue.exchange.now_ms)
+            assert venue.mischief.befall("http_429")
             async with http.get(url) as reply:
                 assert reply.status == 429
                 assert int(reply.headers["Retry-After"]) >= 1
@@ -318,3 +318,21 @@ def test_requests_of_the_websocket_api_are_not_stream_messages():
     for _ in range(6):
         venue.ws_ping(START_MS, 1)
     assert [d.close_code for d in venue.advance(START_MS)] == [1008]
+
+
+def test_a_torn_request_is_never_read():
+    """http_torn ends the connection without an answer, and nothing of the request was done."""
+
+    async def scenario():
+        async with (
+            served(fault_rates={"http_torn": 1.0}) as (_s, venue, port),
+            simple_client() as http,
+        ):
+            headers = {"X-MBX-APIKEY": venue.api_key}
+            with pytest.raises(aiohttp.ClientError):
+                async with http.post(f"http://127.0.0.1:{port}/fapi/v1/listenKey", headers=headers):
+                    pass
+            assert venue.faults_injected["http_torn"] >= 1
+            assert venue.account().listen_key == ""
+
+    on_scaled_loop(scenario)

@@ -329,3 +329,19 @@ def test_rarer_market_streams_deliver():
     assert by_name["!assetIndex@arr"][0][0]["e"] == "assetIndexUpdate"
     assert {d["e"] for d in by_name["tradingSession"]} == {"EquityUpdate", "CommodityUpdate"}
     assert [d["cs"] for d in by_name["!contractInfo"]] == ["TRADING_HALT", "TRADING"]
+
+
+def test_candles_of_the_hour_before_the_start_are_sums_of_its_trades():
+    """What REST shows of the past hour adds up too, quote volumes and taker sides included."""
+    c = Client()
+    rows = c.get("/fapi/v1/klines", symbol="DOGEUSDT", interval="5m", limit=13)
+    whole = [k for k in rows if c.now - k[0] < HOUR_MS]
+    for k in whole[:3]:
+        asked = {"symbol": "DOGEUSDT", "startTime": k[0], "endTime": k[6], "limit": 1000}
+        trades = c.get("/fapi/v1/aggTrades", **asked)
+        assert len(trades) < 1000
+        worth = [float(t["p"]) * float(t["q"]) for t in trades]
+        bought = sum(w for w, t in zip(worth, trades, strict=True) if not t["m"])
+        assert float(k[5]) == pytest.approx(sum(float(t["q"]) for t in trades), rel=1e-12)
+        assert (float(k[7]), float(k[10])) == pytest.approx((sum(worth), bought), rel=1e-9)
+        assert k[8] == trades[-1]["l"] - trades[0]["f"] + 1

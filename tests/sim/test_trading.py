@@ -276,6 +276,7 @@ def test_algo_orders_live_elsewhere():
     assert (
         c.algo(**{**stop, "triggerPrice": f"{price * 1.01:.1f}"}, quantity="0.01")["code"] == -2021
     )
+    c.order(side="BUY", type="MARKET", quantity="0.01")
     made = c.algo(**stop, closePosition=True, clientAlgoId="c1")
     assert (made["algoStatus"], made["timeInForce"]) == ("NEW", "GTE_GTC")
     assert c.algo(**stop, closePosition=True)["code"] == -4130

@@ -15,6 +15,7 @@ from cryptosignal.store.records import SegmentHeader, frame, frame_header
 from cryptosignal.store.runs import (
     Gap,
     drop_expired,
+    drop_oversize,
     money_history,
     new_run_dir,
     read_run,
@@ -139,3 +140,22 @@ async def test_retention():
     assert all("00000001-old" in name and "money" not in name for name in deleted)
     assert disk.names("runs/00000001-old/") == money_before
     assert len(list(read_run(disk, "runs/00000002-new"))) == 30
+
+
+async def test_stores_keep_their_caps_oldest_first():
+    """Past its cap a store loses its oldest segments, of the oldest run first; money, and what is
+    being written, stay whatever the cap."""
+    disk = SimDisk()
+    for run_id in ("old", "new"):
+        await write_run(disk, new_run_dir(disk, "runs", run_id))
+    money = [name for name in disk.names("runs/") if "/money-" in name]
+    inputs = [n for run in run_dirs(disk, "runs") for n in segment_names(disk, run, "inputs")]
+    size = sum(disk.size(name) for name in inputs)
+    assert drop_oversize(disk, "runs", SMALL) == []
+    tight = StoreSettings(inputs_bytes_max=size - 1, blocks_bytes_max=1)
+    gone = drop_oversize(disk, "runs", tight)
+    assert [name for name in gone if "/inputs-" in name] == inputs[:1]
+    left = [n for run in run_dirs(disk, "runs") for n in segment_names(disk, run, "blocks")]
+    assert len(left) == 1
+    assert "00000002-new" in left[0]
+    assert [name for name in disk.names("runs/") if "/money-" in name] == money

@@ -107,7 +107,7 @@ def test_the_pool_allocates_least_loaded_and_refuses_what_is_no_stream():
         ("btcusdt@markPrice@1s", names.MARK, "BTCUSDT", 1000),
         ("btcusdt@markPrice", names.MARK, "BTCUSDT", 3000),
         ("!markPrice@arr@1s", names.MARK_ARRAY, "", 1000),
-        ("!ticker@arr", names.TICKER_ARRAY, "", 1000),
+        ("!ticker@arr", names.TICKER_ARRAY, "", 0),
         ("!forceOrder@arr", names.FORCE_ORDER, "", 0),
         ("!contractInfo", names.OTHER, "", 0),
         ("币安人生usdt@kline_5m", names.KLINE, "币安人生USDT", 0),
@@ -135,6 +135,9 @@ class Heard:
         ("btcusdt@markPrice@1s", 16, None, True),  # by the clock
         ("btcusdt@markPrice@1s", 14, None, False),
         ("a@forceOrder", 9999, 1, False),  # may be silent for ever
+        ("!ticker@arr", 9999, None, False),  # no symbol changed
+        ("!ticker@arr", 16, 1, True),  # one did
+        ("!ticker@arr", 16, 15, False),  # it is the one we saw
     ],
 )
 def test_silence_needs_evidence(name, silent_s, traded_s, expected):

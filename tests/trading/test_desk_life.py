@@ -357,7 +357,8 @@ def test_late_yes_is_refused_with_the_reason():
     rig.run(11 * 60_000)
     assert rig.noted("approval.expired")
     rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
-    assert rig.noted("approval.refused")[0].fields["reason"] == "it is not waiting"
+    reason = rig.noted("approval.refused")[0].fields["reason"]
+    assert reason == "late: it expired: nobody answered in time"
     assert rig.venue.sent_requests == []
 
 

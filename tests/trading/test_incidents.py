@@ -357,6 +357,21 @@ def test_incident_q_delisted_symbol_takes_no_entry():
     assert "SETTLING" in rig.noted("entry.refused")[0].fields["reason"]
 
 
+@pytest.mark.parametrize("is_listed", [True, False])
+def test_incident_q_a_position_on_a_delisted_symbol_is_closed(is_listed):
+    """Q: a held symbol that stops trading, or falls out of the list, keeps its stop and can be closed."""
+    rig = held()
+    settling = msgspec.structs.replace(instrument(), status="SETTLING")
+    rig.live(InstrumentsListed((settling,) if is_listed else (instrument("ETHUSDT"),)))
+    rig.run(2000)
+    assert rig.desk.positions()[0].is_protected
+    rig.live(OperatorCommanded("close", {"symbol": "btcusdt"}))
+    rig.run(5000)
+    assert rig.venue.positions["BTCUSDT"] == 0
+    assert rig.venue.own_open() == []
+    assert rig.outcomes[0].exit_reason == "manual"
+
+
 def test_crash_between_intent_and_send_is_never_sent():
     """An intent without OrderSent is dead after a restart; the entry is not repeated."""
     rig = ready()

@@ -73,7 +73,9 @@ def test_a_port_in_use_is_one_line(page, tmp_path):
     with contextlib.closing(PageProcess(str(tmp_path / "s"), "--port", port)) as second:
         assert second.process.wait(20) == 2
         message = second.process.stderr.read().decode()
-    assert message == (f"--port: 127.0.0.1:{port}: Address already in use; choose another port\n")
+    assert message == (
+        f"the page: port {port} on 127.0.0.1: Address already in use (allowed: a free port, --page-port)\n"
+    )
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.7", "example.org", ""])
@@ -126,5 +128,5 @@ def test_a_taken_port_leaves_no_socket_behind():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(UserFault, match="choose another port"):
+        with pytest.raises(UserFault, match="allowed: a free port"):
             run_page("/nowhere", port=taken.getsockname()[1])

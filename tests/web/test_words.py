@@ -173,3 +173,22 @@ def test_signals_are_newest_first_and_bounded():
         text.index(f'data-symbol="S{i}"') for i in (8, 7, 6)
     )
     assert "S5" not in text
+
+
+def test_what_stands_out_is_shown_escaped():
+    """Findings come as the engine says them, markup made harmless; none is nothing."""
+    html = words.finding_list({"findings": ["money leads price", "<b>x</b>"]})
+    assert html.count("cs-finding") == 2
+    assert "&lt;b&gt;x&lt;/b&gt;" in html
+    assert words.finding_list({}) == words.finding_list(None) == ""
+
+
+@pytest.mark.parametrize(("left", "text"), [(0.3, "30 % (high risk)"), (0.0, "0 % (high risk)")])
+def test_what_is_left_of_the_size_is_in_the_plan(left, text):
+    """The plan line tells the share of the size where risk filters take something, else nothing."""
+    plan = dict.fromkeys(("entry_low", "entry_high", "stop_loss", "take_profit_1", "take_profit_2",
+                          "risk_frac", "atr"), 1.0)  # fmt: skip
+    body = {"plan": plan, "risk_level": "high", "modulators": {"size_left": left}}
+    assert text in words.plan_line(body)
+    assert "size" not in words.plan_line({**body, "modulators": {"size_left": 1.0}})
+    assert "size" not in words.plan_line({"plan": plan})

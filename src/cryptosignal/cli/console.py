@@ -93,6 +93,9 @@ class Terminal:
     def on_scan(self, action: ScanDecided) -> None:
         """The ranked market after the first scan, then one line a scan."""
         program = self._program
+        if program is None:
+            self._say_early_scan(action)
+            return
         decisions = program.engine.latest
         if self._as_json:
             self._print_json(self._scan_body(action, decisions))
@@ -106,6 +109,18 @@ class Terminal:
             f"  {action.scanned} symbols  prime {action.prime}  watch {action.watch}"
             f"  {program.scans.elapsed_ms:.0f} ms  api calls {program.api_calls_at_scan}"
             f"  quality {_share(_median_quality(decisions))}  best: {best}"
+        )
+
+    def _say_early_scan(self, action: ScanDecided) -> None:
+        """A scan of what is loaded so far, while the rest is on its way."""
+        if self._as_json:
+            body = {"event": "scan.while_loading", "time_ms": action.time_ms,
+                    "scanned": action.scanned, "prime": action.prime, "watch": action.watch}  # fmt: skip
+            self._print_json(body)
+            return
+        self.say(
+            f"  scan {action.scan_id} of what is loaded so far: {action.scanned} symbols,"
+            f" prime {action.prime}, watch {action.watch}"
         )
 
     def on_decision(self, action: PublishDecision) -> None:

@@ -124,6 +124,7 @@ def lines_of(found: Findings) -> list[str]:
         f" {line['streams']:>4} streams  {line['frames']:>7} frames  {line['age_s']:>7.1f} s"
         for line in found.connections
     ]
+    lines += [f"lost          {n} x {reason}" for reason, n in found.reconnects.items()]
     lines += [
         f"preload       {step:<20} {seconds:8.3f} s" for step, seconds in found.preload_s.items()
     ]

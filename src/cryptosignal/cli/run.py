@@ -32,9 +32,12 @@ def run(
     top: int | None = None,
     data_dir: str = "",
     mode: str = "",
+    account: str = "",
+    live: bool = False,
     synthetic_flow: bool = False,
     page: bool = False,
     page_port: int = 8787,
+    metrics_port: int | None = None,
     config: Annotated[str, Parameter(name=["--config", "-c"])] = "",
     test: bool = False,
     every_table: bool = False,
@@ -55,7 +58,7 @@ def run(
         A candle file (parquet or csv) that the embedded venue walks instead of generated prices.
     start
         Where the embedded venue's time starts (2025-06-01, or epoch ms); default: now, or bar 500
-        of the candle file.
+        of the candle file (of a file with 100 symbols and more: when 100 of them are listed).
     speed
         Venue time against wall time (embedded venue only).
     scans
@@ -76,12 +79,19 @@ def run(
         Where journal, outcomes and reports go.
     mode
         signal, approve or auto (run.mode).
+    account
+        none, sim, paper, testnet or live (run.account). Default: the embedded venue's own, paper at a
+        real one. The last two read a key of yours and trade with it.
+    live
+        Arm a live account: it also needs live.enabled, [live.limits] and a key that cannot do harm.
     synthetic_flow
         Let flow count that the candle file lacks and the venue made up (params.accept_synthetic_flow).
     page
         Start the page too, in a process of its own on 127.0.0.1, and print its address.
     page_port
         Its port; 8787 gives way to a free one if it is taken.
+    metrics_port
+        Prometheus figures on 127.0.0.1 at this port (run.metrics_port); default: none.
     config
         A TOML file with settings.
     test
@@ -94,6 +104,7 @@ def run(
         One JSON object a line instead of text.
     """
     from cryptosignal.cli.console import Terminal
+    from cryptosignal.ground.calendar import utc_text
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.live import Run, run_live
 
@@ -104,6 +115,8 @@ def run(
         "top": top,
         "data_dir": data_dir or None,
         "mode": mode or None,
+        "account": account or None,
+        "metrics_port": metrics_port,
     }
     settings = with_run(load_config(config), changes)
     settings = with_params(settings, min_score, synthetic_flow=synthetic_flow)
@@ -124,10 +137,16 @@ def run(
         symbol_count=count,
         seed=seed,
         faults=faults,
+        is_armed=live,
         page_port=page_port if page else None,
         on_page=lambda address: face.say(f"page: {address}"),
         on_venue=lambda name, ready: face.say(
-            f"venue: {name}" + (f" at {ready.rest}, speed {ready.speed:g}" if ready else "")
+            f"venue: {name}"
+            + (
+                f" at {ready.rest}, speed {ready.speed:g}, its time {utc_text(ready.start_time_ms)}"
+                if ready
+                else ""
+            )
         ),
     )
     reason = run_live(request, face)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from cryptosignal.signals.decisions import ScanDecisions
 
 
 def scan(
@@ -53,7 +57,7 @@ def scan(
     config
         A TOML file with settings.
     verbose
-        One line a symbol: bars per interval and age class.
+        One line a symbol: bars per interval, age class, time (with --json on stderr).
     json
         The nine keys as one JSON object.
     """
@@ -81,8 +85,8 @@ def scan(
     run_live(request, face)
     if json:
         print(msgspec.json.encode(face.body).decode())
-    elif verbose:
-        print("\n".join(face.lines))
+    if verbose:
+        print("\n".join(face.lines), file=sys.stderr if json else sys.stdout)
     return 0
 
 
@@ -115,15 +119,22 @@ class _OneScan:
             cache_stats=program.board.get_stats(),
             elapsed_s=program.scans.elapsed_ms / 1000,
         )
-        self.lines = [_symbol_line(decisions, i) for i in range(len(decisions))]
+        each_ms = program.scans.elapsed_ms / max(len(decisions), 1)
+        self.lines = [symbol_line(decisions, i, each_ms) for i in range(len(decisions))]
         if not self._is_silent:
             self._terminal.on_scan(action)
 
 
-def _symbol_line(decisions: Any, place: int) -> str:
+def symbol_line(decisions: ScanDecisions, place: int, each_ms: float) -> str:
+    """One symbol: bars of each interval, age class, when it was decided, its share of the scan."""
+    from cryptosignal.ground.calendar import utc_text
+
     d = decisions.decision(place)
-    bars = " ".join(f"{r.interval}:{r.bars}" for r in d.receipt)
-    return f"{d.symbol:<14} {bars}  {d.tier.value} {d.side} {d.score:+.1f}"
+    bars = " ".join(f"{r.interval}:{r.bars}" for r in d.receipt) or "no bars"
+    return (
+        f"{d.symbol:<14} {bars}  {decisions.age_class(place)}  {utc_text(d.time_ms)}  "
+        f"{each_ms:.2f} ms  {d.tier.value} {d.side} {d.score:+.1f}"
+    )
 
 
 def _nothing(*_arguments: Any) -> None:

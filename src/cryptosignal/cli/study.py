@@ -38,15 +38,18 @@ def decide(
     to
         Last decision time.
     config
-        A TOML file whose `params` are used.
+        A TOML file whose `params` and `run.factor_files` are used.
     json
         The summary as JSON.
     """
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.research import decide_archive
+    from cryptosignal.modes.user_factors import factor_table
 
-    params = load_config(config).params
-    summary = decide_archive(data, out, params, _time("--from", from_), _time("--to", to), _tell)
+    settings = load_config(config)
+    table = factor_table(settings.run.factor_files, settings.params)
+    span = _time("--from", from_), _time("--to", to)
+    summary = decide_archive(data, out, settings.params, *span, _tell, table)
     print(msgspec.json.encode(summary).decode() if json else _words(summary))
     return 0
 
@@ -75,16 +78,19 @@ def evaluate_factors(
     to
         Last decision time.
     config
-        A TOML file whose `params` are used.
+        A TOML file whose `params` and `run.factor_files` are used.
     json
         Everything as JSON instead of Markdown tables.
     """
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.evidence import evaluate_factors as measure
     from cryptosignal.modes.evidence import markdown
+    from cryptosignal.modes.user_factors import factor_table
 
-    params = load_config(config).params
-    found = measure(data, params, _time("--from", from_), _time("--to", to), _tell)
+    settings = load_config(config)
+    table = factor_table(settings.run.factor_files, settings.params)
+    span = _time("--from", from_), _time("--to", to)
+    found = measure(data, settings.params, *span, _tell, table)
     print(msgspec.json.encode(found).decode() if json else markdown(found))
     return 0
 

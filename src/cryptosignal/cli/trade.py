@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
@@ -96,9 +95,6 @@ def paper_trade(
     settings = load_config(config)
     changes: dict[str, Any] = {"account": "sim", "data_dir": data_dir or settings.run.data_dir}
     settings = msgspec.structs.replace(settings, run=replaced(settings.run, changes))
-    # whether the costs are worth it is this person's choice; every other limit stands
-    risk = msgspec.structs.replace(settings.risk, cost_max_r=Decimal(1))
-    settings = msgspec.structs.replace(settings, risk=risk)
     face = Terminal(top=5, scans_table=False, as_json=json, verbose=False)
     story = _Story(symbol.upper(), direction, hold, face)
     request = Run(config=settings, data=data, speed=speed, symbol_count=symbols, seed=seed)

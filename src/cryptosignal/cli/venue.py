@@ -14,8 +14,11 @@ def simulate(
     seed: int = 7,
     speed: float = 1.0,
     faults: str = "calm",
+    fault_seed: int = 0,
+    public_key: str = "",
     data: str = "",
     start: str = "",
+    listed_min: int = 0,
     json: bool = False,
     until_stdin_closes: bool = False,
 ) -> int:
@@ -36,11 +39,19 @@ def simulate(
     speed
         Venue seconds per wall second.
     faults
-        calm, weather or storm.
+        calm, weather or storm; then, with commas, single faults as NAME or NAME=RATE (per hour, or
+        the chance of a request, frame or case), such as storm,halt=0 or ws_reset=4,http_429.
+    fault_seed
+        Another seed for the faults alone, over the same market; 0: the venue's own.
+    public_key
+        PEM file of an Ed25519 or RSA public key, for clients that sign with one (the API key stays
+        the announced one).
     data
         Walk the candles of this file (parquet or csv) instead of generating prices.
     start
         Venue time of the start (2025-01-31 or epoch ms); default: now, or bar 500 of the file.
+    listed_min
+        Without --start: begin the file's walk no earlier than when so many of its symbols are listed.
     json
         Announce as one JSON line.
     until_stdin_closes
@@ -48,15 +59,28 @@ def simulate(
     """
     from cryptosignal.cli.flags import PORT_MAX, parse_symbols, whole
     from cryptosignal.ground.calendar import parse_utc
+    from cryptosignal.sim.mischief import parse_faults
+    from cryptosignal.sim.params import read_public_key
     from cryptosignal.sim.server import run_server
-    from cryptosignal.sim.settings import VenueSettings
+    from cryptosignal.sim.settings import SYMBOLS_MAX, AccountSettings, VenueSettings
 
     count, names = parse_symbols(symbols)
     whole("--port", port, 0, PORT_MAX)
+    whole("--fault-seed", fault_seed, 0, 1 << 62)
+    whole("--listed-min", listed_min, 0, SYMBOLS_MAX)
     try:
-        start_ms = parse_utc(start) if start else 0
+        preset, rates = parse_faults(faults)
+        pem = read_public_key(public_key) if public_key else ""
         settings = VenueSettings(
-            symbols=count, symbol_names=names, speed=speed, faults=faults, start_ms=start_ms
+            symbols=count,
+            symbol_names=names,
+            speed=speed,
+            faults=preset,
+            fault_rates=rates,
+            fault_seed=fault_seed,
+            start_ms=parse_utc(start) if start else 0,
+            walk_symbols_min=listed_min,
+            accounts=(AccountSettings(ed25519_public_pem=pem),),
         )
     except ValueError as error:
         raise UserFault(f"simulate: {error}") from None

@@ -110,9 +110,11 @@ class RecordOutcome(_Action, frozen=True, gc=False):
 
 
 class WriteReport(_Action, frozen=True, gc=False):
-    """Write the report of the UTC day `day` (YYYY-MM-DD)."""
+    """Write the report of the UTC day `day` (YYYY-MM-DD). `is_late`: the day ended while no process
+    ran, so what was counted in it is not known here."""
 
     day: str
+    is_late: bool = False
 
 
 class StopProcess(_Action, frozen=True, gc=False):

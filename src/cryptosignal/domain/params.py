@@ -12,6 +12,8 @@ from typing import Final
 
 import msgspec
 
+from cryptosignal.domain.params_limits import ORDERS, RANGES
+
 FACTOR_NAMES: Final = ("T", "M", "C", "S", "V", "O", "L", "B", "Q")
 """The nine direction factors, in the order in which tables and pages show them."""
 
@@ -121,6 +123,34 @@ class FilterParams(_Section, frozen=True):
     mtf_prime: float = 0.90
 
 
+class RiskParams(_Section, frozen=True):
+    """Risk filters (§1.5, v2.2): what is left of the size where it is dear or dangerous to be.
+
+    They scale the size of an entry, never p: a soft filter on p that acts as a hard one was mistake
+    17 of §3. `fwi` is the funding rate in units of `fwi_rate_frac` times how near the settlement
+    is, 1 at it and 0 from `fwi_window_ms` before it on; it also lifts B by up to `fwi_boost` points.
+    """
+
+    spread_skip_bps: float = 20.0
+    spread_wide_bps: float = 10.0
+    spread_wide: float = 0.5
+    spread_mild_bps: float = 5.0
+    spread_mild: float = 0.8
+    funding_high_frac: float = 0.0015
+    funding_high: float = 0.7
+    funding_mild_frac: float = 0.0010
+    funding_mild: float = 0.85
+    fwi_window_ms: int = 1_800_000
+    fwi_rate_frac: float = 0.0005
+    fwi_boost: float = 20.0
+    fwi_limit: float = 2.0
+    fwi_same: float = 0.3
+    fwi_opposite: float = 0.8
+    split_level: float = 10.0
+    medium_below: float = 0.8
+    high_below: float = 0.5
+
+
 class CostParams(_Section, frozen=True):
     """EV and its cost (§1.4). Fees are a share of notional per side; λ are multiples of ATR.
 
@@ -143,7 +173,8 @@ class GateParams(_Section, frozen=True):
     """Limits of the gates (§1.5, §1.8). Open limits gate Prime; hold limits mark "marginal".
 
     `strength_*` are higher than the running code's 25–35 (DOMAIN: 16…78 over the project's life):
-    on markets without any edge 25 gives 60 Primes per 100 symbol-days, 75 less than one (§0.19).
+    on markets without any edge 25 gives 60 Primes per 100 symbol-days, 75 less than one (§0.19). A
+    new coin needs as much (§0.6), on a hotter temperature, and more p, factors, and an ignition.
     `independence_score_min` is 45 where the originals had 70 on another scale of scores.
     """
 
@@ -177,7 +208,6 @@ class GateParams(_Section, frozen=True):
     new_theta_i_reward: float = 0.008
     new_phi_i_reward: float = 0.004
     funding_guard_ms: int = 300_000
-    funding_extreme_frac: float = 0.0015
     coverage_min: float = 0.50
     dims_level: float = 30.0
     dims_min: int = 4
@@ -193,9 +223,9 @@ class GateParams(_Section, frozen=True):
     breadth_min: float = 0.20
     correlation_max: float = 0.80
     correlated_max: int = 3
-    strength_ultra_new: float = 82.0
-    strength_new_a: float = 80.0
-    strength_new_b: float = 78.0
+    strength_ultra_new: float = 75.0
+    strength_new_a: float = 75.0
+    strength_new_b: float = 75.0
     strength_mature: float = 75.0
     min_score: float = 0.0
 
@@ -213,6 +243,10 @@ class TierParams(_Section, frozen=True):
     k: int = 2
     n: int = 3
     cooldown_ms: int = 90_000
+    impact_cooldown_ms: int = 120_000
+    spread_cooldown_ms: int = 90_000
+    obi_cooldown_ms: int = 60_000
+    quality_cooldown_ms: int = 180_000
     diversify_ms: int = 7_200_000
     ttl_ms: int = 28_800_000
     new_ttl_ms: int = 10_800_000
@@ -242,7 +276,7 @@ class NewCoinParams(_Section, frozen=True):
 
     age_days: float = 14.0
     bars_1h: int = 400
-    series_days: float = 3.0
+    full_bars_1m: int = 400
     blend_hours: float = 48.0
     ignition_min: int = 3
     anchor_atr: float = 0.8
@@ -250,12 +284,22 @@ class NewCoinParams(_Section, frozen=True):
     taker_share: float = 0.62
     obi: float = 0.05
     rvol: float = 3.0
+    rvol_5m: float = 2.0
     exhaustion_atr: float = 2.0
     exhaustion_taker: float = 0.60
+    exhaustion_turnover: float = 0.60
     watch_only_minutes: float = 3.0
     careful_minutes: float = 8.0
     careful_p: float = 0.03
+    main_minutes: float = 15.0
     crowding: float = 0.5
+    crowding_hours: float = 72.0
+    beta_btc: float = 0.5
+    beta_eth: float = 0.3
+    phase_risk: tuple[float, float, float, float] = (0.3, 0.5, 0.7, 1.0)
+    entry_atr: float = 0.05
+    stop_atr: float = 1.8
+    prime_max: int = 1
     tier_p: tuple[float, float, float] = (0.70, 0.65, 0.63)
     tier_dims: tuple[int, int, int] = (6, 5, 4)
     tier_edges_hours: tuple[float, float, float] = (24.0, 168.0, 400.0)
@@ -271,9 +315,11 @@ class ParamSet(_Section, frozen=True):
     regime_weights: dict[str, dict[str, float]] = msgspec.field(default_factory=_regime_weights)
     regime_blend: float = 0.30
     chain: ChainParams = ChainParams()
-    new_chain: ChainParams = ChainParams(smooth=0.40, publish=0.50, max_step=25.0)
+    new_chain: ChainParams = ChainParams(smooth=0.40, eta=0.03, publish=0.50, max_step=25.0)
+    """Slower centre than the mature chain: minutes forget an ignition before 5m and 15m see it."""
     probability: ProbabilityParams = ProbabilityParams()
     filters: FilterParams = FilterParams()
+    risk: RiskParams = RiskParams()
     cost: CostParams = CostParams()
     gates: GateParams = GateParams()
     tiers: TierParams = TierParams()
@@ -289,10 +335,10 @@ class ParamSet(_Section, frozen=True):
             if regime not in self.regime_weights:
                 raise ValueError(f"regime_weights.{regime}: found nothing, allowed: nine weights")
             _check_weights(f"regime_weights.{regime}", self.regime_weights[regime])
-        for section, key, low, high in _RANGES:
+        for section, key, low, high in RANGES:
             holder = self if section == "" else getattr(self, section)
             _check_range(f"{section}.{key}".lstrip("."), getattr(holder, key), low, high)
-        for name, lower, upper in _ORDERS:
+        for name, lower, upper in ORDERS:
             low_value, high_value = _value(self, lower), _value(self, upper)
             if low_value > high_value:
                 raise ValueError(
@@ -341,78 +387,6 @@ def _check_range(key: str, value: float, low: float, high: float) -> None:
 def _value(params: ParamSet, dotted: str) -> float:
     section, key = dotted.split(".")
     return float(getattr(getattr(params, section), key))
-
-
-_RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
-    ("", "regime_blend", 0.0, 1.0),
-    *((s, k, 0.01, 1.0) for s in ("chain", "new_chain") for k in ("smooth", "eta", "publish")),
-    *((s, "tau", 0.5, 10.0) for s in ("chain", "new_chain")),
-    *((s, "max_step", 1.0, 200.0) for s in ("chain", "new_chain")),
-    *((s, "flip_min", 0.0, 100.0) for s in ("chain", "new_chain")),
-    *((s, "smooth_taps", 1, 60) for s in ("chain", "new_chain")),
-    *((s, "scale_taps", 10, 200) for s in ("chain", "new_chain")),
-    *((s, "scale_min", 2, 200) for s in ("chain", "new_chain")),
-    *((s, "publish_taps", 5, 100) for s in ("chain", "new_chain")),
-    ("probability", "t0", 1.0, 500.0),
-    ("probability", "new_t0", 1.0, 500.0),
-    ("probability", "denominator_min", 0.05, 1.0),
-    ("probability", "full_bars", 1, 100_000),
-    ("probability", "evidence_power", 0.0, 4.0),
-    ("probability", "p_cap", 0.5, 1.0),
-    ("probability", "g_taps", 1, 100),
-    ("gates", "p0", 0.5, 1.0),
-    ("gates", "new_p0", 0.5, 1.0),
-    ("gates", "dp0", 0.0, 1.0),
-    ("gates", "new_dp0", 0.0, 1.0),
-    ("gates", "quality_open", 0.0, 1.0),
-    ("gates", "coverage_min", 0.0, 1.0),
-    ("gates", "mtf_min", 0.0, 1.0),
-    ("gates", "dims_min", 0, 9),
-    ("gates", "min_score", 0.0, 100.0),
-    ("gates", "strength_mature", 0.0, 100.0),
-    ("gates", "impact_notional_usdt", 1.0, 1e9),
-    ("gates", "funding_guard_ms", 0, 3_600_000),
-    ("gates", "correlated_max", 1, 10_000),
-    ("cost", "taker_fee_frac", 0.0, 0.05),
-    ("cost", "tp1_share", 0.0, 1.0),
-    ("cost", "win_frac", 0.0, 1.0),
-    ("cost", "loss_frac", 0.0, 1.0),
-    ("tiers", "watch_p", 0.0, 1.0),
-    ("tiers", "watch_fails_max", 0, 30),
-    ("tiers", "watch_strength", 0.0, 100.0),
-    ("tiers", "hysteresis", 0.0, 0.5),
-    ("tiers", "n", 1, 8),
-    ("tiers", "k", 1, 8),
-    ("tiers", "ttl_ms", 60_000, 604_800_000),
-    ("tiers", "new_ttl_ms", 60_000, 604_800_000),
-    ("plan", "stop_atr", 0.1, 20.0),
-    ("plan", "stop_soft_atr", 0.001, 5.0),
-    ("plan", "stop_min_atr", 0.01, 20.0),
-    ("plan", "tp1_r", 0.1, 20.0),
-    ("plan", "tp2_r", 0.1, 50.0),
-    ("new_coin", "age_days", 0.0, 365.0),
-    ("new_coin", "blend_hours", 0.0, 720.0),
-)
-
-_ORDERS: Final[tuple[tuple[str, str, str], ...]] = (
-    ("tiers.k", "tiers.k", "tiers.n"),
-    ("gates.quality_hold", "gates.quality_hold", "gates.quality_open"),
-    ("gates.quality_watch", "gates.quality_watch", "gates.quality_hold"),
-    ("gates.spread_open_bps", "gates.spread_open_bps", "gates.spread_hold_bps"),
-    ("gates.impact_open_bps", "gates.impact_open_bps", "gates.impact_hold_bps"),
-    ("gates.obi_open", "gates.obi_open", "gates.obi_hold"),
-    ("gates.room_structure_atr", "gates.room_structure_atr", "gates.new_room_structure_atr"),
-    ("gates.p0", "gates.p0", "gates.new_p0"),
-    ("cost.lambda_i_reward", "cost.lambda_i_reward", "cost.lambda_i_penalty"),
-    ("cost.new_lambda_i_reward", "cost.new_lambda_i_reward", "cost.new_lambda_i_penalty"),
-    ("gates.theta_i_reward", "gates.theta_i_reward", "gates.theta_i_penalty"),
-    ("chain.z0", "chain.z0", "chain.z_max"),
-    ("chain.scale_min", "chain.scale_min", "chain.scale_taps"),
-    ("probability.t_min", "probability.t_min", "probability.t_max"),
-    ("probability.new_t_min", "probability.new_t_min", "probability.new_t_max"),
-    ("plan.tp1_r", "plan.tp1_r", "plan.tp2_r"),
-    ("plan.stop_min_atr", "plan.stop_min_atr", "plan.stop_atr"),
-)
 
 
 def _without(params: ParamSet, names: tuple[str, ...], version: str) -> ParamSet:

@@ -6,9 +6,38 @@ the simulated ones in `modes/simulate`. Bytes cross these ports, never objects.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
+
+from cryptosignal.domain.events import (
+    AccountSnapshotTaken,
+    AccountStreamChanged,
+    AccountUpdated,
+    AlgoUpdated,
+    CancelReplied,
+    MarginCalled,
+    OrderLookedUp,
+    OrderReplied,
+    OrderUpdated,
+    SnapshotFailed,
+    TradeSeen,
+)
+from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.order import OrderIntent
+
+AccountEvent = (
+    AccountStreamChanged
+    | AccountSnapshotTaken
+    | SnapshotFailed
+    | OrderUpdated
+    | TradeSeen
+    | AlgoUpdated
+    | AccountUpdated
+    | MarginCalled
+)
+"""What an account tells by itself, in our words."""
 
 
 class HttpRequest(msgspec.Struct, frozen=True, gc=False):
@@ -44,6 +73,25 @@ class WsListener(Protocol):
     def on_closed(self, code: int, reason: str) -> None:
         """The connection is gone (1006 without a close frame). Called exactly once."""
         ...
+
+
+class FrameSorter(Protocol):
+    """What lets a transport put whole messages where they belong: `takes[message[11:43]]`, where
+    there is one, gets the message; `taken` counts them; `arm` is called before the first and now
+    and then. A listener that wants this has one as `sorter`, None or nothing otherwise."""
+
+    taken: int
+    takes: dict[bytes, Callable[[bytes], None]]
+
+    def arm(self) -> None:
+        """A message is on its way, the first after a while or one of many."""
+        ...
+
+
+def sorter_of(listener: WsListener) -> FrameSorter | None:
+    """The sorter of a listener, None if it takes every message itself."""
+    found: FrameSorter | None = getattr(listener, "sorter", None)
+    return found
 
 
 class WsLink(Protocol):
@@ -117,4 +165,59 @@ class Disk(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove `name`; missing is fine."""
+        ...
+
+
+class OrderDesk(Protocol):
+    """An account as the rim needs it. Each call sends once and answers with what it proved: a lost
+    reply is UNKNOWN, a refusal REJECTED with the venue's words; none of them raises for the venue or
+    the network, except `prepare_symbol`."""
+
+    @property
+    def recv_window_ms(self) -> int:
+        """The venue accepts a request no later than this after it was stamped."""
+        ...
+
+    @property
+    def order_wait_ms_max(self) -> int:
+        """The longest that an order request may be held back on our side before it is stamped."""
+        ...
+
+    async def place(self, intent: OrderIntent) -> OrderReplied:
+        """Send one order, ordinary or conditional, under `intent.client_id`."""
+        ...
+
+    async def cancel(self, client_id: str, symbol: str, is_algo: bool) -> CancelReplied:
+        """Send one cancel. That nothing was there to cancel is REJECTED: a question, not a proof."""
+        ...
+
+    async def look_up(self, client_id: str, symbol: str, is_algo: bool) -> OrderLookedUp:
+        """Ask for one order: found, not found on the venue's word, or None if it cannot be known."""
+        ...
+
+    async def snapshot(
+        self, purpose: str, symbols: tuple[str, ...] = (), trades_since_ms: int = 0
+    ) -> AccountSnapshotTaken | SnapshotFailed:
+        """Balances, positions, resting orders of both kinds, and the trades of `symbols`."""
+        ...
+
+    async def prepare_symbol(self, symbol: str, leverage: int, margin_type: str) -> None:
+        """Set margin type and leverage before the first entry. Raises a Fault where that fails."""
+        ...
+
+
+class Exchange(OrderDesk, Protocol):
+    """A venue behind one cut: the dialect (names of symbols, sides and states, units, transports)
+    ends at its adapter. What must hold for each is written as tests (`tests/exchange`)."""
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        """What can be traded, with the rules of its orders; symbols as BASE+QUOTE (BTCUSDT)."""
+        ...
+
+    async def attend(self, on_event: Callable[[AccountEvent], None]) -> None:
+        """Tell what happens to the account, in the venue's order, until cancelled.
+
+        `AccountStreamChanged` up comes before the first event, down when events may be missed; after
+        each up a snapshot follows. An execution carries the venue's trade id: told twice, it is one.
+        """
         ...

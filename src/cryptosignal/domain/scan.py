@@ -6,11 +6,15 @@ This is what a decision block journals (D2): with it a decision can be taken aga
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 Column = NDArray[np.float64]
+
+SYMBOL_TRIGGER: Final = "symbol"
+"""The trigger of a refresh: the rows are one symbol's, decided beside the scans of the market."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,9 @@ class BarReceipt(msgspec.Struct, frozen=True, gc=False):
 class Decision(msgspec.Struct, frozen=True):
     """One symbol in one scan. Scores are ±100, probabilities and shares 0–1, `ev` and `cost` are
     fractions of notional for the chosen side; NaN in `factors` means no data (weight 0).
-    `findings` say in words what stands out; `weights` are those that this symbol was scored with."""
+    `findings` say in words what stands out; `weights` are those that this symbol was scored with;
+    `risk_level` is low, medium or high by what the risk filters leave of the size.
+    `quality_reason` says which parts of DataQual cost it trust."""
 
     signal_id: str
     scan_id: int
@@ -93,6 +95,8 @@ class Decision(msgspec.Struct, frozen=True):
     receipt: tuple[BarReceipt, ...] = ()
     findings: tuple[str, ...] = ()
     weights: dict[str, float] = {}
+    risk_level: str = ""
+    quality_reason: str = ""
 
 
 def decision_to_json(decision: Decision) -> str:

@@ -38,11 +38,13 @@ from cryptosignal.domain.events import (
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Direction
 from cryptosignal.domain.params import ParamSet, params_from_json
+from cryptosignal.domain.scan import SYMBOL_TRIGGER
 from cryptosignal.domain.signal import Decision, decision_from_json, decision_to_json
 from cryptosignal.engine.digest import DigestChain
 from cryptosignal.engine.manual import manual_decision
+from cryptosignal.engine.schedule import LEARNING, REPORT, SLOT_DONE, Schedule
 from cryptosignal.engine.timers import Timers
-from cryptosignal.ground.calendar import day_start, utc_day
+from cryptosignal.ground.calendar import utc_day
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.signals.decide import decide
@@ -50,7 +52,6 @@ from cryptosignal.signals.decisions import PRIME, WATCH, ScanDecisions
 from cryptosignal.signals.memory import SignalMemory, memory_from_bytes
 from cryptosignal.trading.desk import Desk
 
-REPORT_TIMER = "engine.report"
 SIGNAL_PUBLISHED = "signal.published"
 SIGNAL_MEMORY = "signal.memory"
 OUTCOME_RECORDED = "outcome.recorded"
@@ -67,13 +68,20 @@ class Engine:
         self.tracker = tracker
         self.memory = SignalMemory()
         self.timers = Timers()
+        self.schedule = Schedule()
+        self.outcomes_new = 0
+        """Outcomes recorded since the last learning slot."""
         self.chain = DigestChain()
         self.mode = "signal"
         self.account = "none"
         self.instruments: dict[str, Instrument] = {}
         self.latest: ScanDecisions | None = None
+        """The newest scan of the market."""
+        self.newest: ScanDecisions | None = None
+        """What was decided last, be it one symbol's refresh."""
         self.published: dict[str, Decision] = {}
         self.scans = 0
+        self._started_ms = 0
         self._memory_text = ""
         self._desk_watch: tuple[str, ...] = ()
         self._watching = WatchSymbols(())
@@ -109,6 +117,11 @@ class Engine:
             self._memory_text = event.body
         elif event.kind == OUTCOME_RECORDED:
             self.tracker.forget(event.key)
+            self.outcomes_new += 1
+        elif event.kind == SLOT_DONE:
+            self.schedule.fold(event.key, int(event.body))
+            if event.key == LEARNING.name:
+                self.outcomes_new = 0
 
     def digest_of(self, now_ms: int, actions: tuple[Action, ...]) -> str | None:
         """Chain the digest of one step's actions; None for a step that did nothing."""
@@ -128,16 +141,31 @@ class Engine:
         return self._ask_desk(now_ms, event)
 
     def _on_started(self, now_ms: int, event: EngineStarted) -> tuple[Action, ...]:
-        report = WakeAt(REPORT_TIMER, day_start(now_ms) + DAY_MS)
-        return (report, *self._ask_desk(now_ms, event))
+        self._started_ms = now_ms
+        schedule = self.schedule
+        begun = {duty.name: duty.slot_before(now_ms) for duty in schedule.unknown()}
+        actions: list[Action] = [_done(name, slot_ms) for name, slot_ms in begun.items()]
+        for name, duty in schedule.duties.items():
+            at_ms = begun[name] + duty.every_ms if name in begun else schedule.next_ms(name)
+            actions.append(WakeAt(name, at_ms))
+        return (*actions, *self._ask_desk(now_ms, event))
 
     def _on_timer(self, now_ms: int, event: TimerFired) -> tuple[Action, ...]:
-        if event.name != REPORT_TIMER:
+        name = event.name
+        if name not in self.schedule.duties:
             return self._ask_desk(now_ms, event)
-        return (
-            WriteReport(utc_day(now_ms - DAY_MS)),
-            WakeAt(REPORT_TIMER, day_start(now_ms) + DAY_MS),
-        )
+        actions: list[Action] = []
+        next_ms = self.schedule.next_ms(name)
+        for slot_ms in self.schedule.owed(name, now_ms):
+            actions += [self._slot(name, slot_ms), _done(name, slot_ms)]
+            next_ms = slot_ms + self.schedule.duties[name].every_ms
+        return (*actions, WakeAt(name, next_ms))
+
+    def _slot(self, name: str, slot_ms: int) -> Action:
+        """What is done at one slot."""
+        if name == REPORT.name:
+            return WriteReport(utc_day(slot_ms - DAY_MS), is_late=slot_ms <= self._started_ms)
+        return Note("learning.is_due", {"slot_ms": slot_ms, "outcomes": self.outcomes_new})
 
     def _on_instruments(self, now_ms: int, event: InstrumentsListed) -> tuple[Action, ...]:
         self.instruments = {item.symbol: item for item in event.instruments}
@@ -158,6 +186,9 @@ class Engine:
 
     def _on_scan(self, now_ms: int, event: ScanTaken) -> tuple[Action, ...]:
         decisions = decide(event.rows, self.params, self.memory)
+        self.newest = decisions
+        if event.rows.trigger == SYMBOL_TRIGGER:
+            return (*self._publish_new(now_ms, decisions), *self._keep_memory())
         self.latest = decisions
         self.scans += 1
         actions: list[Action] = [
@@ -171,13 +202,19 @@ class Engine:
                 skipped=int(decisions.skipped().sum()),
             )
         ]
+        actions += self._publish_new(now_ms, decisions)
+        return (*actions, *self._keep_memory())
+
+    def _publish_new(self, now_ms: int, decisions: ScanDecisions) -> list[Action]:
+        """Prime decisions that are not out yet, and their entries where the mode has any."""
+        actions: list[Action] = []
         for decision in decisions.prime():
             if decision.signal_id in self.published:
                 continue
             actions += self._publish(decision)
             if self.mode in ("approve", "auto"):
                 actions += self._open(now_ms, decision, is_approved=False)
-        return (*actions, *self._keep_memory())
+        return actions
 
     def _on_command(self, now_ms: int, event: OperatorCommanded) -> tuple[Action, ...]:
         if event.command != "trade":
@@ -190,11 +227,12 @@ class Engine:
         if direction not in tuple(Direction):
             allowed = ", ".join(Direction)
             return (Note("trade.refused", {"symbol": symbol, "reason": f"direction: {allowed}"}),)
-        decision = manual_decision(self.latest, symbol, Direction(direction), now_ms)
-        if decision is None:
-            return (Note("trade.refused", {"symbol": symbol, "reason": "no price plan: no data"}),)
         price = event.arguments.get("price")
         known = Decimal(price) if price else None
+        mark = float(price) if price else None
+        decision = manual_decision(self.latest, symbol, Direction(direction), now_ms, mark)
+        if decision is None:
+            return (Note("trade.refused", {"symbol": symbol, "reason": "no price plan: no data"}),)
         opened = self._open(now_ms, decision, is_approved=True, price=known)
         return (*self._publish(decision), *opened)
 
@@ -252,6 +290,10 @@ class Engine:
         return list(
             self.desk.open_from(decision, now_ms, instrument, price=price, is_approved=is_approved)
         )
+
+
+def _done(name: str, slot_ms: int) -> Record:
+    return Record(FactRecorded(SLOT_DONE, name, str(slot_ms)))
 
 
 _HANDLERS: dict[type, Callable[[Engine, int, Any], tuple[Action, ...]]] = {

@@ -5,6 +5,7 @@ Bars of every interval are joined as-of: at a decision time only bars whose clos
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 
@@ -25,12 +26,14 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Columns = dict[str, Floats]
 
+INTERVALS = ("1m", "5m", "15m", "1h", "4h", "1d")
+"""The intervals of a receipt."""
 _COHERENT = ("15m", "1h", "4h", "1d")
 _OI_Z_BARS = 96
-_FUNDING_CHAIN = ChainParams(eta=0.03, scale_taps=90, scale_min=5)
+FUNDING_CHAIN = ChainParams(eta=0.03, scale_taps=90, scale_min=5)
 """Centre and spread of the funding rate: 90 points of its grid, 30 days at 8 h."""
 _FUNDING_AGE_MS = 2 * DAY_MS
-_FUNDING_FLOOR = 0.00005
+FUNDING_FLOOR = 0.00005
 _DAY_BARS = 24
 
 
@@ -74,7 +77,7 @@ def _coverage(
 
     A fact `bars_1h` overrides the count where the view holds a part of a longer history.
     """
-    for interval in ("1m", "5m", "15m", "1h", "4h", "1d"):
+    for interval in INTERVALS:
         bars = hours if interval == "1h" else view.bars.get(interval)
         name = f"ctx.bars_{interval}"
         if bars is None or len(bars.open_ms) == 0:
@@ -107,6 +110,44 @@ def _coverage(
     out["ctx.time_ms"] = np.repeat(times[None, :].astype(float), len(view.symbols), axis=0)
     out["ctx.age_days"] = (times[None, :] - view.onboard_ms[:, None]) / DAY_MS
     out["ctx.tick_size"] = np.repeat(view.tick_size[:, None], len(times), axis=1)
+
+
+def receipts(view: MarketView, times: Ints, out: Columns) -> None:
+    """Add `ctx.seen_*`: how the newest bar of each interval became known (D7)."""
+    for interval in INTERVALS:
+        bars = view.bars.get(interval)
+        if bars is None or len(bars.open_ms) == 0:
+            out[f"ctx.seen_{interval}"] = np.full((len(view.symbols), len(times)), np.nan)
+        else:
+            out[f"ctx.seen_{interval}"] = seen(bars, ends_of(bars, times), slice(None))
+
+
+def seen(bars: BarsView, ends: Ints, rows: Ints | slice) -> Floats:
+    """How the newest bar before each of `ends` became known, [row, end], as one number (see
+    `seen_parts`): finality, source and lag. NaN where there is no bar."""
+    place = np.maximum(ends - 1, 0)
+    finality, source = bars.finality[rows][:, place], bars.source[rows][:, place]
+    lag = np.round(bars.lag_ms[rows][:, place])
+    lag = np.where(np.isfinite(lag), np.clip(lag, -_NO_LAG, _NO_LAG - 1.0), _NO_LAG)
+    code = 32.0 * lag + 4.0 * (source + 1.0) + finality
+    return np.where((ends > 0) & (finality > 0), code, np.nan)
+
+
+def seen_code(finality: int, source: int, lag_ms: float) -> float:
+    """The number of `seen` for one bar that is there."""
+    known = math.isfinite(lag_ms)
+    lag = min(max(round(lag_ms), -_NO_LAG), _NO_LAG - 1.0) if known else _NO_LAG
+    return 32.0 * lag + 4.0 * (source + 1.0) + finality
+
+
+def seen_parts(code: float) -> tuple[int, int, float]:
+    """(finality, source or -1, lag ms or NaN) of a number of `seen` that is not NaN."""
+    whole = int(code)
+    lag = whole // 32
+    return whole % 4, whole // 4 % 8 - 1, float("nan") if lag >= _NO_LAG else float(lag)
+
+
+_NO_LAG = 2.0**40
 
 
 def _count(x: Floats) -> Floats:
@@ -222,6 +263,11 @@ def _oi_change(view: MarketView, count: int, end: int, frame: Frame) -> tuple[Fl
         nothing = np.full((len(view.symbols), count), np.nan)
         return nothing, nothing.copy()
     log_oi = frame.open_interest(count + _DAY_BARS + _OI_Z_BARS - 1, end)
+    fast = compiled_kernels()
+    if fast is not None:
+        now, z = (np.empty((len(log_oi), count)) for _ in range(2))
+        fast.interest_changes(log_oi, count, now, z)
+        return now, z
     change = log_oi[:, _DAY_BARS:] - log_oi[:, :-_DAY_BARS]
     spread = 1.2533 * window.fir(np.abs(change), window.mean_taps(_OI_Z_BARS))
     now = change[:, -count:]
@@ -234,13 +280,13 @@ def _funding_z(view: MarketView, closes: Ints, frame: Frame) -> Floats:
     if series is None or not len(series.time_ms):
         return np.full((len(view.symbols), len(closes)), np.nan)
     first = int(np.searchsorted(series.time_ms, closes[0] - _FUNDING_AGE_MS))
-    start = max(first - _FUNDING_CHAIN.scale_taps + 1, 0)
+    start = max(first - FUNDING_CHAIN.scale_taps + 1, 0)
     value = np.ascontiguousarray(series.value[:, start:])
 
     def compute() -> tuple[Floats, ...]:
-        front = np.full((len(value), _FUNDING_CHAIN.scale_taps - 1), np.nan)
+        front = np.full((len(value), FUNDING_CHAIN.scale_taps - 1), np.nan)
         padded = np.concatenate([front, value], axis=1)
-        return (robust_z(padded, _FUNDING_FLOOR, _FUNDING_CHAIN),)
+        return (robust_z(padded, FUNDING_FLOOR, FUNDING_CHAIN),)
 
     (z,) = frame.keep("funding", (value,), compute)
     return as_of(SeriesView(series.time_ms[start:], z), closes, _FUNDING_AGE_MS)

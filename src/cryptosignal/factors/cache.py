@@ -21,7 +21,7 @@ from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import Logs, panel_of
 from cryptosignal.factors.table import Factor
 from cryptosignal.ground.units import HOUR_MS
-from cryptosignal.market.views import BarsView
+from cryptosignal.market.views import BarsView, MarketView
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -31,6 +31,7 @@ Scored = dict[str, tuple[Floats, Floats]]
 SPAN: Final = 300
 """Bars of the 1h axis that a score may depend on at most (D4)."""
 _TAIL: Final = 4
+_NOTHING: Final = np.zeros(0)
 _SLACK: Final = 48
 _FIELDS: Final = 8
 """Fields that are compared: prices, volumes, trades, taker volume."""
@@ -117,6 +118,29 @@ class _Stages:
     score: Stage
 
 
+@dataclass(slots=True)
+class Kept:
+    """What a scan left for the rows of its hour, as plain arrays: nobody may write to them.
+
+    `stages` are buffers [factor · row, column]; `stops` are the ends of their columns, the width of
+    the publish filter, the least number of values, the lags, the rows, and a place for the bars
+    that a reader has beyond them. `strip_stops` are the ends of the bars, the open interest and the
+    spot flow that they stand on.
+    """
+
+    open_ms: int
+    span: int
+    stages: tuple[Floats, Floats, Floats, Floats]
+    stops: Ints
+    bars: Floats
+    beside: tuple[Floats | None, ...]
+    strip_stops: Ints
+
+    def strips(self, slot: int) -> tuple[Floats, ...]:
+        """The series beside the bars of one row, empty where there is none."""
+        return tuple(_NOTHING if x is None else x[0, slot] for x in self.beside)
+
+
 class ScoreCache:
     """Scores of the newest `lags` bars by factor. `columns_computed` counts work for the tests."""
 
@@ -129,6 +153,35 @@ class ScoreCache:
         self._bars = Strip()
         self._beside: dict[tuple[str, str], Strip] = {}
         self._stages: _Stages | None = None
+        self._kept: Kept | None = None
+
+    def kept(self, view: MarketView, factors: tuple[Factor, ...]) -> Kept | None:
+        """What the last scan left; None where it was none or of another table of inputs."""
+        if self._kept is None:
+            self._kept = self._plain(factors)
+        known = self._kept
+        if known is None or (known.beside[0] is None) != (view.open_interest is None):
+            return None
+        return None if (known.beside[1] is None) != (view.spot_1h is None) else known
+
+    def _plain(self, factors: tuple[Factor, ...]) -> Kept | None:
+        stages = self._stages
+        if stages is None:
+            return None
+        own, four = self.params.chain, (stages.raw, stages.smooth, stages.instant, stages.score)
+        counts = (own.publish_taps, own.scale_min, self.params.tiers.n, len(self._symbols), 0)
+        stops = [*(x.stop for x in four), *counts]
+        names = (("O", "oi"), ("C", "spot_net"), ("C", "spot_quote"))
+        strips = [self._beside.get(name) for name in names]
+        return Kept(
+            self._open_ms,
+            min(SPAN, self._reach() + max(f.lookback for f in factors) - 1),
+            (four[0].buffer, four[1].buffer, four[2].buffer, four[3].buffer),
+            np.array(stops, np.int64),
+            self._bars.buffer,
+            tuple(None if strip is None else strip.buffer for strip in strips),
+            np.array([self._bars.stop, *(0 if s is None else s.stop for s in strips)], np.int64),
+        )
 
     def branch(self, places: Ints) -> ScoreCache:
         """A cache of a few rows that goes its own way; this one stays as it is."""
@@ -178,6 +231,7 @@ class ScoreCache:
             spoiled = self._spoiled(now, series, factors, shift)
             self._advance(hours, end, factors, series, spoiled, shift, logs)
         self._symbols, self._table, self._open_ms = symbols, table, newest
+        self._kept = None
         return self._split(factors, len(symbols))
 
     def _spoiled(

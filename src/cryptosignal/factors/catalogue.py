@@ -16,10 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.domain.scan import ScanRows
+from cryptosignal.domain.scan import SYMBOL_TRIGGER, ScanRows
 from cryptosignal.factors import around, newcoin, now
 from cryptosignal.factors.cache import ScoreCache
 from cryptosignal.factors.frame import Frame, ends_of
+from cryptosignal.factors.kernels import compiled_kernels
+from cryptosignal.factors.lone import Lone
 from cryptosignal.factors.narrow import narrow
 from cryptosignal.factors.panel import panel_of
 from cryptosignal.factors.standardise import reach, standardise
@@ -45,7 +47,10 @@ class FactorEngine:
         self.factors = factors
         self.cache = ScoreCache(self.params)
         self.frame = Frame()
+        self.lone = Lone(self.params)
         self._seen: tuple[tuple[str, ...], bytes, int] | None = None
+        self._can_glance = False
+        self._told: tuple[MarketView, dict[str, str]] | None = None
 
     def compute(self, view: MarketView, scan_id: int, trigger: str) -> ScanRows:
         """The rows of every active symbol at `view.time_ms`. Never touches the network."""
@@ -54,13 +59,14 @@ class FactorEngine:
         self._seen = _market_of(view)
         keep = np.flatnonzero(view.active)
         flat = {name: np.ascontiguousarray(value[keep, 0]) for name, value in columns.items()}
+        self._can_glance = tuple(flat) == self.lone.names
         symbols = tuple(view.symbols[i] for i in keep)
         return ScanRows(
             scan_id, view.time_ms, trigger, symbols, flat, meta=now.receipt(view, self.params)
         )
 
     def refresh(
-        self, view: MarketView, slot: int, scan_id: int, trigger: str = "symbol"
+        self, view: MarketView, slot: int, scan_id: int, trigger: str = SYMBOL_TRIGGER
     ) -> ScanRows:
         """The row of one symbol, equal to its row in a full scan of `view` where every symbol
         whose bars changed since the last one has been refreshed.
@@ -74,11 +80,48 @@ class FactorEngine:
         if self._seen != _market_of(view):
             whole = self.compute(view, scan_id, trigger)
             return pick_row(whole, whole.symbols.index(view.symbols[slot]))
+        quick = self.glance(view, slot)
+        if quick is not None:
+            return self.row_of(view, slot, quick, scan_id, trigger)
         beside = (slot, view.btc, view.eth)
         places = np.array(list(dict.fromkeys(p for p in beside if p >= 0)), dtype=np.int64)
         engine = copy.copy(self)
         engine.cache, engine.frame = self.cache.branch(places), self.frame.branch(places)
         return pick_row(engine.compute(narrow(view, places), scan_id, trigger), 0)
+
+    def glance(self, view: MarketView, slot: int) -> Floats | None:
+        """The values of `lone.names` for one symbol where compiled code can tell them at once,
+        equal to its row in a scan; None where it cannot (`refresh` can).
+
+        In an hour that no scan has seen yet, the breadth takes the symbols that were not refreshed
+        in it as the last scan saw them.
+        """
+        fast = compiled_kernels()
+        if fast is None or not self._can_glance or self._seen is None:
+            return None
+        if self._seen[:2] != _market_of(view)[:2]:
+            return None
+        return self.lone.row(fast, self, view, slot)
+
+    def row_of(
+        self,
+        view: MarketView,
+        slot: int,
+        values: Floats,
+        scan_id: int,
+        trigger: str = SYMBOL_TRIGGER,
+    ) -> ScanRows:
+        """What `glance` told, as the rows of a scan of one symbol."""
+        columns = dict(zip(self.lone.names, values[:, None], strict=True))
+        self._drop_synthetic(view, columns)
+        own = (view.symbols[slot],)
+        return ScanRows(scan_id, view.time_ms, trigger, own, columns, meta=self._receipt(view))
+
+    def _receipt(self, view: MarketView) -> dict[str, str]:
+        """The receipt of a view, made once for its rows."""
+        if self._told is None or self._told[0] is not view:
+            self._told = view, now.receipt(view, self.params)
+        return self._told[1]
 
     def columns(self, view: MarketView, times_ms: Ints, facts: Mapping[str, Floats]) -> Columns:
         """All columns at each decision time, [symbol, time]; `times_ms` ascend.
@@ -97,6 +140,7 @@ class FactorEngine:
         around.columns(view, hours, times_ms, facts, self.params, self.frame, out)
         now.columns(view, facts, self.params, shape, out)
         newcoin.columns(view, times_ms, facts, self.params, out)
+        around.receipts(view, times_ms, out)
         self._drop_synthetic(view, out)
         return out
 
@@ -157,6 +201,8 @@ class FactorEngine:
     def _drop_synthetic(self, view: MarketView, out: Columns) -> None:
         """Made-up flow weighs nothing: a score is no better than the data behind it (DOMAIN §0.28)."""
         if self.params.accept_synthetic_flow:
+            return
+        if not view.synthetic_flow:
             return
         made_up = {factor for kind in view.synthetic_flow for factor in _FED_BY.get(kind, ())}
         for name in out:

@@ -12,6 +12,25 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from cryptosignal.factors.compiled_row import interest_changes, market, row
+
+__all__ = [
+    "adx",
+    "atr",
+    "cvd",
+    "extremes",
+    "first_difference",
+    "interest_changes",
+    "known",
+    "market",
+    "net_share",
+    "publish",
+    "regress",
+    "row",
+    "swings",
+    "z_of_window",
+]
+
 Floats = NDArray[np.float64]
 
 _MEAN_ABS_TO_SIGMA = 1.2533141373155003

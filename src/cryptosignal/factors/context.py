@@ -61,7 +61,7 @@ def market_trend(panel: Panel, row: int) -> Floats:
     nothing = np.full(panel.count, np.nan)
     if row < 0:
         return nothing
-    atr = panel.atr()[row]
+    atr = np.where(panel.atr()[row] > 0.0, panel.atr()[row], np.nan)
     close = panel.close[row : row + 1]
     fast = window.fir(panel.cut(close, 30), window.ema_taps(5, 30))[0]
     slow = window.fir(panel.cut(close, 60), window.ema_taps(20, 60))[0]
@@ -108,10 +108,12 @@ def _rolling(high: Floats, low: Floats, width: int) -> tuple[Floats, Floats]:
     return top, bottom
 
 
-def independence(panel: Panel, btc: int, eth: int) -> tuple[Floats, Floats, Floats]:
+def independence(
+    panel: Panel, btc: int, eth: int, shares: tuple[float, float] = (0.6, 0.4)
+) -> tuple[Floats, Floats, Floats]:
     """I (0–100), β and ρ to BTC from 24 hourly returns (§1.3 I, v7.3 bands).
 
-    OLS on BTC and ETH together, β = 0.6·|β_btc| + 0.4·|β_eth|; a ridge of 5 % of the regressors'
+    OLS on BTC and ETH together, β = 0.6·|β_btc| + 0.4·|β_eth| (`shares`); a ridge of 5 % of the regressors'
     variance keeps two nearly equal coins from fighting over β. R² < 0.1 is 50; BTC itself is 100;
     ETH is held against BTC alone. Bands are joined linearly.
     """
@@ -123,17 +125,17 @@ def independence(panel: Panel, btc: int, eth: int) -> tuple[Floats, Floats, Floa
         nothing = np.full(shape, np.nan)
         return nothing, nothing.copy(), nothing.copy()
     b1, b2, r2, rho = _fit_market(returns, btc, eth, panel.count)
-    beta = 0.6 * np.abs(b1) + 0.4 * np.abs(b2) if eth >= 0 else np.abs(b1)
+    beta = shares[0] * np.abs(b1) + shares[1] * np.abs(b2) if eth >= 0 else np.abs(b1)
     if eth >= 0:
         beta[eth] = np.abs(b1[eth])
-    score = np.interp(beta, _BETA, _INDEPENDENCE)
+    score = np.interp(beta, BETA, INDEPENDENCE)
     score = np.where(np.isnan(beta), np.nan, np.where(r2 < 0.1, 50.0, score))
     score[btc] = np.where(np.isnan(rho[btc]), np.nan, 100.0)
     return score, beta, rho
 
 
-_BETA = np.array([0.0, 0.6, 0.9, 1.2, 1.5, 2.0])
-_INDEPENDENCE = np.array([100.0, 85.0, 70.0, 30.0, 15.0, 0.0])
+BETA = np.array([0.0, 0.6, 0.9, 1.2, 1.5, 2.0])
+INDEPENDENCE = np.array([100.0, 85.0, 70.0, 30.0, 15.0, 0.0])
 
 
 def _fit_market(

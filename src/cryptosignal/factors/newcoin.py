@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import NewCoinParams, ParamSet
-from cryptosignal.factors import flow, window
+from cryptosignal.factors import context, flow, window
 from cryptosignal.factors.frame import ends_of
 from cryptosignal.factors.panel import ATR_BARS, Panel, panel_of
 from cryptosignal.factors.price import soft_sign
@@ -29,6 +29,7 @@ Columns = dict[str, Floats]
 
 _TAPS: Final = 40
 _VOTES: Final = ("ignition_up", "ignition_down", "exhausted_up", "exhausted_down")
+_ANCHORS: Final = ("thrust_up", "thrust_down", "avwap", "zlema_5m", "atr_1m")
 _LONG = ATR_BARS + 1
 
 
@@ -37,7 +38,8 @@ def newness(hours: Floats, own: NewCoinParams) -> Floats:
 
     `hours` since listing; a coin of unknown age is not new, however few bars a cache holds of it
     (§3.22), its short history shrinks p instead. Derived from the listing time, it needs no memory
-    of when a coin left.
+    of when a coin left: 400 hours are more than 14 days, so by §1.8's own rule a coin leaves with
+    its 400th bar whether or not its open interest is complete.
     """
     edge = max(own.age_days * 24.0, float(own.bars_1h))
     faded = 1.0 - (hours - edge) / max(own.blend_hours, 1e-9)
@@ -49,13 +51,16 @@ def zlema(panel: Panel, half_life: int) -> Floats:
 
     EMA (by half-life) of 2x − x[lag ago], lag the half-life: Ehlers and Way (2010), truncated.
     """
+    line = zero_lag(panel, half_life)
+    return (line[:, 3:] - line[:, :-3]) / 3.0 / _positive(panel.atr())
+
+
+def zero_lag(panel: Panel, half_life: int) -> Floats:
+    """The zero-lag EMA itself, log prices, [row, count + 3]."""
     lag, alpha = half_life, 1.0 - 0.5 ** (1.0 / half_life)
     taps = window.decay_taps(alpha, _TAPS)
-    count = panel.count + 3
-    close = panel.close[:, panel.bars - (count + _TAPS - 1 + lag) :]
-    led = 2.0 * close[:, lag:] - close[:, :-lag]
-    line = window.fir(led, taps)
-    return (line[:, 3:] - line[:, :-3]) / 3.0 / _positive(panel.atr())
+    close = panel.close[:, panel.bars - (panel.count + 3 + _TAPS - 1 + lag) :]
+    return window.fir(2.0 * close[:, lag:] - close[:, :-lag], taps)
 
 
 def stretch(panel: Panel, half_life: int) -> Floats:
@@ -88,10 +93,10 @@ NEW_FACTORS: Final[tuple[Factor, ...]] = (
 def columns(
     view: MarketView, times: Ints, facts: Mapping[str, Floats], params: ParamSet, out: Columns
 ) -> None:
-    """Blend `score.*` of new coins, add `ctx.is_new` and the ignition columns."""
+    """Blend `score.*` and the modulators of new coins; add `ctx.is_new` and the minute columns."""
     fresh = newness(out["ctx.age_days"] * 24.0, params.new_coin)
     out["ctx.is_new"] = fresh
-    for name in _VOTES:
+    for name in (*_VOTES, *_ANCHORS):
         out[f"ctx.{name}"] = np.full(fresh.shape, np.nan)
     rows = np.flatnonzero((fresh > 0.0).any(axis=1) & view.active)
     if not len(rows):
@@ -100,14 +105,97 @@ def columns(
         bars = view.bars.get(factor.interval)
         if bars is not None and len(bars.open_ms):
             _blend(bars, factor, times, rows, fresh[rows], params, out)
+    _modulate(view, times, rows, fresh[rows], params, out)
     minutes = view.bars.get("1m")
-    if minutes is not None and len(minutes.open_ms):
-        obi = facts.get("obi")
-        tilt = np.full(fresh.shape, np.nan) if obi is None else np.asarray(obi)
-        anchor = _anchor(view, minutes, times, rows)
-        votes = ignite(_at(minutes, times, rows), anchor, tilt[rows], params.new_coin)
-        for name, value in zip(_VOTES, votes, strict=True):
-            out[f"ctx.{name}"][rows, -1:] = value  # of the newest moment; earlier ones stay unknown
+    if minutes is None or not len(minutes.open_ms):
+        return
+    tilt = facts.get("obi")
+    for k in range(len(times)):  # minutes between two moments are far more than one of them reads
+        now = times[k : k + 1]
+        young = rows[fresh[rows, k] > 0.0]
+        if len(young):
+            obi = np.full((len(young), 1), np.nan) if tilt is None else tilt[young, k : k + 1]
+            _minutes(
+                view, minutes, now, young, obi, params, {n: v[:, k : k + 1] for n, v in out.items()}
+            )
+
+
+def _minutes(
+    view: MarketView,
+    minutes: BarsView,
+    time: Ints,
+    rows: Ints,
+    obi: Floats,
+    params: ParamSet,
+    out: Columns,
+) -> None:
+    """Ignition, exhaustion, momentum and the anchors of the plan at one moment, for some rows."""
+    panel, anchor = _at(minutes, time, rows), _anchor(view, minutes, time, rows)
+    for name, value in zip(_VOTES, ignite(panel, anchor, obi, params.new_coin), strict=True):
+        out[f"ctx.{name}"][rows] = value
+    out["ctx.atr_1m"][rows] = panel.atr()
+    out["ctx.avwap"][rows] = np.exp(anchor)[:, None]
+    slopes = [zlema(panel, 5)]
+    five, fifteen = view.bars.get("5m"), view.bars.get("15m")
+    if five is not None and len(five.open_ms):
+        wide = panel_of(five, 1, _LONG, int(ends_of(five, time)[-1]), rows)
+        slopes.append(zlema(wide, 8))
+        out["ctx.zlema_5m"][rows] = np.exp(zero_lag(wide, 8)[:, -1:])
+    if fifteen is not None and len(fifteen.open_ms):
+        wide = panel_of(fifteen, 1, _LONG, int(ends_of(fifteen, time)[-1]), rows)
+        slopes.append(stretch(wide, 20))
+    for sign, name in ((1.0, "thrust_up"), (-1.0, "thrust_down")):
+        out[f"ctx.{name}"][rows] = thrust([sign * slope for slope in slopes])
+
+
+def thrust(slopes: list[Floats]) -> Floats:
+    """1 where the 1m and the 5m slope are positive and the 15m reading is not negative, else 0; NaN
+    without the 1m or the 5m slope (§1.8 momentum). `slopes`: 1m, 5m, 15m, as far as there are."""
+    nothing = np.full_like(slopes[0], np.nan)
+    one, five = slopes[0], slopes[1] if len(slopes) > 1 else nothing
+    wide = filled(slopes[2]) if len(slopes) > 2 else np.zeros_like(one)
+    agree = (one > 0.0) & (five > 0.0) & (wide >= 0.0)
+    return np.where(np.isnan(one) | np.isnan(five), np.nan, agree.astype(float))
+
+
+def _modulate(
+    view: MarketView, times: Ints, rows: Ints, fresh: Floats, params: ParamSet, out: Columns
+) -> None:
+    """I of a new coin counts BTC .5 and ETH .3; its crowding is neutral for the first 72 bars."""
+    own = params.new_coin
+    hours = view.bars.get("1h")
+    if hours is not None and len(hours.open_ms) and view.btc >= 0:
+        _blend_independence(view, hours, times, rows, fresh, params, out)
+    early = out["ctx.age_days"][rows] * 24.0 < own.crowding_hours
+    for side in ("long", "short"):
+        for name, neutral in ((f"mod.crowding_{side}", own.crowding), (f"mod.gF_{side}", 0.0)):
+            out[name][rows] = np.where(early, neutral, out[name][rows])
+
+
+def _blend_independence(
+    view: MarketView,
+    hours: BarsView,
+    times: Ints,
+    rows: Ints,
+    fresh: Floats,
+    params: ParamSet,
+    out: Columns,
+) -> None:
+    taps = window.decay_taps(params.probability.g_smooth, params.probability.g_taps)
+    extra, ends = len(taps) - 1, ends_of(hours, times)
+    beside = [p for p in (view.btc, view.eth) if p >= 0]
+    places = np.array([*rows, *beside], dtype=np.int64)
+    count = int(ends[-1] - ends[0]) + 1 + extra
+    panel = panel_of(hours, count, context.RETURN_BARS + 1, int(ends[-1]), places)
+    btc, eth = len(rows), len(rows) + 1 if view.eth >= 0 else -1
+    shares = (params.new_coin.beta_btc, params.new_coin.beta_eth)
+    score = context.independence(panel, btc, eth, shares)[0][: len(rows)]
+    pick = ends - ends[0] + extra
+    g = window.fir(filled(np.tanh(3.0 * (score / 100.0 - 0.5))), taps)[:, pick - extra]
+    for name, young in (("mod.I", score[:, pick]), ("mod.gI", g)):
+        old = out[name][rows]
+        mixed = fresh * young + (1.0 - fresh) * old
+        out[name][rows] = np.where(np.isnan(young) | (fresh <= 0.0), old, mixed)
 
 
 def _blend(
@@ -168,25 +256,22 @@ def ignite(
     """(ignition up, down; exhaustion for longs, for shorts) of the newest minute, [row, 1].
 
     Six signs, all counted in one direction: off the anchor, speed, taker share, book, volume, CVD.
-    Exhausted: far off the anchor with the flow turned, two fast bars against, or the book turned
-    with takers against.
+    Exhausted: far off the anchor with the flow turned, two fast bars against, the book turned with
+    takers against, or turnover without progress.
     """
     atr = _positive(panel.atr())
     price = panel.at(panel.close)
     off = (price - anchor[:, None]) / atr
-    first, second = (
-        panel.change(1) / atr,
-        (panel.at(panel.close, 1) - panel.at(panel.close, 2)) / atr,
-    )
+    first = panel.change(1) / atr
+    second = (panel.at(panel.close, 1) - panel.at(panel.close, 2)) / atr
     cvd = flow.cvd(panel)
     with np.errstate(invalid="ignore", divide="ignore"):
-        five = panel.taker[:, -5:].sum(axis=1) / panel.volume[:, -5:].sum(axis=1)
-        base = panel.volume[:, -70:-10].mean(axis=1)
-        loud = (panel.volume[:, -10:].mean(axis=1) >= own.rvol * base)[:, None]
-    share = five[:, None]
-    votes = []
+        bought = (panel.taker[:, -5:].sum(axis=1) / panel.volume[:, -5:].sum(axis=1))[:, None]
+    loud, burnt = _loud(panel, own), _burnt(panel, atr, own)
+    known = ~np.isnan(price)
+    votes, spent = [], []
     for side in (1.0, -1.0):
-        taken = share if side > 0.0 else 1.0 - share
+        taken = bought if side > 0.0 else 1.0 - bought
         quick = (side * first >= own.speed_atr) & (side * second >= own.speed_atr)
         signs = (
             side * off >= own.anchor_atr,
@@ -196,15 +281,31 @@ def ignite(
             loud & (side * panel.change(10) > 0.0),
             side * cvd > 0.0,
         )
-        votes.append(np.where(np.isnan(price), np.nan, np.sum(signs, axis=0, dtype=float)))
-    spent = []
-    for side in (1.0, -1.0):
-        against = 1.0 - share if side > 0.0 else share
         far = (side * off > own.exhaustion_atr) & (side * cvd < 0.0)
         falling = (side * first <= -own.speed_atr) & (side * second <= -own.speed_atr)
-        turned = (side * obi[:, -1:] <= -own.obi) & (against >= own.exhaustion_taker)
-        spent.append(np.where(np.isnan(price), np.nan, (far | falling | turned).astype(float)))
+        turned = (side * obi[:, -1:] <= -own.obi) & (1.0 - taken >= own.exhaustion_taker)
+        votes.append(np.where(known, np.sum(signs, axis=0, dtype=float), np.nan))
+        over = far | falling | turned | burnt
+        spent.append(np.where(known, over.astype(float), np.nan))
     return votes[0], votes[1], spent[0], spent[1]
+
+
+def _loud(panel: Panel, own: NewCoinParams) -> NDArray[np.bool_]:
+    """RVOL: 10 minutes at 3 times the hour before them, or 5 minutes at 2 times (§1.8)."""
+    out = np.zeros((panel.volume.shape[0], 1), dtype=np.bool_)
+    for width, least in ((10, own.rvol), (5, own.rvol_5m)):
+        before = panel.volume[:, -60 - width : -width].mean(axis=1)
+        out[:, 0] |= panel.volume[:, -width:].mean(axis=1) >= least * np.maximum(before, 1e-300)
+    return out
+
+
+def _burnt(panel: Panel, atr: Floats, own: NewCoinParams) -> NDArray[np.bool_]:
+    """Turnover without progress ("qvol/ATR", §1.8): the share of the hour's turnover that the last
+    three minutes took, for each ATR that price went in them (one at least), is over the limit."""
+    quote = panel.quote(60)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        share = (quote[:, -3:].sum(axis=1) / quote.sum(axis=1))[:, None]
+        return share / np.maximum(np.abs(panel.change(3)) / atr, 1.0) > own.exhaustion_turnover
 
 
 def _positive(atr: Floats) -> Floats:

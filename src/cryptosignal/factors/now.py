@@ -32,6 +32,7 @@ _FACTS = (
     "book_age_ms",
     "quote_24h",
 )
+_EIGHT_HOURS_MS = 28_800_000.0
 _FACTORS = ("L", "B", "Q")
 
 
@@ -76,10 +77,20 @@ def columns(
     for name in (*_FACTS, "taker_buy_usdt", "taker_sell_usdt"):
         out[f"ctx.{name}"] = _column(known, name, shape)
     basis, funding = out["ctx.basis_bps"], out["ctx.funding_rate"]
+    risk = params.risk
+    fwi = positioning.funding_pressure(
+        funding,
+        until_funding(out["ctx.time_ms"], out["ctx.next_funding_ms"]),
+        float(risk.fwi_window_ms),
+        risk.fwi_rate_frac,
+    )
+    out["ctx.fwi"] = fwi
     values = {
         "L": _column(known, "L", shape),
         "Q": _column(known, "Q", shape),
-        "B": positioning.basis_funding(basis, funding),
+        "B": positioning.boosted(
+            positioning.basis_funding(basis, funding), fwi, risk.fwi_limit, risk.fwi_boost
+        ),
     }
     for name in _FACTORS:
         out[f"raw.{name}"] = values[name]
@@ -88,6 +99,12 @@ def columns(
     scale = params.gates.impact_notional_usdt * atr_percent
     out["ctx.room_book_up"] = out["ctx.ask_depth_usdt"] / scale
     out["ctx.room_book_down"] = out["ctx.bid_depth_usdt"] / scale
+
+
+def until_funding(moment_ms: Floats | float, next_ms: Floats | float) -> Floats:
+    """Milliseconds to the next settlement; 00/08/16 UTC where the venue did not say (§1.5.5)."""
+    ahead = np.asarray(next_ms - moment_ms)
+    return np.where(np.isnan(ahead), _EIGHT_HOURS_MS - moment_ms % _EIGHT_HOURS_MS, ahead)
 
 
 def receipt(view: MarketView, params: ParamSet) -> dict[str, str]:
@@ -102,6 +119,7 @@ def receipt(view: MarketView, params: ParamSet) -> dict[str, str]:
             for name, bars in view.bars.items()
             if len(bars.open_ms)
         },
+        **{f"quality.{symbol}": reason for symbol, reason in view.quality_reason.items()},
     }
 
 

@@ -50,6 +50,22 @@ def basis_funding(basis_bps: Floats, funding: Floats) -> Floats:
     return np.where(np.isnan(basis), rate, np.where(np.isnan(rate), basis, both))
 
 
+def funding_pressure(
+    funding: Floats, ahead_ms: Floats, window_ms: float, rate_frac: float
+) -> Floats:
+    """FWI (§1.3 B, §1.5): the funding rate in units of `rate_frac`, times the nearness of its
+    settlement: 1 at it, falling to 0 at `window_ms` before. Signed like the rate; NaN without one.
+    """
+    near = np.clip(1.0 - ahead_ms / window_ms, 0.0, 1.0)
+    return funding / rate_frac * np.where(ahead_ms < 0.0, 0.0, near)
+
+
+def boosted(basis_funding: Floats, fwi: Floats, limit: float, boost: float) -> Floats:
+    """B with up to `boost` points in the direction of the funding that is about to be paid (§1.3)."""
+    lift = boost * np.clip(np.where(np.isnan(fwi), 0.0, fwi) / limit, -1.0, 1.0)
+    return np.clip(basis_funding + lift, -100.0, 100.0)
+
+
 def crowding(basis_bps: Floats, funding_z: Floats, oi_z: Floats, side: float) -> Floats:
     """Crowding of one side, 0–1: sigmoid of the mean robust z of funding, basis and ΔOI (§1.3 F).
 

@@ -46,6 +46,7 @@ SOURCE_CODES: Final = {
     BarSource.DISK: klines.DISK,
 }
 _SPOT: Final = "1h"
+TRADES_MANY: Final = 6000
 _EMPTY_REASONS: Final[Mapping[str, str]] = {}
 
 
@@ -57,6 +58,7 @@ class Board:
         self._capacity = capacity
         self._slots: dict[str, int] = {}
         self.symbols: list[str] = []
+        self._names: tuple[str, ...] = ()
         self._active = np.zeros(capacity, np.bool_)
         self._onboard_ms: Floats = np.full(capacity, np.nan)
         self._tick_size: Floats = np.full(capacity, np.nan)
@@ -96,6 +98,8 @@ class Board:
         self.on_correction: list[OnCorrection] = []
         self.frames = 0
         self.corrections = 0
+        self.bars_summed = 0
+        """Bars that were made of complete shorter ones."""
         self.reads = 0
         self.read_hits = 0
         self._grace_done: dict[str, int] = {}
@@ -220,6 +224,16 @@ class Board:
         """Whether a later flush is needed although no frame comes any more."""
         return self.intake.waits
 
+    def take_many_trades(self, now_ms: int) -> None:
+        """Decode the waiting trades if they are many: while they are still in the processor's
+        cache that costs half."""
+        if len(self.inbox.trades) >= TRADES_MANY:
+            self.frames += self.intake.take_trades(now_ms)
+
+    def trades_wait_ms(self, now_ms: int) -> int:
+        """How long the trades that wait must wait still: less than `trade_delay_ms` in all."""
+        return self.intake.trades_wait_ms(now_ms)
+
     # ---- finality -----------------------------------------------------------------------------
     def close_due(self, now_ms: int) -> None:
         """Close by the clock what is `close_grace_ms` past its close (D7), and count what lacks.
@@ -245,7 +259,8 @@ class Board:
             if self._is_quiet(stream, due + bars.step_ms):
                 self.turns.close_complete(stream, bars, now_ms)
                 self.turns.fill_flat(stream, bars, due + bars.step_ms, now_ms, is_proven=False)
-            elif self._had_trades(stream, due):
+            is_late = bars.next_ms[stream.slot] <= due and bars.is_live[stream.slot]
+            if is_late and self._had_trades(stream, due):  # a series begins within a bar
                 missed[stream.slot] += 1
         for interval in judged:
             self._grace_done[interval] = self.klines[interval].due_open_ms(moment)
@@ -269,6 +284,20 @@ class Board:
         if stream.open and int(stream.open) >= open_ms:
             return True
         return bool(self.marks.traded_ms[slot] > open_ms)
+
+    def traded_ms(self, slot: int) -> float:
+        """When a symbol was last seen to trade, NaN if never: by the market's ticker or its own
+        trades. For slot -1, when any symbol was, the market's ticker left aside."""
+        if slot >= 0:
+            return float(self.marks.traded_ms[slot])
+        by_kind = self.inbox.by_kind
+        spoke = [stream.last_ms for stream in by_kind.get(names.TRADE, ()) if stream.count]
+        spoke += [
+            stream.last_ms
+            for stream in by_kind.get(names.KLINE, ())
+            if stream.event and not stream.is_closed  # a closing frame is no trade
+        ]
+        return float(max(spoke, default=math.nan))
 
     def next_close_ms(self, now_ms: int) -> int:
         """When `close_due` next has something to judge."""
@@ -298,7 +327,19 @@ class Board:
             if bars.corrected:
                 corrected, bars.corrected = bars.corrected, []
                 self.corrections += len(corrected)
+                self._doubt_sums(bars, corrected)
                 self._tell_corrected(interval, corrected)
+
+    def _doubt_sums(self, parts: Klines, corrected: list[Corrected]) -> None:
+        """Longer bars that were summed up from what was now found to be different are suspect."""
+        for interval, bars in self.klines.items():
+            if bars.step_ms <= parts.step_ms or bars.step_ms % parts.step_ms:
+                continue
+            for change in corrected:
+                open_ms = change.open_ms // bars.step_ms * bars.step_ms
+                column = bars.column(open_ms)
+                if column >= 0 and bars.source[change.slot, column] == klines.LOCAL_SUM:
+                    self.turns.suspects.add((change.slot, interval, open_ms))
 
     def _tell_closed(self, interval: str, closed: list[Closed]) -> None:
         if not self.on_kline_close:
@@ -392,6 +433,14 @@ class Board:
         slot = self.slot(symbol)
         return self._series["open_interest"].last_ms(slot), self._series["funding"].last_ms(slot)
 
+    def funding_period_ms(self, symbol: str) -> int:
+        """Time between a symbol's two newest settlements, 0 if they are not known."""
+        return self._series["funding"].period_ms(self.slot(symbol))
+
+    def spot_next_ms(self, symbol: str) -> int:
+        """Open time of the spot bar that comes next, 0 without spot bars."""
+        return 0 if self._spot is None else self._spot.next_ms[self.slot(symbol)]
+
     def missing(
         self, symbol: str, interval: str, now_ms: int, bars: int = 0
     ) -> list[tuple[int, int]]:
@@ -405,9 +454,21 @@ class Board:
             0 if math.isnan(onboard) else int(onboard),
         )
 
+    def has_due(self, slot: int, intervals: Iterable[str], now_ms: int) -> bool:
+        """The newest due bar of each of these intervals is there."""
+        return all(
+            bars.next_ms[slot] > bars.due_open_ms(now_ms)
+            for interval in intervals
+            if (bars := self.klines.get(interval)) is not None
+        )
+
     def is_ready(self, symbol: str, interval: str, now_ms: int) -> bool:
         """The newest due bar is there and no gap lies before it."""
         return self.klines_of(interval).is_ready(self.slot(symbol), now_ms)
+
+    def klines_ready(self) -> bool:
+        """Whether any symbol has candles of any interval."""
+        return any(any(bars.next_ms) for bars in self.klines.values())
 
     def repair_locally(self, now_ms: int) -> int:
         """Fill gaps of longer intervals with sums of complete shorter bars; answers bars made."""
@@ -422,12 +483,13 @@ class Board:
             ]
             due = bars.due_open_ms(now_ms)
             behind = set(bars.gaps) | {
-                stream.slot
-                for stream in self.inbox.by_kind.get(names.KLINE, ())
-                if stream.interval == interval and 0 < bars.next_ms[stream.slot] <= due
+                slot
+                for slot, following in enumerate(bars.next_ms[: len(self.symbols)])
+                if 0 < following <= due
             }
             for slot in behind:
                 made += self._sum_up(bars, parts, slot, due, now_ms)
+        self.bars_summed += made
         self._give_out()
         return made
 
@@ -497,13 +559,28 @@ class Board:
         self.intake.read_marks()
         self.intake.read_best()
         self.intake.read_books()
+        for store in self.klines.values():
+            if store.base_ms:
+                self._count_hits(store, now_ms)
+        return self._shown(now_ms)
+
+    def view_of(self, slots: set[int], now_ms: int) -> MarketView:
+        """The same for readers of these `slots` alone: others may show an older mark or book, and
+        what waits for the next flush waits on."""
+        self.intake.read_marks(slots)
+        self.intake.read_best(slots)
+        self.intake.read_books(slots)
+        return self._shown(now_ms)
+
+    def _shown(self, now_ms: int) -> MarketView:
         count = len(self.symbols)
         bars: dict[str, BarsView] = {}
         for interval, store in self.klines.items():
             shown = store.view(now_ms, count, self.settings.kline_cache_size)
             if shown is not None:
                 bars[interval] = shown
-                self._count_hits(store, now_ms)
+        if len(self._names) != count:
+            self._names = tuple(self.symbols)
         spot = (
             None if self._spot is None else self._spot.view(now_ms, count, self.settings.spot_bars)
         )
@@ -511,7 +588,7 @@ class Board:
         marks = self.marks
         return MarketView(
             time_ms=now_ms,
-            symbols=tuple(self.symbols),
+            symbols=self._names,
             active=self._active[:count],
             btc=self._slots.get("BTCUSDT", -1),
             eth=self._slots.get("ETHUSDT", -1),

@@ -82,7 +82,7 @@ class AggTradeCache:
             T=int(trade["T"]),
             m=bool(trade["m"]),
         )
-        self._board.tapes.add([self._board.slot(symbol)], [frames.TradeFrame(data)])
+        self._board.tapes.add([self._board.slot(symbol)], [data])
 
     def get_recent(self, symbol: str, seconds: float = 60) -> list[dict[str, float | int | bool]]:
         """Trades of the last `seconds` of exchange time, oldest first."""

@@ -58,6 +58,7 @@ class TradeData(msgspec.Struct, gc=False):
     q: float
     T: int
     m: bool
+    s: str = ""
 
 
 class TradeFrame(msgspec.Struct, gc=False):

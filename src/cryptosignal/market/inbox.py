@@ -52,10 +52,11 @@ class Stream:
     """One stream as the inbox sees it: its newest frame, its waiting ones, what was seen of it.
 
     `newest` is the newest raw frame, `fresh` how many came since the flush, `queue` what the flush
-    must look at one by one. `event` is the newest event time as ASCII digits, `event_cap` bounds
-    what is believed as one without a look, `close_from` is the earliest that can close the bar at
-    `open`. `last_ms` is when frames last came; `count` and `inversions` run since the start.
-    `event_at`/`open_at` are byte positions (0: not known).
+    must look at one by one (one list for the trades of all). `event` is the newest event time as
+    ASCII digits, `event_cap` bounds what is believed as one without a look, `open` is the bar that
+    is going on, from `close_from` on an event may be its last. `last_ms` is when frames last came;
+    `count` and `inversions` run since the start. `event_at`/`open_at` are byte positions (0: not
+    known), `final_at` is where the word that tells a closed bar was seen last.
     """
 
     __slots__ = (
@@ -67,8 +68,10 @@ class Stream:
         "event_cap",
         "event_lead",
         "event_of",
+        "final_at",
         "final_mark",
         "fresh",
+        "going_mark",
         "has_spoken",
         "interval",
         "inversions",
@@ -94,13 +97,15 @@ class Stream:
         "take",
     )
 
-    def __init__(self, name: str, slot: int, parsed: names.StreamName) -> None:
+    def __init__(
+        self, name: str, slot: int, parsed: names.StreamName, queue: list[bytes] | None = None
+    ) -> None:
         self.name = name
         self.kind = parsed.kind
         self.symbol = parsed.symbol
         self.interval = parsed.interval
         self.slot = slot
-        self.queue: list[bytes] = []
+        self.queue: list[bytes] = [] if queue is None else queue
         self.newest: bytes | None = None
         self.event = b""
         self.event_cap = b""
@@ -117,6 +122,8 @@ class Stream:
         self.open_at = 0
         self.open_lead = b""
         self.final_mark = b'"x":true'
+        self.going_mark = b'"x":false'
+        self.final_at = 0
         self.is_closed = False
         self.is_broken = False
         self.has_spoken = False
@@ -156,6 +163,17 @@ class Stream:
         else:
             self.queue.append(frame)
 
+    def is_final(self, frame: bytes) -> bool:
+        """Whether a kline frame says that its bar is closed; mostly told by one comparison, since
+        the place of the word moves only as the figures before it grow."""
+        if frame.startswith(self.going_mark, self.final_at):
+            return False
+        at = frame.find(self.going_mark, self.open_at)
+        if at > 0:
+            self.final_at = at
+            return False
+        return self.final_mark in frame
+
     @property
     def lag_ms(self) -> int:
         """Newest event to cache, ms by the local clock; 0 before anything was heard."""
@@ -180,6 +198,8 @@ class Stream:
         self.open_of = _pick(self.open_at)
         self.cut = _pick_two(self.event_at, self.open_at)
         self.final_mark = b'"x"' + final.group(1) + b"true"
+        self.going_mark = b'"x"' + final.group(1) + b"false"
+        self.final_at = final.start()
         return True
 
     def fits(self, frame: bytes) -> bool:
@@ -200,6 +220,8 @@ class Inbox:
     def __init__(self, slot_of: Callable[[str], int]) -> None:
         self._slot_of = slot_of
         self.takes: dict[bytes, Callable[[bytes], None]] = {}
+        self.trades: list[bytes] = []
+        """Trades of all symbols that wait to be decoded together."""
         self.streams: dict[str, Stream] = {}
         self.by_kind: dict[str, list[Stream]] = {}
         self.raw_frames = 0
@@ -212,7 +234,8 @@ class Inbox:
             return known
         parsed = names.parse(name)
         slot = self._slot_of(parsed.symbol) if parsed.symbol else -1
-        made = Stream(name, slot, parsed)
+        shared = self.trades if parsed.kind == names.TRADE else None
+        made = Stream(name, slot, parsed, shared)
         self.streams[name] = made
         self.by_kind.setdefault(made.kind, []).append(made)
         return made

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
+import numpy as np
 
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.market import frames
@@ -21,6 +22,7 @@ from cryptosignal.market.settings import MarketSettings
 from cryptosignal.market.tally import Counters, LagBaseline
 from cryptosignal.market.trades import Tapes
 from cryptosignal.market.turns import KlineTurns
+from cryptosignal.market.views import Ints
 from cryptosignal.streams import names
 
 Take = Callable[[Stream, list[bytes], int], None]
@@ -59,6 +61,8 @@ class Intake:
         self.malformed = 0
         self.ticker_ms = 0
         self.waits = False
+        self._tape_streams: dict[int, Stream] = {}
+        self._tape_slots: dict[str, int] = {}
         self._late = b""
         self._top = b""
         self._handlers: tuple[tuple[str, Take], ...] = (
@@ -142,9 +146,11 @@ class Intake:
     # ---- kinds of which the newest frame counts -----------------------------------------------
     # deep-ok: the hot path of every frame; a call a stream costs more than what it does
     def _newest_only(self, kind: str, look: Take, now_ms: int) -> int:
-        """Account the frames that the inbox took by itself; `look` at those that it left."""
+        """Account the frames that the inbox took by itself; `look` at those that it left, and at a
+        bar that its newest frame closes, whatever time that frame claims."""
         total = 0
         late, top = self._late, self._top
+        is_kline = kind == names.KLINE
         events = self._counters.counts["events"]
         lates = self._counters.counts["late"]
         for stream in self._inbox.by_kind.get(kind, ()):
@@ -163,6 +169,10 @@ class Intake:
                     top = event
                 if not stream.has_spoken:
                     self._greet(stream)
+                newest = stream.newest
+                if is_kline and newest is not None and stream.is_final(newest):
+                    stream.is_ordered = True
+                    look(stream, [newest], now_ms)
             queue = stream.queue
             if queue:
                 stream.is_ordered = True
@@ -191,49 +201,102 @@ class Intake:
 
     # ---- trades: every one, in batches --------------------------------------------------------
     def _trades(self, now_ms: int, *, whole: bool) -> int:
-        waiting = [stream for stream in self._inbox.by_kind.get(names.TRADE, ()) if stream.queue]
-        self.waits = bool(waiting)
-        if not waiting or not (
+        raw = self._inbox.trades
+        self.waits = bool(raw)
+        if not raw or not (
             whole or not 0 <= now_ms - self._trades_ms < self._settings.trade_delay_ms
         ):
             return 0
+        return self.take_trades(now_ms)
+
+    def take_trades(self, now_ms: int) -> int:
+        """Decode the trades that wait, all symbols together; answers how many frames there were."""
+        raw = self._inbox.trades
+        count = len(raw)
         self.waits = False
         self._trades_ms = now_ms
-        slots: list[int] = []
-        raw: list[bytes] = []
-        for stream in waiting:
-            self._account(stream, stream.queue, now_ms)
-            raw += stream.queue
-            slots += [stream.slot] * len(stream.queue)
-            stream.queue.clear()
         try:
-            decoded = frames.TRADES.decode(b"[" + b",".join(raw) + b"]")
+            decoded = [one.data for one in frames.TRADES.decode(b"[" + b",".join(raw) + b"]")]
         except msgspec.DecodeError:
-            slots, decoded = self._one_by_one(slots, raw)
+            decoded = self._one_by_one(raw)
+        raw.clear()
+        streams, slots = self._streams_of(decoded)
+        if -1 in slots:
+            self.malformed += slots.count(-1)
+            decoded = [one for one, slot in zip(decoded, slots, strict=True) if slot >= 0]
+            slots = [slot for slot in slots if slot >= 0]
         if decoded:
+            self._account_trades(streams, np.array(slots), [one.E for one in decoded], now_ms)
             self._tapes.add(slots, decoded)
-            self._count_ids(slots)
-        return len(raw)
+            self._count_missed_ids()
+        return count
 
-    def _one_by_one(
-        self, slots: list[int], raw: list[bytes]
-    ) -> tuple[list[int], list[frames.TradeFrame]]:
+    def _streams_of(self, trades: list[frames.TradeData]) -> tuple[dict[int, Stream], list[int]]:
+        """The streams by slot, and the slot of each trade (−1: of no stream that we know)."""
+        known = self._inbox.by_kind.get(names.TRADE, ())
+        if len(self._tape_streams) != len(known):
+            self._tape_streams = {stream.slot: stream for stream in known}
+            self._tape_slots = {
+                symbol: slot for symbol, slot in self._slots.items() if slot in self._tape_streams
+            }
+        find = self._tape_slots.get
+        return self._tape_streams, [find(trade.s, -1) for trade in trades]
+
+    def _account_trades(
+        self, streams: dict[int, Stream], slots: Ints, events: list[int], now_ms: int
+    ) -> None:
+        """Heartbeat, order and lag of the trades' streams, as `_account` has them."""
+        order = np.argsort(slots, kind="stable")
+        slot, event = slots[order], np.array(events, np.int64)[order]
+        starts = np.flatnonzero(np.r_[True, slot[1:] != slot[:-1]])
+        own = slot[starts]
+        counts = np.diff(np.r_[starts, len(slot)])
+        before = np.array([int(streams[at].event or 0) for at in own.tolist()], np.int64)
+        room = np.int64(1 << 44)
+        lane = np.repeat(np.arange(len(own)), counts)
+        seen = lane * room + event
+        highest = np.maximum.accumulate(np.maximum(seen, lane * room + before[lane]))
+        ahead = np.r_[np.int64(0), highest[:-1]]
+        ahead[starts] = np.arange(len(own)) * room + before
+        behind = ahead - seen
+        newest = highest[np.r_[starts[1:], len(slot)] - 1] - np.arange(len(own)) * room
+        tally = self._counters.counts
+        late_ms = int(self._late or 0)
+        if (behind > 0).any():
+            for at in slot[behind > self._settings.reorder_window_ms].tolist():
+                tally["disordered"][at] += 1
+            for at in slot[behind > 0].tolist():
+                streams[at].inversions += 1
+        for at, number, moment in zip(own.tolist(), counts.tolist(), newest.tolist(), strict=True):
+            stream = streams[at]
+            stream.count += number
+            stream.last_ms = now_ms
+            stream.event = b"%013d" % moment
+            tally["events"][at] += number
+            tally["ids"][at] += number
+            if moment < late_ms:
+                tally["late"][at] += number
+            if not stream.has_spoken:
+                self._greet(stream)
+        self._top = max(self._top, b"%013d" % int(newest.max()))
+        self._marks.traded_ms[own] = now_ms
+
+    def trades_wait_ms(self, now_ms: int) -> int:
+        """Milliseconds until waiting trades are due."""
+        delay_ms = self._settings.trade_delay_ms
+        return min(delay_ms, max(0, self._trades_ms + delay_ms - now_ms))
+
+    def _one_by_one(self, raw: list[bytes]) -> list[frames.TradeData]:
         """One bad frame must not cost its neighbours."""
-        kept: list[int] = []
-        trades: list[frames.TradeFrame] = []
-        for slot, frame in zip(slots, raw, strict=True):
+        trades: list[frames.TradeData] = []
+        for frame in raw:
             try:
-                trades.append(frames.TRADE.decode(frame))
+                trades.append(frames.TRADE.decode(frame).data)
             except msgspec.DecodeError:
                 self.malformed += 1
-            else:
-                kept.append(slot)
-        return kept, trades
+        return trades
 
-    def _count_ids(self, slots: list[int]) -> None:
-        ids = self._counters.counts["ids"]
-        for slot in slots:
-            ids[slot] += 1
+    def _count_missed_ids(self) -> None:
         missed = self._counters.counts["ids_missed"]
         for slot, count in self._tapes.missed_ids.items():
             missed[slot] += count
@@ -319,12 +382,13 @@ class Intake:
             except msgspec.DecodeError:
                 self.malformed += 1
 
-    def read_best(self) -> None:
-        """Decode the newest best bid and ask."""
+    def read_best(self, only: set[int] | None = None) -> None:
+        """Decode the newest best bid and ask (of the slots `only`)."""
         for stream in self._inbox.by_kind.get(names.BEST, ()):
-            frame, stream.newest = stream.newest, None
-            if frame is None:
+            frame = stream.newest
+            if frame is None or (only is not None and stream.slot not in only):
                 continue
+            stream.newest = None
             try:
                 data = frames.BEST.decode(frame).data
             except msgspec.DecodeError:
@@ -333,13 +397,17 @@ class Intake:
             self._marks.best_bid[stream.slot] = data.b
             self._marks.best_ask[stream.slot] = data.a
 
-    def read_books(self) -> None:
-        """Decode the newest partial books, and lay the tops of synchronised diff books over them."""
+    def read_books(self, only: set[int] | None = None) -> None:
+        """Decode the newest partial books, and lay the tops of synchronised diff books over them
+        (of the slots `only`)."""
         for stream in self._inbox.by_kind.get(names.PARTIAL, ()):
-            frame, stream.newest = stream.newest, None
-            if frame is not None:
+            frame = stream.newest
+            if frame is not None and (only is None or stream.slot in only):
+                stream.newest = None
                 self._partial(stream.slot, frame)
         for slot, book in self.books.items():
+            if only is not None and slot not in only:
+                continue
             if book.state is BookState.SYNCED and not book.event_ms < self._tops.event_ms[slot]:
                 bids, asks = book.top(self._settings.depth_levels)
                 self._tops.put(slot, book.event_ms, bids, asks)

@@ -66,8 +66,8 @@ class Marks:
             self.ticker_ms[slot] = time_ms
 
     def on_ticker(self, slot: int, data: frames.TickerData, now_ms: int) -> bool:
-        """One 24 h ticker. `traded_ms` moves when the last trade id or the count rises: evidence
-        that the symbol trades, whatever its other streams say (DOMAIN §0.21)."""
+        """One 24 h ticker. `traded_ms` moves when the last trade id rises (and with each trade of
+        a tape): evidence that the symbol trades, whatever its other streams say (DOMAIN §0.21)."""
         if not data.c > 0 or self.ticker_ms[slot] > data.E:
             return False
         known = self.last_trade_id[slot]
@@ -165,6 +165,11 @@ class Series:
         """Time of the newest point of a symbol, 0 if it has none."""
         there = np.flatnonzero(np.isfinite(self._value[slot]))
         return self._base_ms + int(there[-1]) * self._step_ms if len(there) else 0
+
+    def period_ms(self, slot: int) -> int:
+        """Time between a symbol's two newest points, 0 if it has not two."""
+        there = np.flatnonzero(np.isfinite(self._value[slot]))
+        return int(there[-1] - there[-2]) * self._step_ms if len(there) > 1 else 0
 
     def view(self, now_ms: int, slots: int) -> SeriesView | None:
         """Points not later than `now_ms`."""

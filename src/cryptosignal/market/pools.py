@@ -45,6 +45,24 @@ class PoolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     base_quote_usdt: float = 5_000_000.0
     base_z: float = 0.5
     base_min: int = 20
+    liquid_quote_usdt: float = 3_000_000.0
+    liquid_max: int = 200
+
+    def __post_init__(self) -> None:
+        """Raise ValueError with one line for a value that cannot work."""
+        for key in ("elite_move_max", "elite_chase", "overlay_chase"):
+            value = getattr(self, key)
+            if not 0.0 <= value <= 1.0:
+                raise ValueError(f"pools.{key}: found {value}, allowed: a share from 0 to 1")
+        for key in ("base_min", "liquid_max"):
+            value = getattr(self, key)
+            if not 0 <= value <= 1_000:
+                raise ValueError(f"pools.{key}: found {value}, allowed: 0 to 1000")
+        low, high = self.overlay_new_hours
+        if not 0.0 <= low <= high:
+            raise ValueError(
+                f"pools.overlay_new_hours: found {[low, high]}, allowed: two hours, the first not above"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +137,19 @@ def base(view: MarketView, settings: PoolSettings | None = None) -> Pool:
         inside[by_volume[: own.base_min]] = True
         inside &= view.active
     return Pool(_ranked(view, inside, volume), {"z24": z})
+
+
+def liquid(view: MarketView, settings: PoolSettings | None = None) -> Pool:
+    """The simple universe (§1.2, v6.2): 24h quote at least 3 M USDT, ranked by 0.7·|24h %| +
+    0.3·100·volume/largest volume, the first 200."""
+    own = settings or PoolSettings()
+    volume = np.nan_to_num(view.quote_volume_24h)
+    move = 100.0 * np.expm1(_change(view.bars["1h"].close, 24))
+    inside = view.active & (volume >= own.liquid_quote_usdt)
+    largest = float(volume[inside].max()) if inside.any() else 1.0
+    score = 0.7 * np.abs(np.nan_to_num(move)) + 30.0 * volume / largest
+    ranked = _ranked(view, inside, score)[: own.liquid_max]
+    return Pool(ranked, {"move_24h_percent": move, "liquid_score": score})
 
 
 def merged(overlay_pool: Pool, elite_pool: Pool) -> tuple[str, ...]:

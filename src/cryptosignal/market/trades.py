@@ -74,7 +74,7 @@ class Tapes:
                 getattr(self, name)[: len(array)] = array
 
     # ---- writing ------------------------------------------------------------------------------
-    def add(self, slots: list[int], trades: list[frames.TradeFrame]) -> int:
+    def add(self, slots: list[int], trades: list[frames.TradeData]) -> int:
         """Trades in the order they came, `slots[i]` the symbol of `trades[i]`; answers those kept.
 
         A trade already in the ring is dropped by its id; out-of-order ones are kept. All numbers
@@ -83,10 +83,10 @@ class Tapes:
         rows_of = {slot: self._row(slot) for slot in dict.fromkeys(slots)}
         count = len(trades)
         row = np.fromiter((rows_of[slot] for slot in slots), np.int64, count)
-        ids = np.fromiter([t.data.a for t in trades], np.int64, count)
-        time_ms = np.fromiter([t.data.T for t in trades], np.int64, count)
-        price = np.fromiter([t.data.p for t in trades], np.float64, count)
-        qty = np.fromiter([-t.data.q if t.data.m else t.data.q for t in trades], np.float64, count)
+        ids = np.fromiter([t.a for t in trades], np.int64, count)
+        time_ms = np.fromiter([t.T for t in trades], np.int64, count)
+        price = np.fromiter([t.p for t in trades], np.float64, count)
+        qty = np.fromiter([-t.q if t.m else t.q for t in trades], np.float64, count)
         with np.errstate(invalid="ignore", over="ignore"):
             sound = (price > 0) & np.isfinite(price) & np.isfinite(qty) & (qty != 0)
         if not sound.all():

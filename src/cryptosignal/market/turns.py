@@ -18,7 +18,7 @@ from cryptosignal.market.klines import Klines, Row
 from cryptosignal.market.views import CLOSED_BY_TIME, CONFIRMED
 
 _EARLY_MS: Final = 1_000
-"""A final frame may say that it was made this long before the bar's end, never earlier."""
+"""A final frame says that it was made this long before the bar's end, or later."""
 
 
 class KlineTurns:
@@ -156,13 +156,18 @@ class KlineTurns:
         former = self.newest(stream)
         if former is None:
             return
+        if former.k.x:
+            self._close_final(stream, stream.newest or b"", now_ms)
+            return
         last, first = former.k.L, following.k.f
         has_ids = last > 0 and first > 0
         is_proven = has_ids and first == last + 1
+        opened = former.k.t
         if stream.is_broken and not is_proven:
+            if opened < bars.next_ms[stream.slot]:  # the clock closed it, and nobody confirms it
+                self.suspects.add((stream.slot, stream.interval, opened))
             return
         finality = CONFIRMED if is_proven or not has_ids else CLOSED_BY_TIME
-        opened = former.k.t
         if not bars.close(stream.slot, opened, row_of(former.k), finality, klines.NEXT_BAR, now_ms):
             self._malformed += 1
             return
@@ -176,11 +181,16 @@ class KlineTurns:
     def fill_flat(
         self, stream: Stream, bars: Klines, until_ms: int, now_ms: int, *, is_proven: bool
     ) -> None:
-        """Bars without a trade up to `until_ms`, as REST prints them: flat at the last close."""
+        """Bars without a trade up to `until_ms`, as REST prints them: flat at the last close.
+
+        Trade ids prove this only from the bar on whose last trade is the newest that is known.
+        """
         slot = stream.slot
         finality, source = (
             (CONFIRMED, klines.NEXT_BAR) if is_proven else (CLOSED_BY_TIME, klines.CLOCK)
         )
+        if not self._is_known_until(stream, bars):
+            return
         while 0 < bars.next_ms[slot] < until_ms:
             before = bars.column(bars.next_ms[slot] - bars.step_ms)
             if before < 0:
@@ -189,6 +199,14 @@ class KlineTurns:
             flat: Row = (price, price, price, price, 0.0, 0.0, 0.0, 0.0, 0.0)
             if not bars.close(slot, bars.next_ms[slot], flat, finality, source, now_ms):
                 return
+
+    def _is_known_until(self, stream: Stream, bars: Klines) -> bool:
+        """Whether the newest known trade lies before the bar that comes next: beyond a gap it does
+        not, and says nothing of the bars in the gap."""
+        if stream.slot in bars.held:
+            return False
+        data = None if stream.is_closed else self.newest(stream)
+        return data is None or data.k.t < bars.next_ms[stream.slot]
 
     def close_by_clock(self, stream: Stream, due_ms: int, now_ms: int) -> None:
         """The grace of the bar that opened at `due_ms` ended without word of its close."""

@@ -1,6 +1,8 @@
-"""The account at the venue as the rim needs it: the client's calls, and the way to an entry."""
+"""The account at Binance behind the ports: the client's calls, the way to an entry, its stream."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from cryptosignal.domain.events import (
     AccountSnapshotTaken,
@@ -9,7 +11,10 @@ from cryptosignal.domain.events import (
     OrderReplied,
     SnapshotFailed,
 )
+from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import OrderIntent
+from cryptosignal.domain.ports import AccountEvent
+from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import VenueClient
 
 
@@ -55,3 +60,26 @@ class AccountVenue:
         await self._client.set_margin_type(symbol, margin_type)
         await self._client.set_leverage(symbol, leverage)
         self._prepared[symbol] = (leverage, margin_type)
+
+
+class BinanceExchange(AccountVenue):
+    """`domain.ports.Exchange` over Binance's REST and user stream."""
+
+    def __init__(
+        self,
+        client: VenueClient,
+        make_feed: Callable[[Callable[[AccountEvent], None]], AccountFeed],
+    ) -> None:
+        super().__init__(client)
+        self._make_feed = make_feed
+        self.feed: AccountFeed | None = None
+        """The account's stream, once it is attended to."""
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        """Every contract of exchangeInfo."""
+        return (await self._client.exchange_info()).instruments
+
+    async def attend(self, on_event: Callable[[AccountEvent], None]) -> None:
+        """Keep the user stream alive. Raises Refused when the venue says that our key is wrong."""
+        self.feed = self._make_feed(on_event)
+        await self.feed.run()

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.factors.catalogue import FactorEngine
+from cryptosignal.factors.catalogue import BAR_FACTORS, Factor, FactorEngine
 from cryptosignal.factors.panel import as_of
-from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS
 from cryptosignal.market.views import CONFIRMED, FIELDS, BarsView, MarketView, SeriesView
+from cryptosignal.modes.candle_files import read_candles
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,15 +28,17 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-LOOKBACK_BARS: Final = {"15m": 260, "1h": 320, "4h": 160, "1d": 130}
+LOOKBACK_BARS: Final = {"1m": 500, "5m": 300, "15m": 300, "1h": 320, "4h": 160, "1d": 130}
 """Bars that a view holds before its first decision, per interval; more than any window needs."""
 
-_SOURCES: Final = {"15m": ("5m", "1m"), "1h": ("15m", "5m", "1m"), "4h": ("1h",), "1d": ("1h",)}
-_KLINE: Final = ("open", "high", "low", "close", "volume", "quote_volume", "trades",
-                 "taker_buy_volume", "taker_buy_quote_volume")  # fmt: skip
+NEW_COIN_DAYS: Final = 20.0
+"""Minutes are shown of symbols this young, which holds the channel's 400 h and its blend."""
+_MINUTES: Final = ("1m", "5m")
+
 _QUALITY_BARS = 60
 _MISS_WEIGHT = 0.40
 _FUNDING_AGE_MS = 2 * DAY_MS
+_MARK_AGE_MS = HOUR_MS // 2
 
 
 @dataclass(slots=True)
@@ -64,13 +66,19 @@ class Archive:
     mark: _Rows | None = None
     first_ms: dict[int, int] = field(default_factory=dict)
     listed_ms: dict[int, int] = field(default_factory=dict)
+    left_out: dict[str, int] = field(default_factory=dict)
 
     @property
     def span_ms(self) -> tuple[int, int]:
-        """Open of the first bar and close of the last."""
-        starts = [int(rows.time_ms[0]) for rows in self.klines.values()]
-        stops = [int(r.time_ms[-1]) + INTERVAL_MS[i] for i, r in self.klines.items()]
-        return min(starts), max(stops)
+        """Open of the first 1h bar and close of the last."""
+        times = self.klines["1h"].time_ms
+        return int(times[0]), int(times[-1]) + HOUR_MS
+
+    def young(self, start_ms: int, stop_ms: int, days: float) -> Ints:
+        """Symbols known to be listed at most `days` before some moment of the span."""
+        born = sorted(self.listed_ms.items())
+        keep = [i for i, ms in born if ms <= stop_ms and ms + days * DAY_MS >= start_ms]
+        return np.array(keep, dtype=np.int64)
 
     def moments(self, start_ms: int, stop_ms: int) -> Ints:
         """Closes of the 1h bars in start ≤ close < stop."""
@@ -82,8 +90,13 @@ class Archive:
         that close by `stop_ms`, with the windows before `start_ms` that the first one needs."""
         rows = self._present(start_ms, stop_ms)
         bars = {}
+        fresh = np.intersect1d(rows, self.young(start_ms, stop_ms, NEW_COIN_DAYS))
         for interval, lookback in LOOKBACK_BARS.items():
-            found = self._bars(interval, start_ms, stop_ms, lookback, rows)
+            is_minute = interval in _MINUTES
+            if is_minute and not len(fresh):
+                continue
+            own = fresh if is_minute else rows
+            found = self._bars(interval, start_ms, stop_ms, lookback, rows, own)
             if found is not None:
                 bars[interval] = found
         names = tuple(self.symbols[i] for i in rows)
@@ -109,12 +122,24 @@ class Archive:
         )
 
     def facts(self, view: MarketView, times_ms: Ints) -> dict[str, Floats]:
-        """What a live view would know besides bars, [symbol, time]: funding as it was settled,
-        DataQual by the bar profile (§0.1: missing of 60 bars), the count of bars since listing."""
+        """What a live view would know besides bars, [symbol, time]: funding as it was settled, the
+        mark, DataQual by the bar profile (§0.1: missing of 60 bars), bars since listing.
+
+        Without an index the basis is that of the last price over the mark.
+        """
         shape = (len(view.symbols), len(times_ms))
         out = {"quality": self._quality(view, times_ms), "bars_1h": self._counted(view, times_ms)}
         if view.funding_history is not None:
             out["funding_rate"] = as_of(view.funding_history, times_ms, _FUNDING_AGE_MS)
+        marks = self._series(
+            self.mark, 0, self._codes(view), int(times_ms[0]), view.time_ms, DAY_MS
+        )
+        if marks is not None:
+            out["mark"] = as_of(marks, times_ms, _MARK_AGE_MS)
+            hours = view.bars["1h"]
+            at = np.searchsorted(hours.open_ms + HOUR_MS, times_ms, side="right") - 1
+            last = np.where(at >= 0, hours.close[:, np.maximum(at, 0)], np.nan)
+            out["basis_bps"] = 1e4 * np.log(last / out["mark"])
         return {name: np.broadcast_to(value, shape) for name, value in out.items()}
 
     def _quality(self, view: MarketView, times: Ints) -> Floats:
@@ -129,11 +154,12 @@ class Archive:
         miss = np.clip(1.0 - seen / expected, 0.0, 1.0)
         return np.where(known[:, ends] > 0, 1.0 - _MISS_WEIGHT * miss, np.nan)
 
-    def _counted(self, view: MarketView, times: Ints) -> Floats:
+    def _codes(self, view: MarketView) -> Ints:
         place = {name: i for i, name in enumerate(self.symbols)}
-        first = np.array(
-            [self.first_ms.get(place[name], 2**62) for name in view.symbols], dtype=float
-        )
+        return np.array([place[name] for name in view.symbols], dtype=np.int64)
+
+    def _counted(self, view: MarketView, times: Ints) -> Floats:
+        first = np.array([self.first_ms.get(int(i), 2**62) for i in self._codes(view)], dtype=float)
         return np.clip((times[None, :] - first[:, None]) / HOUR_MS, 0.0, None)
 
     def _listed(self, rows: Ints) -> Floats:
@@ -142,26 +168,21 @@ class Archive:
 
     def _present(self, start_ms: int, stop_ms: int) -> Ints:
         found: set[int] = set()
-        for interval in ("1m", "5m", "15m", "1h"):
-            rows = self.klines.get(interval)
-            if rows is not None:
-                part = rows.between(start_ms - 5 * DAY_MS, stop_ms)
-                found.update(np.unique(rows.symbol[part]).tolist())
+        rows = self.klines["1h"]
+        found.update(np.unique(rows.symbol[rows.between(start_ms - 5 * DAY_MS, stop_ms)]).tolist())
         return np.array(sorted(found), dtype=np.int64)
 
     def _bars(
-        self, interval: str, start_ms: int, stop_ms: int, lookback: int, rows: Ints
+        self, interval: str, start_ms: int, stop_ms: int, lookback: int, rows: Ints, own: Ints
     ) -> BarsView | None:
+        """Bars of the symbols `own` in the places of `rows`, None where there are none."""
         step = INTERVAL_MS[interval]
         first = (start_ms // step - lookback) * step
         last = stop_ms // step * step
         opens = np.arange(first, last, step, dtype=np.int64)
-        data = self._dense(interval, first, last, rows)
-        for source in _SOURCES[interval]:
-            summed = self._summed(source, interval, first, last, rows)
-            if summed is not None:
-                gaps = np.isnan(data[3])
-                data = np.where(gaps[None], summed, data)
+        if interval not in self.klines:
+            return None
+        data = self._dense(interval, first, last, rows, own)
         if np.isnan(data[3]).all():
             return None
         present = ~np.isnan(data[3])
@@ -174,50 +195,19 @@ class Archive:
             np.where(present, 0.0, np.nan),
         )
 
-    def _dense(self, interval: str, first: int, last: int, rows: Ints) -> Floats:
+    def _dense(self, interval: str, first: int, last: int, rows: Ints, own: Ints) -> Floats:
         step = INTERVAL_MS[interval]
         data = np.full((FIELDS, len(rows), (last - first) // step), np.nan)
-        known = self.klines.get(interval)
-        if known is None:
-            return data
+        known = self.klines[interval]
         part = known.between(first, last)
         place = np.full(len(self.symbols), -1)
         place[rows] = np.arange(len(rows))
+        place[np.setdiff1d(rows, own)] = -1
         at = place[known.symbol[part]]
         keep = at >= 0
         column = (known.time_ms[part] - first) // step
         data[:, at[keep], column[keep]] = known.values[part][keep].T
         return data
-
-    def _summed(
-        self, source: str, interval: str, first: int, last: int, rows: Ints
-    ) -> Floats | None:
-        """Bars of `interval` from whole groups of `source` bars."""
-        if source not in self.klines:
-            return None
-        part = self.klines[source].between(first, last)
-        if part.start == part.stop:
-            return None
-        own = np.intersect1d(rows, np.unique(self.klines[source].symbol[part]))
-        factor = INTERVAL_MS[interval] // INTERVAL_MS[source]
-        small = self._dense(source, first, last, own)
-        count = small.shape[2] // factor
-        if not count or not len(own):
-            return None
-        group = small[:, :, : count * factor].reshape(FIELDS, len(own), count, factor)
-        folded = np.concatenate(
-            [
-                group[0:1, :, :, 0],
-                group[1:2].max(axis=3),
-                group[2:3].min(axis=3),
-                group[3:4, :, :, -1],
-                group[4:].sum(axis=3),
-            ]
-        )
-        folded = np.where(np.isnan(group[3]).any(axis=2)[None], np.nan, folded)
-        out = np.full((FIELDS, len(rows), (last - first) // INTERVAL_MS[interval]), np.nan)
-        out[:, np.searchsorted(rows, own), :count] = folded
-        return out
 
     def _series(
         self, known: _Rows | None, column: int, rows: Ints, start: int, stop: int, before: int
@@ -241,47 +231,38 @@ def view_from_candles(archive: Archive, time_ms: int) -> MarketView:
 
 
 def columns_between(
-    archive: Archive, params: ParamSet, start_ms: int, stop_ms: int
-) -> tuple[MarketView, Ints, dict[str, Floats]]:
-    """All factor columns at every 1h close from `start_ms` to `stop_ms` (both included)."""
+    archive: Archive,
+    params: ParamSet,
+    start_ms: int,
+    stop_ms: int,
+    factors: tuple[Factor, ...] = BAR_FACTORS,
+) -> tuple[MarketView, Ints, dict[str, Floats]] | None:
+    """All factor columns at every 1h close from `start_ms` to `stop_ms` (both included); None where
+    there is no 1h bar to decide on."""
     times = archive.moments(start_ms, stop_ms + 1)
+    if not len(times):
+        return None
     view = archive.view(int(times[0]), int(times[-1]))
-    engine = FactorEngine(params)
+    if "1h" not in view.bars:
+        return None
+    engine = FactorEngine(params, factors)
     return view, times, engine.columns(view, times, archive.facts(view, times))
 
 
 def load_archive(path: str | Path) -> Archive:
     """Read every Parquet and CSV file of a path. Raises UserFault with one line for a bad path."""
-    import polars as pl
-
-    root = Path(path)
-    files = sorted([*root.glob("*.parquet"), *root.glob("*.csv")]) if root.is_dir() else [root]
-    if not files or not all(file.is_file() for file in files):
-        raise UserFault(
-            f"--data: found nothing at {root}, allowed: a .parquet or .csv file or a folder of them"
-        )
-    frames: dict[str, list[pl.DataFrame]] = {}
-    starts: dict[str, tuple[int, int]] = {}
-    for file in files:
-        kind, frame = _read(file)
-        if kind:
-            frames.setdefault(kind, []).append(frame)
-        if kind in INTERVAL_MS and frame.height:
-            _earliest(frame, starts)
-    if not any(kind in INTERVAL_MS for kind in frames):
-        raise UserFault(
-            f"--data: found no candles at {root}, "
-            "allowed: columns symbol, open_time, open, high, low, close, volume"
-        )
-    names = sorted(set().union(*(set(f["symbol"].to_list()) for g in frames.values() for f in g)))
-    archive = Archive(tuple(names))
-    for kind, parts in frames.items():
-        rows = _rows(pl.concat(parts, how="diagonal_relaxed"), names, kind)
+    files = read_candles(path)
+    names = sorted(
+        set().union(*(set(frame["symbol"].to_list()) for frame in files.frames.values()))
+    )
+    archive = Archive(tuple(names), left_out=dict(+files.left_out))
+    codes = {name: i for i, name in enumerate(names)}
+    for kind, frame in files.frames.items():
         if kind in INTERVAL_MS:
-            archive.klines[kind] = rows
+            archive.klines[kind] = _rows(frame, codes)
         else:
-            setattr(archive, kind, rows)
-    _note_first(archive, starts)
+            setattr(archive, kind, _rows(frame, codes))
+    _note_first(archive, files.starts)
     return archive
 
 
@@ -301,74 +282,9 @@ def _note_first(archive: Archive, starts: dict[str, tuple[int, int]]) -> None:
             archive.listed_ms[code] = first
 
 
-def _earliest(frame: pl.DataFrame, starts: dict[str, tuple[int, int]]) -> None:
+def _rows(frame: pl.DataFrame, codes: dict[str, int]) -> _Rows:
     import polars as pl
 
-    begin = int(frame.select(pl.col("time").min()).item())
-    for name, first in frame.group_by("symbol").agg(pl.col("time").min()).iter_rows():
-        # of two files that begin with a symbol's first bar, the one that begins earlier knows more
-        mine = (int(first), begin)
-        starts[name] = min(starts.get(name, mine), mine)
-
-
-def _read(file: Path) -> tuple[str, pl.DataFrame]:
-    """The kind of a file (an interval, funding, open_interest, mark, or nothing) and its rows."""
-    import polars as pl
-
-    try:
-        frame = pl.read_parquet(file) if file.suffix == ".parquet" else pl.read_csv(file)
-    except (pl.exceptions.PolarsError, OSError) as fault:
-        raise UserFault(f"--data: {file} cannot be read: {str(fault).splitlines()[0]}") from fault
-    have = set(frame.columns)
-    if "symbol" not in have:
-        return "", frame
-    frame = frame.with_columns(pl.col("symbol").cast(pl.String))
-    if {"funding_time", "funding_rate"} <= have:
-        return "funding", frame.select(
-            "symbol", pl.col("funding_time").alias("time"), "funding_rate"
-        )
-    if {"time", "sum_open_interest"} <= have:
-        return "open_interest", frame.select("symbol", "time", "sum_open_interest")
-    if not {"open_time", "open", "high", "low", "close"} <= have:
-        return "", frame
-    frame = frame.rename({"open_time": "time"})
-    if "volume" not in have:
-        return (
-            ("mark", frame.select("symbol", "time", "close"))
-            if "mark" in file.name
-            else ("", frame)
-        )
-    return _interval(frame, file), frame.select("symbol", "time", *(c for c in _KLINE if c in have))
-
-
-def _interval(frame: pl.DataFrame, file: Path) -> str:
-    import polars as pl
-
-    steps = frame.sort("symbol", "time").select(pl.col("time").diff().over("symbol").alias("step"))[
-        "step"
-    ]
-    steps = steps.filter(steps > 0)
-    step = steps.mode().min() if len(steps) else None
-    for name, length in INTERVAL_MS.items():
-        if step == length:
-            return name
-    raise UserFault(
-        f"--data: {file.name} has bars {step!r} ms apart, allowed: {', '.join(INTERVAL_MS)}"
-    )
-
-
-def _rows(frame: pl.DataFrame, names: list[str], kind: str) -> _Rows:
-    import polars as pl
-
-    wanted = _KLINE if kind in INTERVAL_MS else tuple(
-        c for c in frame.columns if c not in ("symbol", "time")
-    )  # fmt: skip
-    absent = [pl.lit(None, dtype=pl.Float64).alias(c) for c in wanted if c not in frame.columns]
-    frame = frame.with_columns(absent)
-    # of two rows for one bar the one that knows taker volume is written last and stays
-    order = ["time", "taker_buy_volume"] if kind in INTERVAL_MS else ["time"]
-    frame = frame.sort(order, nulls_last=False)
-    codes = {name: i for i, name in enumerate(names)}
     symbol = frame["symbol"].replace_strict(codes, return_dtype=pl.Int32).to_numpy()
-    values = frame.select(pl.col(c).cast(pl.Float64) for c in wanted).to_numpy()
-    return _Rows(frame["time"].cast(pl.Int64).to_numpy(), symbol, np.ascontiguousarray(values))
+    values = frame.drop("symbol", "time").to_numpy()
+    return _Rows(frame["time"].to_numpy(), symbol, np.ascontiguousarray(values, dtype=np.float64))

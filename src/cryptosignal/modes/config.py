@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import difflib
 import tomllib
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.units import INTERVAL_MS
+from cryptosignal.market.pools import PoolSettings
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.net.settings import (
     AccountFeedSettings,
@@ -38,6 +41,8 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     mode: Mode = "signal"
     account: Account = "sim"
+    paper_usdt: float = 10_000.0
+    """What a new paper account begins with."""
     bot: str = "a"
     scan_interval_s: float = 30.0
     intervals: tuple[str, ...] = ("1m", "5m", "15m", "1h", "4h")
@@ -45,16 +50,36 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trigger_intervals: tuple[str, ...] = ("15m", "1h")
     symbols_max: int = 600
     warm_max: int = 60
+    blacklist: tuple[str, ...] = ()
+    """Symbols that are never watched, scored or traded."""
+    watchlist: tuple[str, ...] = ()
+    """Symbols that are watched whatever their volume, with trades and books."""
+    factor_files: tuple[str, ...] = ()
+    """Python files with factors of your own, each `FACTORS = (Factor(…), …)`; a factor also needs
+    a weight in `params.weights`."""
     top: int = 20
     data_dir: str = "runs"
     metrics_port: int = 0
     """Prometheus on 127.0.0.1; 0: none."""
+    heartbeat_url: str = ""
+    """An address that is called while the run is alive, so that its silence is noticed; "": none."""
+    heartbeat_s: float = 60.0
+    """It is called so often."""
 
     def __post_init__(self) -> None:
         """Raise ValueError with one line for a value that cannot work."""
         if not (self.bot.isascii() and self.bot.isalnum() and len(self.bot) <= 4):
             raise ValueError(
                 f"run.bot: found {self.bot!r}, allowed: 1 to 4 letters or digits (part of order ids)"
+            )
+        if not 10.0 <= self.paper_usdt <= 1e9:
+            raise ValueError(f"run.paper_usdt: found {self.paper_usdt}, allowed: 10 to 1000000000")
+        if not 1.0 <= self.heartbeat_s <= 86_400:
+            raise ValueError(f"run.heartbeat_s: found {self.heartbeat_s}, allowed: 1 to 86400")
+        parts = urlsplit(self.heartbeat_url)
+        if self.heartbeat_url and not (parts.scheme in ("http", "https") and parts.hostname):
+            raise ValueError(  # the address itself is a secret of such services
+                "run.heartbeat_url: found no such address, allowed: http(s)://host/path"
             )
         if not 0 <= self.metrics_port <= 65_535:
             raise ValueError(
@@ -70,6 +95,11 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"run.{key}: found {value}, allowed: {low} to {high}")
         if not self.data_dir:
             raise ValueError("run.data_dir: found '', allowed: a folder")
+        both = sorted({s.upper() for s in self.blacklist} & {s.upper() for s in self.watchlist})
+        if both:
+            raise ValueError(
+                f"run.watchlist: found {', '.join(both)} on run.blacklist too, allowed: one of the two"
+            )
         self._check_intervals()
 
     def _check_intervals(self) -> None:
@@ -89,10 +119,32 @@ class RunSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 )
 
 
+class LiveLimits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a live account may at most: all of them must be written, each only tightens `risk`."""
+
+    risk_max_usdt: Decimal
+    """Loss at the stop of one trade."""
+    position_max: int
+    symbol_notional_max_usdt: Decimal
+    gross_notional_max_usdt: Decimal
+    leverage_max: int
+    daily_loss_max_usdt: Decimal
+
+    def __post_init__(self) -> None:
+        """Raise ValueError with one line for a limit that limits nothing or forbids all."""
+        for name in self.__struct_fields__:
+            if not getattr(self, name) > 0:
+                raise ValueError(
+                    f"live.limits.{name}: found {getattr(self, name)}, allowed: above 0"
+                )
+
+
 class LiveSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The second key to live trading: without `enabled` here, `--live` is refused."""
+    """The second key to live trading: without `enabled` and `limits` here, `--live` is refused."""
 
     enabled: bool = False
+    limits: LiveLimits | None = None
+    """The account's own limits, a table [live.limits]."""
 
 
 class VenueAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -102,6 +154,8 @@ class VenueAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ws_url: str = ""
     ws_api_url: str = ""
     spot_url: str = ""
+    sapi_url: str = ""
+    """Base URL of /sapi, where the key's rights are read."""
     key_file: str = ""
 
 
@@ -119,6 +173,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     market: MarketSettings = MarketSettings()
     quality: QualitySettings = QualitySettings()
     params: ParamSet = ParamSet()
+    pools: PoolSettings = PoolSettings()
     risk: RiskSettings = RiskSettings()
     trading: TradingSettings = TradingSettings()
     store: StoreSettings = StoreSettings()
@@ -203,6 +258,21 @@ def _literals(struct: type, key: str) -> tuple[str, ...]:
     return get_args(kind) if get_origin(kind) is Literal else ()
 
 
+def without_secrets(config: Config) -> Config:
+    """The configuration as it may be journaled: addresses without what opens them."""
+    beat, proxy = urlsplit(config.run.heartbeat_url), urlsplit(config.transport.proxy)
+    hidden_beat = f"{beat.scheme}://{beat.hostname}/***" if beat.hostname else ""
+    hidden_proxy = config.transport.proxy
+    if proxy.username or proxy.password:
+        place = proxy.netloc.rpartition("@")[2]
+        hidden_proxy = urlunsplit((proxy.scheme, f"***@{place}", proxy.path, "", ""))
+    return msgspec.structs.replace(
+        config,
+        run=msgspec.structs.replace(config.run, heartbeat_url=hidden_beat),
+        transport=msgspec.structs.replace(config.transport, proxy=hidden_proxy),
+    )
+
+
 def render(config: Config, *, as_json: bool) -> str:
     """The configuration as TOML (or JSON), complete with defaults."""
     body = msgspec.to_builtins(config)
@@ -213,6 +283,7 @@ def render(config: Config, *, as_json: bool) -> str:
 
 def _toml_table(name: str, values: dict[str, Any]) -> str:
     plain = [(key, value) for key, value in values.items() if not isinstance(value, dict)]
+    plain = [(key, value) for key, value in plain if value is not None]
     tables = [(key, value) for key, value in values.items() if isinstance(value, dict)]
     lines = [f"[{name}]", *(f"{key} = {_toml_value(value)}" for key, value in plain), ""]
     lines += [_toml_table(f"{name}.{key}", value) for key, value in tables]

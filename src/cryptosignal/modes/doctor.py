@@ -35,6 +35,8 @@ class Saving(msgspec.Struct, frozen=True):
     what: str
     polling_per_h: float
     streams_per_h: float
+    is_judged: bool = True
+    """Whether the promise of the streams (90 % and more) is about this row."""
 
     @property
     def saved_percent(self) -> float:
@@ -51,6 +53,7 @@ class Findings(msgspec.Struct):
     clock_error_ms: int = 0
     limits: dict[str, int] = msgspec.field(default_factory=dict)
     connections: list[dict[str, Any]] = msgspec.field(default_factory=list)
+    reconnects: dict[str, int] = msgspec.field(default_factory=dict)
     routes: dict[str, bool] = msgspec.field(default_factory=dict)
     streams: int = 0
     unheard: list[str] = msgspec.field(default_factory=list)
@@ -86,6 +89,8 @@ def examine(run: Run, face: Face, *, every_stream: bool, compare: bool) -> Findi
 def _is_done(program: Program, *, every_stream: bool) -> bool:
     if program.engine.latest is None or not program.feed.is_healthy:
         return False
+    if program.setup.signer is not None and not program.desk.is_reconciled:
+        return False
     return not (every_stream and silent(program))
 
 
@@ -96,30 +101,41 @@ def silent(program: Program) -> list[str]:
 
 async def _compare(program: Program) -> list[Saving]:
     loop = asyncio.get_running_loop()
-    repairer = program.repairer
-    calls, checks = repairer.requests, repairer.comparisons
-    audits, began_s = program.client.audit_calls, loop.time()
+    before, began_s = _Calls(program), loop.time()
     await asyncio.sleep(COMPARE_S)
-    hours = (loop.time() - began_s) / 3600.0
+    made, hours = _Calls(program).since(before), (loop.time() - began_s) / 3600.0
     intervals = program.config.run.intervals
     a_symbol = sum(HOUR_MS / INTERVAL_MS[interval] for interval in intervals)
+    polling = round(a_symbol * len(program.symbols), 1)
+
+    def row(what: str, polled: float, calls: int, *, is_judged: bool = True) -> Saving:
+        return Saving(what, polled, round(calls / hours, 1), is_judged)
+
+    repairs = made.repairs - made.comparisons
     return [
-        Saving(
-            "klines for scans (repairs, books included)",
-            round(a_symbol * len(program.symbols), 1),
-            round((repairer.requests - calls - (repairer.comparisons - checks)) / hours, 1),
-        ),
-        Saving(
-            "account (audit, counted apart)",
-            3600.0 / ACCOUNT_POLL_S,
-            round((program.client.audit_calls - audits) / hours, 1),
-        ),
-        Saving(
-            "klines compared with REST (a check, counted apart)",
-            0.0,
-            round((repairer.comparisons - checks) / hours, 1),
-        ),
+        row("klines for scans (repairs, books included)", polling, repairs),
+        row("account (positions, orders, balances)", 3600.0 / ACCOUNT_POLL_S, made.polls),
+        row("checks: klines compared with REST", 0.0, made.comparisons),
+        row("checks: account audits", 0.0, made.audits),
+        row("klines, the check included", polling, made.repairs, is_judged=False),
     ]
+
+
+class _Calls:
+    """REST calls so far, by what they were for."""
+
+    def __init__(self, program: Program) -> None:
+        repairer, client = program.repairer, program.client
+        self.repairs = repairer.requests
+        self.comparisons = repairer.comparisons
+        self.audits = client.audit_calls
+        self.polls = client.account_calls - client.audit_calls
+
+    def since(self, before: _Calls) -> _Calls:
+        """The calls made since `before`."""
+        for name, count in vars(before).items():
+            setattr(self, name, getattr(self, name) - count)
+        return self
 
 
 def _note_down(program: Program, found: Findings, *, every_stream: bool) -> None:
@@ -127,6 +143,7 @@ def _note_down(program: Program, found: Findings, *, every_stream: bool) -> None
     found.clock_error_ms = program.client.clock_error_ms
     found.limits = program.ledger.snapshot().limits
     found.connections = stats["connections"]
+    found.reconnects = stats["reasons"]
     for line in found.connections:
         well = bool(line["is_healthy"] and line["frames"])
         found.routes[line["route"]] = found.routes.get(line["route"], True) and well
@@ -141,7 +158,7 @@ def _note_down(program: Program, found: Findings, *, every_stream: bool) -> None
             cache_stats=program.board.get_stats(),
             min_score=program.config.params.gates.min_score,
         )
-    judged = [saving for saving in found.savings if saving.polling_per_h]
+    judged = [saving for saving in found.savings if saving.polling_per_h and saving.is_judged]
     saves = all(saving.saved_percent >= _SAVING_MIN_PERCENT for saving in judged)
     delivers = not found.unheard if every_stream else True
     found.is_well = bool(

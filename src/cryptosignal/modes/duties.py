@@ -28,8 +28,9 @@ from cryptosignal.trading.desk import PositionView
 
 
 class UnifiedScheduler:
-    """The trading cycle every `cycle_s`; the position loop, audits and the day's report are due times
-    of the engine's own clock and need no task here."""
+    """The trading cycle every `cycle_s`. Position loop, audits, reconciles, the day's report and the
+    learning slot are due times of the engine's own clock (`get_status()["due"]`), remembered in its
+    journal and caught up after downtime; they need no task here."""
 
     def __init__(
         self,
@@ -68,7 +69,8 @@ class UnifiedScheduler:
         """Cycles, and the due times of the engine by name (exchange ms)."""
         due: dict[str, int] = {}
         if self.trader.use_optimized_scan and self.trader.station.is_running:
-            due = self.trader.station.program.engine.timers.pending()
+            program = self.trader.station.program
+            due = {**program.engine.timers.pending(), "scan": program.scans.next_ms}
         return {"cycles": self.cycles, "due": due, **self.trader.get_status()}
 
     async def _pause(self) -> None:

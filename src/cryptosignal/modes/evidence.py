@@ -8,6 +8,7 @@ long; all tests together are corrected by Benjamini and Hochberg (1995). Nothing
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,9 +18,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from cryptosignal.domain.params import FACTOR_NAMES, ParamSet
+from cryptosignal.domain.params import ParamSet
+from cryptosignal.factors.catalogue import BAR_FACTORS, Factor
 from cryptosignal.factors.history import flatten
-from cryptosignal.ground.calendar import utc_day
+from cryptosignal.ground.calendar import utc_day, utc_text
+from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.units import DAY_MS, HOUR_MS
 from cryptosignal.market.views import MarketView
 from cryptosignal.modes.archive import Archive, columns_between, load_archive
@@ -69,6 +72,9 @@ class Evidence:
     absent: list[str] = field(default_factory=list)
     deciles: dict[str, list[float]] = field(default_factory=dict)
     turnover: dict[str, float] = field(default_factory=dict)
+    decay: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """By factor the horizon of its largest |IC|, and the first later one with less than half of it
+    (0: none that was measured)."""
     correlation: dict[str, dict[str, float]] = field(default_factory=dict)
     vif: dict[str, float] = field(default_factory=dict)
     months: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -105,6 +111,7 @@ def evaluate_factors(
     from_ms: int | None = None,
     to_ms: int | None = None,
     progress: Callable[[str], None] | None = None,
+    factors: tuple[Factor, ...] = BAR_FACTORS,
 ) -> Evidence:
     """Measure every factor that `data` can feed. Raises UserFault for data that cannot be read."""
     archive = load_archive(data)
@@ -113,15 +120,25 @@ def evaluate_factors(
     start = begin + 300 * HOUR_MS if from_ms is None else max(from_ms, begin + HOUR_MS)
     stop = end if to_ms is None else min(to_ms, end)
     start = -(-start // HOUR_MS) * HOUR_MS
+    if len(archive.symbols) < _MIN_SYMBOLS:
+        raise UserFault(
+            f"--data: found {len(archive.symbols)} symbols, "
+            f"allowed: {_MIN_SYMBOLS} or more (factors are ranked across symbols)"
+        )
     sums = _Sums()
     names: set[str] = set()
     for first in range(start, stop, _CHUNK_MS):
         last = min(first + _CHUNK_MS, stop) - HOUR_MS
         if last < first:
             continue
-        names |= _gather(archive, chosen, first, last, stop, sums)
+        names |= _gather(archive, chosen, factors, first, last, stop, sums)
         if progress is not None:
             progress(f"measured to {utc_day(last)}")
+    if not sums.moments:
+        raise UserFault(
+            "--from/--to: no moment with enough symbols in it, allowed: "
+            f"the data's {utc_text(begin + HOUR_MS)} to {utc_text(end)}, 300 bars after its begin"
+        )
     return _conclude(sums, Evidence(str(data), chosen.version, start, stop, len(names)))
 
 
@@ -149,11 +166,18 @@ def supported(out: Evidence, params: ParamSet, version: str) -> ParamSet:
 
 
 def _gather(
-    archive: Archive, params: ParamSet, first: int, last: int, stop: int, sums: _Sums
+    archive: Archive,
+    params: ParamSet,
+    factors: tuple[Factor, ...],
+    first: int,
+    last: int,
+    stop: int,
+    sums: _Sums,
 ) -> set[str]:
-    view, times, columns = columns_between(archive, params, first, last)
-    if len(view.symbols) < _MIN_SYMBOLS or "1h" not in view.bars:
+    seen = columns_between(archive, params, first, last, factors)
+    if seen is None or len(seen[0].symbols) < _MIN_SYMBOLS:
         return set()
+    view, times, columns = seen
     reads = _reads(view, times, columns, params)
     later = _later(archive, view, times, stop)
     sums.moments.append(times)
@@ -166,7 +190,7 @@ def _gather(
             sums.edge.setdefault((name, horizon), []).append(edge)
         sums.decile.setdefault(name, []).append(_deciles(value, later[MAIN_HORIZON]))
         sums.churn.setdefault(name, []).append(_churn(ranks[name]))
-    known = [n for n in ranks if not np.isnan(ranks[n]).all() and n in (*FACTOR_NAMES, "I")]
+    known = [n for n in ranks if not np.isnan(ranks[n]).all() and n in (*params.weights, "I")]
     for i, one in enumerate(known):
         for two in known[i:]:
             sums.pooled.setdefault((one, two), []).append(_pooled(ranks[one], ranks[two]))
@@ -177,7 +201,7 @@ def _gather(
 def _reads(
     view: MarketView, times: Ints, columns: dict[str, Floats], params: ParamSet
 ) -> dict[str, Floats]:
-    out = {name: columns[f"score.{name}"] for name in FACTOR_NAMES}
+    out = {name: columns[f"score.{name}"] for name in params.weights}
     out["I"] = columns["mod.I"] - 50.0
     out["funding"] = columns["ctx.funding_rate"] * 1e5
     out["lead"] = columns["mod.lead_long"]
@@ -287,6 +311,7 @@ def _conclude(sums: _Sums, out: Evidence) -> Evidence:
     if not sums.moments:
         return out
     times, regime = np.concatenate(sums.moments), np.concatenate(sums.regime)
+    out.start_ms = int(times[0])  # where there are enough symbols, not where the first one begins
     factors = list(dict.fromkeys(name for name, _ in sums.ic))
     for name in factors:
         if np.isnan(np.concatenate(sums.ic[name, MAIN_HORIZON])).all():
@@ -304,6 +329,7 @@ def _conclude(sums: _Sums, out: Evidence) -> Evidence:
         out.months[name] = _by(main, [utc_day(int(t))[:7] for t in times])
         words = np.select([regime > 30.0, regime < -30.0], ["up", "down"], default="range")
         out.regimes[name] = _by(main, words.tolist())
+    out.decay = {name: _decay([c for c in out.cells if c.factor == name]) for name in out.deciles}
     _correct(out.cells)
     _collinear(sums, out)
     for (tier, horizon), parts in sums.tier.items():
@@ -344,6 +370,12 @@ def _interval(times: Ints, series: Floats, horizon: int) -> tuple[float, float, 
     error = float(means.std(ddof=1)) / math.sqrt(len(means))
     p = math.erfc(abs(mean) / error / math.sqrt(2.0)) if error > 0.0 else 1.0
     return mean, mean - 1.96 * error, mean + 1.96 * error, p, len(means)
+
+
+def _decay(cells: list[Cell]) -> tuple[int, int]:
+    peak = max(cells, key=lambda c: abs(c.ic))
+    later = (c.horizon for c in cells if c.horizon > peak.horizon and abs(c.ic) < abs(peak.ic) / 2)
+    return peak.horizon, min(later, default=0)
 
 
 def _correct(cells: list[Cell]) -> None:
@@ -403,10 +435,13 @@ def markdown(out: Evidence) -> str:
         )
     head = " | ".join(str(k) for k in range(1, _DECILES + 1))
     lines += ["", f"Return over the market, bps, {MAIN_HORIZON} h, by tenth of the factor:", "",
-              f"| factor | {head} | turnover |", "|---|" + "--:|" * (_DECILES + 1)]  # fmt: skip
+              f"| factor | {head} | turnover an hour | largest IC at h | half by h |",
+              "|---|" + "--:|" * (_DECILES + 3)]  # fmt: skip
     for name, row in out.deciles.items():
         cells = " | ".join(f"{v:+.1f}" for v in row)
-        lines.append(f"| {name} | {cells} | {out.turnover[name]:.2f} |")
+        peak, half = out.decay[name]
+        faded = str(half) if half else f"> {HORIZONS[-1]}"
+        lines.append(f"| {name} | {cells} | {out.turnover[name]:.2f} | {peak} | {faded} |")
     names = list(out.correlation)
     lines += ["", "Rank correlation and VIF:", "", "| | " + " | ".join(names) + " | VIF |",
               "|---|" + "--:|" * (len(names) + 1)]  # fmt: skip
@@ -429,4 +464,4 @@ def markdown(out: Evidence) -> str:
         f"{r['hit_rate']:.3f} | {r['cost_bps']:.1f} |"
         for r in out.tiers
     )
-    return "\n".join(lines) + "\n"
+    return re.sub(r"\+?\bnan\b", "–", "\n".join(lines)) + "\n"

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,19 +13,33 @@ from typing import Any
 import msgspec
 
 from cryptosignal.binance.routes import MAINNET, TESTNET, Routes
-from cryptosignal.binance.signing import Signer
+from cryptosignal.domain.ports import Transport
 from cryptosignal.ground.clock import LoopClock, SystemClock, host_epoch_ms
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
+from cryptosignal.modes.accounts import (
+    PAPER,
+    AccountChoice,
+    choose_account,
+    named,
+    within_limits,
+)
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
+from cryptosignal.modes.kill_file import KillFile
+from cryptosignal.modes.lifesigns import Lifesigns
+from cryptosignal.modes.operator import Operator
 from cryptosignal.modes.pace import at_speed
-from cryptosignal.modes.page import engine_socket, page_process
+from cryptosignal.modes.page import page_process
+from cryptosignal.modes.paper import PaperTransport
 from cryptosignal.modes.program import Face, Program, Setup
 from cryptosignal.modes.publisher import Publisher
 from cryptosignal.modes.recorder import Recorder
+from cryptosignal.modes.rights import CHECKED
 from cryptosignal.modes.snapshots import SnapshotHub
+from cryptosignal.modes.stores import Stores
+from cryptosignal.modes.whereabouts import runtime_dir, socket_of
 from cryptosignal.net.client import MovableClock, ledger_host
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.net.warmup import WarmUpSettings
@@ -37,9 +49,12 @@ from cryptosignal.store.lease import Lease
 
 EMBEDDED = "embedded"
 _VENUES = {"binance": MAINNET, "testnet": TESTNET}
-_ACCOUNTS = ("none", "sim")
 Conduct = Callable[[Program, Recorder], Any]
 """What else to do while the program runs: a coroutine function, started with it."""
+
+_MARKET_SYMBOLS = 100
+"""A file that holds so many symbols is walked from when so many are listed: a market, not its first
+weeks. Its bars before that are history."""
 
 
 @dataclass
@@ -57,21 +72,28 @@ class Run:
     seed: int = 7
     faults: str = "calm"
     venue_arguments: tuple[str, ...] = ()
+    is_armed: bool = False
+    """`--live` was given: half of what a live account needs."""
     page_port: int | None = None
+    attached: VenueReady | None = None
+    """A simulated venue that runs already, instead of one that starts and ends with the run."""
+    clock_of: Callable[[asyncio.AbstractEventLoop, int], MovableClock] = LoopClock
+    """What the program takes for the time on a simulated venue: its loop, and the start (exchange ms)."""
     on_page: Callable[[str], None] = lambda _address: None
     on_venue: Callable[[str, VenueReady | None], None] = lambda _name, _ready: None
 
 
 def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
     """Run until it ends by itself, by a signal or by a fault. Answers the reason it ended."""
-    _check_account(run.config)
+    if run.is_armed or run.config.run.account in CHECKED:
+        _check_account_early(run)
     with ExitStack() as stack:
         ready: VenueReady | None = None
         if run.venue == EMBEDDED:
-            ready = stack.enter_context(embedded_venue(_venue_arguments(run)))
+            ready = run.attached or stack.enter_context(embedded_venue(_venue_arguments(run)))
             routes, signer = ready.routes(), ready.signer()
             loop: asyncio.AbstractEventLoop = ScaledLoop(ready.speed, ready.epoch_mono_ns)
-            clock: MovableClock = LoopClock(loop, ready.start_time_ms)
+            clock: MovableClock = run.clock_of(loop, ready.start_time_ms)
         else:
             if run.data or run.start or run.speed != 1.0:
                 raise UserFault(
@@ -79,6 +101,8 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
                 )
             routes, signer = _routes(run), None
             loop, clock = _real_loop(), SystemClock()
+        account = choose_account(run.config, run.venue, routes, signer, is_armed=run.is_armed)
+        config = within_limits(named(run.config, account))
         run.on_venue(routes.name, ready)
         data_dir = Path(run.config.run.data_dir)
         stack.callback(Lease(data_dir).release)
@@ -87,51 +111,70 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
         stack.callback(disk.close)
         publisher = Publisher(routes.name)
         recorder = Recorder(disk, face, publisher)
-        socket_path = stack.enter_context(engine_socket()) if run.page_port is not None else ""
+        run_id = f"{host_epoch_ms():x}"
+        stores = Stores(disk, run.config.store, run_id, clock, recorder.on_note)
+        stack.callback(stores.close)
+        socket_path = socket_of(data_dir)
         if run.page_port is not None:
             run.on_page(stack.enter_context(page_process(socket_path, run.page_port)))
         setup = Setup(
-            config=at_speed(run.config, ready.speed if ready is not None else 1.0),
+            config=at_speed(config, ready.speed if ready is not None else 1.0),
             clock=clock,
-            transport=SocketTransport(run.config.transport),
+            transport=_transport(run.config, account, disk),
             disk=disk,
             seeds=Seeds(run.seed),
             routes=routes,
             face=recorder,
-            run_id=f"{host_epoch_ms():x}",
-            signer=_account_signer(run.config, signer),
-            ledger_dir=None if run.venue == EMBEDDED else _ledger_dir(),
+            run_id=run_id,
+            signer=account.signer,
+            account_identity=account.identity,
+            checks_key=account.is_checked,
+            knows_market_first=account.kind == PAPER,
+            ledger_dir=None if run.venue == EMBEDDED else runtime_dir(),
             symbols=run.symbols,
             scans_max=run.scans,
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
             candles=None if run.venue == EMBEDDED else _candles(disk, routes),
             info={"venue": routes.name, "seed": str(run.seed)},
             is_compiled=run.scans == 0,
+            tap=stores.tap,
+            tape_position=stores.position,
+            stores=stores,
         )
-        watch = _Watch(publisher, socket_path)
+        watch = _Watch(publisher, socket_path, KillFile(data_dir))
         return loop.run_until_complete(_main(setup, recorder, conduct, watch))
+
+
+def _transport(config: Config, account: AccountChoice, disk: FileDisk) -> Transport:
+    """The sockets, and beside them the paper account where one trades."""
+    real = SocketTransport(config.transport)
+    is_paper = account.kind == PAPER
+    return PaperTransport(real, disk, config.run.paper_usdt) if is_paper else real
 
 
 @dataclass
 class _Watch:
-    """Who publishes the run, and where (nowhere if the path is empty)."""
+    """Who publishes the run and takes commands for it, and where."""
 
     publisher: Publisher
     socket_path: str
+    kill_file: KillFile
 
     async def run(self, program: Program) -> None:
-        """Serve snapshots until cancelled."""
-        if not self.socket_path:
-            return
+        """Serve snapshots, questions and commands until cancelled."""
+        operator = Operator(program, self.kill_file)
         hub = SnapshotHub(
             self.socket_path,
-            on_command=lambda name, arguments: program.command(name, arguments, "socket"),
+            on_command=operator.command,
             on_symbol=self.publisher.on_symbol,
+            on_ask=operator.ask,
         )
         self.publisher.bind(program, hub)
         await hub.start()
         try:
-            await self.publisher.run()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.publisher.run())
+                tasks.create_task(operator.watch_file())
         finally:
             await hub.stop()
 
@@ -139,12 +182,17 @@ class _Watch:
 async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None, watch: _Watch) -> str:
     program = Program(setup)
     recorder.program = program
+    if isinstance(setup.transport, PaperTransport):
+        setup.transport.bind(program)
     loop = asyncio.get_running_loop()
     main = asyncio.current_task()
     assert main is not None
     for number, name in ((signal.SIGINT, "interrupted"), (signal.SIGTERM, "terminated")):
         loop.add_signal_handler(number, _on_signal, program, main, name)
     watcher = loop.create_task(watch.run(program))
+    settings = setup.config.run
+    signs = Lifesigns(program, setup.transport, settings.heartbeat_url, settings.heartbeat_s)
+    living = loop.create_task(signs.run())
     helper = loop.create_task(conduct(program, recorder)) if conduct is not None else None
     try:
         reason = await program.run()
@@ -158,6 +206,7 @@ async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None, watch
     finally:
         if helper is not None:
             await _ended(helper)
+        await _ended(living)
         await _ended(watcher)  # what ails the page is not the run's concern
         await recorder.close()
         await setup.transport.close()
@@ -195,6 +244,8 @@ def _venue_arguments(run: Run) -> Sequence[str]:
         arguments += ["--data", run.data]
     if run.start:
         arguments += ["--start", run.start]
+    elif run.data:
+        arguments += ["--listed-min", str(_MARKET_SYMBOLS)]
     return [*arguments, *run.venue_arguments]
 
 
@@ -211,31 +262,16 @@ def _routes(run: Run) -> Routes:
         raise UserFault(f"venue.{error}") from None
 
 
-def _check_account(config: Config) -> None:
-    """Nobody may believe that a trade happens on an account that is not there."""
-    account = config.run.account
-    if account not in _ACCOUNTS:
-        raise UserFault(
-            f"run.account: found {account!r}, allowed so far: {', '.join(_ACCOUNTS)}"
-            " (sim is the embedded venue's account)"
-        )
-
-
-def _account_signer(config: Config, signer: Signer | None) -> Signer | None:
-    return signer if config.run.account == "sim" else None
+def _check_account_early(run: Run) -> None:
+    """What is wrong with the account is said before anything is started."""
+    routes = MAINNET if run.venue == EMBEDDED else _routes(run)
+    choose_account(run.config, run.venue, routes, None, is_armed=run.is_armed)
 
 
 def _candles(disk: FileDisk, routes: Routes) -> CandleStore:
     """Candles by venue: its name and host are the folder. The embedded venue's end with it."""
     host = "".join(letter if letter.isalnum() else "-" for letter in ledger_host(routes.rest_url))
     return CandleStore(disk, f"candles/{routes.name}-{host}")
-
-
-def _ledger_dir() -> Path:
-    """Where all processes of this user on this host share their weight ledgers (D8)."""
-    folder = Path(tempfile.gettempdir()) / f"cryptosignal-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
 
 
 def _real_loop() -> asyncio.AbstractEventLoop:

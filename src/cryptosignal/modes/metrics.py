@@ -84,6 +84,7 @@ class _Source:
         """All families, fresh."""
         yield from self._feed()
         yield from self._ledger()
+        yield from self._stores()
         yield from self._engine()
 
     def _feed(self) -> Iterator[Metric]:
@@ -94,6 +95,14 @@ class _Source:
                 kind = str(stream.kind)
                 lags[kind] = max(lags[kind], stream.lag_ms)
         yield _by_label("stream_lag_ms", "newest event to cache, worst stream", "kind", lags)
+        each = program.board.lags_ms()
+        yield _by_label("each_stream_lag_ms", "newest event to cache", "stream", each)
+        states = {
+            str(line.conn_id): int(line.session.state) for line in program.feed.lines.values()
+        }
+        yield _by_label("connection_state", "0 disconnected … 6 failed", "connection", states)
+        yield _total("renewals", "connections replaced before their age", program.feed.renewals)
+        yield _value("silent_streams", "streams found dead", program.feed.silent_streams)
         stats = program.board.get_stats()
         yield _total("gaps_found", "holes found in candle series", stats["gaps_found"])
         yield _total("gaps_repaired", "holes filled", stats["gaps_repaired"])
@@ -104,6 +113,11 @@ class _Source:
         for reason, count in program.feed.reasons.items():
             lost.add_metric([reason], count)
         yield lost
+        for name, count in program.repairer.stats().items():
+            yield _value(f"repair_{name}", f"repair lane: {name.replace('_', ' ')}", count)
+        for name, count in program.refresher.stats().items():
+            key = name.replace(" ", "_")
+            yield _value(f"refresh_{key}", f"slow series: {name}", count)
         score = program.quality.score
         known = {symbol: float(score[program.board.slot(symbol)]) for symbol in program.symbols}
         yield _by_label("data_quality", "DataQual, NaN without events", "symbol", known)
@@ -118,6 +132,15 @@ class _Source:
         yield spent
         yield _by_label("limit_used", "used of each limit now", "pool", view.used)
         yield _total("rate_limited", "429 and 418 answers", view.punished)
+
+    def _stores(self) -> Iterator[Metric]:
+        stores = self._program.setup.stores
+        if stores is None:
+            return
+        yield _by_label("store_bytes", "bytes on disk at the last look", "store", stores.sizes)
+        tape = stores.stats()
+        for key in ("entries", "dropped", "written_bytes"):
+            yield _total(f"tape_{key}", f"tape: {key.replace('_', ' ')}", tape.get(key, 0))
 
     def _engine(self) -> Iterator[Metric]:
         program = self._program

@@ -28,10 +28,13 @@ _WEBSOCKET_S = (
     "stagger",
 )
 _WEBSOCKET_MS = ("flush_ms", "flush_at_close_ms")
-_CLIENT_MS = ("recv_window_ms", "timeout_ms", "data_timeout_ms", "order_wait_ms_max")
+_CLIENT_MS = ("timeout_ms", "data_timeout_ms", "order_wait_ms_max")
 _ACCOUNT_FEED_MS = ("connect_timeout_ms", "ping_ms", "pong_timeout_ms", "snapshot_retry_ms")
 _MARKET_MS = ("late_ms", "close_grace_ms", "reorder_window_ms")
 _FLUSH_MS_MAX = 10_000
+_RECV_WINDOW_MS_MAX = 59_999
+"""The venue refuses a window of a minute and more (-1131)."""
+_GUARD_MS_MAX = 10_000
 _DAY_S = 86_400.0
 
 
@@ -41,7 +44,12 @@ def at_speed(config: Config, speed: float) -> Config:
         return config
     return msgspec.structs.replace(
         config,
-        client=_stretched(config.client, speed, _CLIENT_MS),
+        client=_stretched(
+            _stretched(config.client, speed, _CLIENT_MS),
+            speed,
+            ("recv_window_ms",),
+            _RECV_WINDOW_MS_MAX,
+        ),
         account_feed=_stretched(config.account_feed, speed, _ACCOUNT_FEED_MS),
         websocket=_stretched(
             _stretched(config.websocket, speed, _WEBSOCKET_S, _DAY_S),
@@ -50,6 +58,7 @@ def at_speed(config: Config, speed: float) -> Config:
             _FLUSH_MS_MAX,
         ),
         market=_stretched(config.market, speed, _MARKET_MS),
+        ledger=_stretched(config.ledger, speed, ("guard_ms",), _GUARD_MS_MAX),
     )
 
 

@@ -6,10 +6,8 @@ The page may come, fail and go: the run is the same without it (DESIGN §5, RELI
 from __future__ import annotations
 
 import importlib.util
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import msgspec
 
@@ -17,13 +15,6 @@ from cryptosignal.ground.faults import UserFault
 from cryptosignal.modes.child import started
 
 PORT_DEFAULT = 8787
-
-
-@contextmanager
-def engine_socket() -> Iterator[str]:
-    """A short private path for the engine's socket, removed at the end."""
-    with tempfile.TemporaryDirectory(prefix="cryptosignal-") as folder:
-        yield str(Path(folder) / "engine.sock")
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from cryptosignal.domain.events import (
     ScanTaken,
 )
 from cryptosignal.domain.instrument import Instrument
-from cryptosignal.domain.ports import Disk, Transport
+from cryptosignal.domain.ports import AccountEvent, Disk, Transport
 from cryptosignal.engine.step import Engine
 from cryptosignal.factors import kernels
 from cryptosignal.factors.catalogue import FactorEngine
@@ -41,31 +41,43 @@ from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
 from cryptosignal.market.board import Board
 from cryptosignal.market.universe import UniverseSettings
-from cryptosignal.modes.account import AccountVenue
+from cryptosignal.modes.account import BinanceExchange
+from cryptosignal.modes.accounts import check_history
 from cryptosignal.modes.candle_keeper import CandleKeeper
-from cryptosignal.modes.config import Config
+from cryptosignal.modes.config import Config, without_secrets
+from cryptosignal.modes.rights import CHECK_EVERY_S, check_key
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
+from cryptosignal.modes.stores import JOURNAL_ROOT as JOURNAL_ROOT
+from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.supervise import patiently
+from cryptosignal.modes.twin import TwinWatch
 from cryptosignal.modes.universe_watch import UniverseWatch
+from cryptosignal.modes.user_factors import factor_table
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import MovableClock, VenueClient, ledger_host
 from cryptosignal.net.feed import MarketFeed
 from cryptosignal.net.ledger import WeightLedger
+from cryptosignal.net.refresh import Refresher
 from cryptosignal.net.repair import Repairer
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.signals.reachability import passed, reachable
 from cryptosignal.store.candles import CandleStore
 from cryptosignal.store.journal import Journal, numeric_path
-from cryptosignal.store.runs import RunHeader, money_history, new_run_dir, run_dirs
+from cryptosignal.store.runs import (
+    RunHeader,
+    account_of,
+    money_history,
+    new_run_dir,
+    run_dirs,
+)
 from cryptosignal.streams import names
 from cryptosignal.streams.backoff import ExponentialBackoff
 from cryptosignal.trading.desk import Desk
 
 T = TypeVar("T")
 
-JOURNAL_ROOT = "journal"
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
 RULES_TIMEOUT_S = 2.5
@@ -75,6 +87,10 @@ PROTECT_TRY_S = 1.0
 """The same where a position is known and may lie naked."""
 START_TRIES = 3
 """The first reads of a start are asked again after so long, so often; then the client's own limit."""
+WARMING_SCAN_S = 5.0
+"""How often what is loaded already is scanned while a long warm-up goes on."""
+WARMING_SCAN_PAUSE = 20.0
+"""At least so many times a scan's own length lies between two of them (time may be scaled)."""
 SPOT_WEIGHT_1M = 6000
 """Request weight of the spot API a minute and address, its documented default."""
 
@@ -120,8 +136,16 @@ class Setup:
     says_history: bool = True
     streams_held: tuple[str, ...] = ()
     """Streams carried only while the desk needs prices (a simulated day is mostly flat)."""
+    stores: Stores | None = None
+    """Who trims what lies on disk, and keeps the tape; None trims nothing (a simulated disk)."""
     candles: CandleStore | None = None
     """Where candles stay between runs; None keeps none (a venue that ends with the run)."""
+    account_identity: str = ""
+    """The account in journals, without a secret; "" where nothing is traded."""
+    checks_key: bool = False
+    """Whether the key's rights must be known to be harmless before anything is traded."""
+    knows_market_first: bool = False
+    """Whether the account itself needs the market, so that even open positions wait for it (paper)."""
     is_compiled: bool = False
     """Whether compiled kernels take over after the first scan, where numba is installed."""
 
@@ -136,7 +160,8 @@ class Program:
         self.clock = setup.clock
         self.board = Board(config.market, capacity=config.run.symbols_max)
         self.quality = QualityBook(config.quality, capacity=config.run.symbols_max)
-        self.factors = FactorEngine(config.params)
+        table = factor_table(config.run.factor_files, config.params)
+        self.factors = FactorEngine(config.params, table)
         self.desk = Desk(config.trading, config.risk, config.run.bot)
         self.engine = Engine(config.params, self.desk, OutcomeTracker(OutcomeSettings()))
         self.ledger = WeightLedger(
@@ -181,11 +206,15 @@ class Program:
         )
         self.scans = ScanLoop(self.board, self.factors, setup.clock, config.run, self._take_scan)
         self.scans.before_scan = self.feed.settle
+        self.scans.judge_quality = self.feed.judge_quality
+        self.scans.is_out = self._is_out
         self.keeper: CandleKeeper | None = None
         if setup.candles is not None:
             self.keeper = CandleKeeper(
                 setup.candles, self.board, self.client, setup.clock, self._note, setup.warm_up
             )
+        self._blacklist = frozenset(symbol.upper() for symbol in config.run.blacklist)
+        self._watchlist = tuple(symbol.upper() for symbol in config.run.watchlist)
         self.universe = UniverseWatch(
             self.board,
             self.feed,
@@ -193,9 +222,22 @@ class Program:
             setup.streams_extra,
             setup.streams_market,
             self._note,
+            watchlist=self._watchlist,
+            pools=config.pools,
+        )
+        self.universe.on_series_wanted = self.repairer.want
+        self.refresher = Refresher(
+            self.client,
+            self.board,
+            setup.clock,
+            lambda: self.universe.symbols,
+            config.run.rest_intervals,
+            setup.warm_up,
+            self._note,
         )
         self.warm_report = WarmUpReport()
         self.api_calls_at_scan = 0
+        self.exchange: BinanceExchange | None = None
         self.account_feed: AccountFeed | None = None
         self.started = asyncio.Event()
         """Set once the engine takes events."""
@@ -234,13 +276,19 @@ class Program:
 
     async def run(self) -> str:
         """Start, run until told to stop, end cleanly. Answers the reason."""
+        self._check_history()
         self._recover()
-        is_urgent = bool(self.desk.state.trades)
+        is_urgent = bool(self.desk.state.trades) and not self.setup.knows_market_first
         await self._know_time(is_urgent)
+        if self.setup.checks_key and not is_urgent:
+            await self._check_key()
         chosen = None if is_urgent else await self._know_market()
         journal = self._open_journal()
         self._journal_dir = journal.run_dir
         self._rim = self._make_rim(journal)
+        if self.setup.checks_key:  # others can reach this account
+            twins = TwinWatch(self.desk.state, self.config.run.data_dir, self._on_twin)
+            self._rim.on_event.append(twins.hear)
         self.scans.on_kernels = self._on_kernels if self.setup.is_compiled else None
         self._first_events(chosen)
         self.started.set()
@@ -277,10 +325,23 @@ class Program:
 
     def command(self, name: str, arguments: dict[str, str], actor: str = "cli") -> None:
         """An operator's command, as an event like any other; a trade carries the mark it is asked at."""
+        self.rim.post(self._commanded(name, arguments, actor))
+
+    async def operate(self, name: str, arguments: dict[str, str], actor: str) -> list[Note]:
+        """The same at once: what the engine noted on it, when the command is durable.
+
+        Raises UserFault while the program does not take events, and when it ends meanwhile.
+        """
+        if self._rim is None or not self._rim.is_open:
+            raise UserFault("the engine is starting or ending: ask again in a moment")
+        actions = await self._rim.ask(self._commanded(name, arguments, actor))
+        return [action for action in actions if isinstance(action, Note)]
+
+    def _commanded(self, name: str, arguments: dict[str, str], actor: str) -> OperatorCommanded:
         if name == "trade":
             mark = self._fresh_mark(arguments.get("symbol", ""))
             arguments = arguments if mark is None else {**arguments, "price": repr(mark)}
-        self.rim.post(OperatorCommanded(name, arguments, actor))
+        return OperatorCommanded(name, arguments, actor)
 
     def _fresh_mark(self, symbol: str) -> float | None:
         slot = self.board.find(symbol)
@@ -299,22 +360,29 @@ class Program:
         yield self._keep_time()
         if self.keeper is not None:
             yield self.keeper.run()
+        if self.setup.checks_key:
+            yield self._keep_checking_key()
+        if self.setup.stores is not None:
+            yield self.setup.stores.run()
         if self.config.run.metrics_port:
             from cryptosignal.modes.metrics import MetricsServer
 
             yield MetricsServer(self.config.run.metrics_port).run(self)
-        if self.setup.signer is not None and self.config.run.account != "none":
-            self.account_feed = AccountFeed(
-                self.setup.transport,
-                self.client,
-                self.setup.routes,
-                self.clock,
-                self.setup.seeds,
-                self._post,
-                settings=self.config.account_feed,
-                mark_of=self._mark_of,
-            )
-            yield self.account_feed.run()
+        if self.exchange is not None and self.config.run.account != "none":
+            yield self.exchange.attend(self._post)
+
+    def _account_stream(self, on_event: Callable[[AccountEvent], None]) -> AccountFeed:
+        self.account_feed = AccountFeed(
+            self.setup.transport,
+            self.client,
+            self.setup.routes,
+            self.clock,
+            self.setup.seeds,
+            on_event,
+            settings=self.config.account_feed,
+            mark_of=self._mark_of,
+        )
+        return self.account_feed
 
     # ---- start --------------------------------------------------------------------------
     async def _know_time(self, is_urgent: bool) -> None:
@@ -364,9 +432,11 @@ class Program:
 
     async def _choose(self, listed: tuple[Instrument, ...]) -> list[Instrument]:
         """The contracts to watch: those asked for, or the most traded up to `symbols_max`."""
-        tradable = _tradable(listed)
+        tradable = self._tradable(listed)
         known = {item.symbol for item in listed}
         for symbol in self.setup.symbols:
+            if symbol in self._blacklist:
+                raise UserFault(f"{symbol} is on run.blacklist, allowed: any other symbol")
             if symbol not in known:
                 raise UserFault(
                     f"unknown symbol {symbol}: the venue lists {len(known)} contracts, "
@@ -385,7 +455,21 @@ class Program:
         ranked = sorted(tradable, key=lambda symbol: (-volume.get(symbol, 0.0), symbol))
         if not ranked:
             raise UserFault("the venue lists no TRADING USDT perpetual: nothing to watch")
-        return tuple(ranked[: self.config.run.symbols_max])
+        asked = [symbol for symbol in self._watchlist if symbol in tradable]
+        for symbol in sorted(set(self._watchlist) - set(asked)):
+            self._note("watchlist.is_not_listed", {"symbol": symbol})
+        chosen = set(list(dict.fromkeys([*asked, *ranked]))[: self.config.run.symbols_max])
+        return tuple(symbol for symbol in ranked if symbol in chosen)
+
+    def _tradable(self, listed: Iterable[Instrument]) -> dict[str, Instrument]:
+        """Contracts that may be watched: TRADING USDT perpetuals on coins, none of the blacklist."""
+        return {
+            item.symbol: item
+            for item in listed
+            if item.is_tradable_perpetual
+            and item.underlying_type == "COIN"
+            and item.symbol not in self._blacklist
+        }
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
         """A question of the start, asked again where that can help."""
@@ -398,6 +482,42 @@ class Program:
 
         return await self._past_limits(lambda: patiently(question, backoff, tell))
 
+    def _check_history(self) -> None:
+        """Refuse a data folder whose runs traded on another account."""
+        disk = self.setup.disk
+        former = {run: account_of(disk, run) for run in run_dirs(disk, JOURNAL_ROOT)}
+        check_history(self.setup.account_identity, former, self.config.run.data_dir)
+
+    async def _check_key(self) -> None:
+        account = self.config.run.account
+        skipped = await self._ask(lambda: check_key(self.client, account))
+        if skipped:
+            self._note("key.was_not_checked", {"account": account, "reason": skipped})
+        else:
+            self._note("key.was_checked", {"account": account})
+
+    def _on_twin(self, client_id: str) -> None:
+        self._note("instance.was_noticed", {"client_id": client_id})
+        self.command("kill", {"level": "1"}, f"another instance (its order {client_id})")
+
+    async def _keep_checking_key(self) -> None:
+        """Once a day: a key that has become dangerous opens nothing more (RELIABILITY §4).
+
+        A start that finds open positions protects them first and asks here at once.
+        """
+        is_first = True
+        while True:
+            if not (is_first and self.desk.state.trades):
+                await asyncio.sleep(CHECK_EVERY_S)
+            is_first = False
+            try:
+                await self._check_key()
+            except UserFault as fault:
+                self._note("key.was_refused", {"reason": str(fault)})
+                self.command("kill", {"level": "1"}, "the check of the key")
+            except Fault as fault:
+                self._note("key.was_not_checked", {"reason": str(fault)})
+
     def _open_journal(self) -> Journal:
         setup = self.setup
         header = RunHeader(
@@ -408,7 +528,8 @@ class Program:
             info={
                 **setup.info,
                 "bot": self.config.run.bot,
-                "config": msgspec.json.encode(self.config).decode(),
+                "account": setup.account_identity,
+                "config": msgspec.json.encode(without_secrets(self.config)).decode(),
                 "history": ",".join(run_dirs(setup.disk, JOURNAL_ROOT)),
             },
         )
@@ -416,8 +537,9 @@ class Program:
         return Journal.open(setup.disk, run_dir, header, self.config.store)
 
     def _make_rim(self, journal: Journal) -> Rim:
-        venue = AccountVenue(self.client) if self.setup.signer is not None else None
-        rim = Rim(self.engine, journal, self.clock, self.setup.face, venue, self._watch)
+        if self.setup.signer is not None:
+            self.exchange = BinanceExchange(self.client, self._account_stream)
+        rim = Rim(self.engine, journal, self.clock, self.setup.face, self.exchange, self._watch)
         rim.tape_position = self.setup.tape_position
         rim.read_rules = self._read_rules
         return rim
@@ -462,7 +584,7 @@ class Program:
         candles_first = msgspec.structs.replace(
             setup.warm_up, with_open_interest=False, with_funding=False, with_spot=False
         )
-        self.warm_report = await self._warm(intervals, candles_first)
+        self.warm_report = await self._scanned_meanwhile(self._warm(intervals, candles_first))
         for symbol, step, _reason in self.warm_report.failed:
             if step.startswith("klines "):
                 self.repairer.want(symbol, step.removeprefix("klines "))
@@ -471,16 +593,44 @@ class Program:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.scans.run())
             tasks.create_task(self.repairer.run())
-            tasks.create_task(self._warm((), setup.warm_up))  # the rest fills in between scans
+            tasks.create_task(self._keep_slow_series())  # fills in between scans
             tasks.create_task(self.universe.run(self._choose_again, self._on_universe))
+
+    async def _scanned_meanwhile(self, warming: Awaitable[WarmUpReport]) -> WarmUpReport:
+        """What a long warm-up has brought so far is scanned every few seconds, unless scans are
+        counted or asked for one by one."""
+        task = asyncio.ensure_future(warming)
+        try:
+            while not task.done():
+                pause_s = max(WARMING_SCAN_S, WARMING_SCAN_PAUSE * self.scans.elapsed_ms / 1000.0)
+                await asyncio.wait([task], timeout=pause_s)
+                if not task.done() and self._scans_by_itself and self.board.klines_ready():
+                    self.scans.scan("warming")
+        finally:
+            task.cancel()
+        return task.result()
+
+    @property
+    def _scans_by_itself(self) -> bool:
+        return not self.setup.scans_max and bool(self.config.run.trigger_intervals)
+
+    async def _keep_slow_series(self) -> None:
+        """Open interest, funding, spot: their history once, then what is new of them."""
+        await self._warm((), self.setup.warm_up)
+        await self.refresher.run()
 
     def _say_reach(self) -> None:
         """Whether Prime can be reached at all, and how often it would have been (DOMAIN §0.18)."""
         reach = reachable(self.config.params)
-        for line in () if reach.ok else reach.lines:
-            self._note("prime.is_unreachable", {"reason": line})
+        for line in reach.lines:
+            if "OUT OF REACH" in line or "forbids" in line:
+                self._note("prime.is_unreachable", {"reason": line})
         if self.setup.says_history:
-            history = passed(self.board.view(self.clock.now_ms()), self.config.params)
+            history = passed(
+                self.board.view(self.clock.now_ms()),
+                self.config.params,
+                factors=self.factors.factors,
+            )
             self._note("min_score.was_checked", {"result": history.line})
 
     async def _warm(
@@ -502,7 +652,7 @@ class Program:
     async def _choose_again(self) -> list[Instrument]:
         """The venue's list as it is now; of symbols asked for by name, those that still trade."""
         rules = await self.client.exchange_info()
-        tradable = _tradable(rules.instruments)
+        tradable = self._tradable(rules.instruments)
         if self.setup.symbols:
             return [tradable[symbol] for symbol in self.setup.symbols if symbol in tradable]
         return [tradable[symbol] for symbol in await self._by_volume(tradable)]
@@ -534,7 +684,7 @@ class Program:
 
     async def _same_again(self) -> list[Instrument]:
         """The contracts that are watched, by the venue's rules of now."""
-        tradable = _tradable((await self.client.exchange_info(Lane.RECONCILE)).instruments)
+        tradable = self._tradable((await self.client.exchange_info(Lane.RECONCILE)).instruments)
         return [tradable[symbol] for symbol in self.symbols if symbol in tradable]
 
     async def _keep_time(self) -> None:
@@ -553,9 +703,13 @@ class Program:
         self.api_calls_at_scan = self.client.api_calls.total() - before
         if scan.rows.trigger.startswith("bar:") and self.engine.latest is not None:
             held = (position.symbol for position in self.desk.positions())
+            self.universe.look(self.board.view(self.clock.now_ms()))
             self.universe.replan(self.engine.latest, held)
         if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
             self.stop(f"{self.engine.scans} scans done")
+
+    def _is_out(self, symbol: str) -> bool:
+        return self.engine.memory.standing(symbol, self.clock.now_ms()) is not None
 
     def _on_bars_due(self, interval: str, close_ms: int) -> None:
         self.scans.on_bars_due(interval, close_ms)
@@ -572,17 +726,12 @@ class Program:
         if self._rim is not None:
             self._rim.post(event)
 
+    def note(self, event: str, fields: dict[str, str | int | float]) -> None:
+        """Say something worth a log line to whoever listens."""
+        self._note(event, fields)
+
     def _note(self, event: str, fields: dict[str, str | int | float]) -> None:
         self.setup.face.on_note(self.clock.now_ms(), Note(event, dict(fields)))
-
-
-def _tradable(listed: Iterable[Instrument]) -> dict[str, Instrument]:
-    """Contracts that can be watched: TRADING USDT perpetuals on coins."""
-    return {
-        item.symbol: item
-        for item in listed
-        if item.is_tradable_perpetual and item.underlying_type == "COIN"
-    }
 
 
 def _cancel(tasks: Iterable[asyncio.Task[Any]]) -> None:

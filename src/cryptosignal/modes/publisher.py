@@ -23,10 +23,11 @@ from cryptosignal.domain.signal import Decision
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.market.views import CLOSE, HIGH, LOW, OPEN, VOLUME
 from cryptosignal.modes.bodies import Health, MarketRow, Run
+from cryptosignal.modes.desk_body import desk_body
 from cryptosignal.modes.snapshots import SnapshotHub
 from cryptosignal.net.warmup import WarmUpReport
 from cryptosignal.signals.decisions import TIERS
-from cryptosignal.signals.explain import FACTOR_WORDS, GATE_WORDS, explain
+from cryptosignal.signals.explain import FACTOR_WORDS, GATE_WORDS, explain, stopped_by
 
 if TYPE_CHECKING:
     from cryptosignal.modes.program import Program
@@ -68,6 +69,7 @@ class Publisher:
         self._hub.publish("health", dict(health(self._program)))
         self._hub.publish("market", {"rows": market_rows(self._program)})
         self._hub.publish("signals", {"signals": list(self._signals)})
+        self._hub.publish("desk", dict(desk_body(self._program)))
 
     def on_symbol(self, symbol: str, interval: str) -> Mapping[str, Any]:
         """What one symbol's view shows. Raises UserFault for a symbol that is not watched."""
@@ -139,7 +141,6 @@ def market_rows(program: Program) -> list[MarketRow]:
         slot = board.find(symbol)
         mark = float(board.marks.mark[slot]) if slot >= 0 else float("nan")
         close = float(columns["ctx.close"][place])
-        reasons = scan.reasons(place)
         rows.append(
             MarketRow(
                 symbol=symbol,
@@ -153,7 +154,7 @@ def market_rows(program: Program) -> list[MarketRow]:
                 p=float(scan.odds.p[place]),
                 ev=float(scan.values.ev[place]),
                 quality=float(columns["ctx.quality"][place]),
-                reason=reasons[0] if reasons else "",
+                reason=stopped_by(scan, place),
                 age_s=age_s,
             )
         )

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from cryptosignal.domain.actions import (
     Note,
     PublishDecision,
@@ -24,6 +26,7 @@ from cryptosignal.net.warmup import WarmUpReport
 from cryptosignal.reports.daily import (
     DailyReport,
     DayCounters,
+    Ending,
     daily_report,
     render_json,
     render_markdown,
@@ -36,6 +39,12 @@ if TYPE_CHECKING:
     from cryptosignal.modes.program import Face, Program
 
 REPORT_ROOT = "reports"
+
+
+class _Written(msgspec.Struct):
+    """What matters of a report that was written."""
+
+    ending: Ending = Ending.OPEN
 
 
 class Recorder:
@@ -86,10 +95,15 @@ class Recorder:
             listener.on_outcome(action)
 
     def on_report(self, action: WriteReport) -> None:
-        """A day ended: its report is written as Markdown and JSON."""
-        self.write_report(action.day)
-        self._counts.clear()
-        self._refusals.clear()
+        """A day ended: its report is written as Markdown and JSON, once."""
+        if action.is_late:
+            if self._is_final(action.day):
+                return  # written by the process that then died before it could say so
+            self.write_report(action.day, Ending.LATE)
+        else:
+            self.write_report(action.day, Ending.IN_TIME)
+            self._counts.clear()
+            self._refusals.clear()
         for listener in self._listeners:
             listener.on_report(action)
 
@@ -108,13 +122,24 @@ class Recorder:
             await asyncio.wait(list(self._tasks))
 
     # ---- reports ---------------------------------------------------------------------------
-    def write_report(self, day: str) -> DailyReport:
+    def _is_final(self, day: str) -> bool:
+        """The day's report lies there, and was written when the day was over."""
+        body = self._disk.read(f"{REPORT_ROOT}/{day}.json")
+        if not body:
+            return False
+        try:
+            return msgspec.json.decode(body, type=_Written).ending is not Ending.OPEN
+        except msgspec.DecodeError:
+            return False
+
+    def write_report(self, day: str, ending: Ending = Ending.OPEN) -> DailyReport:
         """The report of a UTC day from its outcome rows, written under `reports/`."""
         program = self.program
         report = daily_report(
             day,
             self._log.read_day(day),
-            self._counters(),
+            DayCounters() if ending is Ending.LATE else self._counters(),
+            ending=ending,
             account=program.engine.account if program else "",
             mode=program.engine.mode if program else "",
         )

@@ -157,18 +157,23 @@ def _decision_in(
         ):
             break
         engine.step(record.now_ms, record.event)
-        if isinstance(record.event, ScanTaken) and engine.latest is not None:
-            scanned.update(dict.fromkeys(engine.latest.rows.symbols))
-            found = engine.latest if symbol in engine.latest.rows.symbols else found
+        if isinstance(record.event, ScanTaken) and engine.newest is not None:
+            scanned.update(dict.fromkeys(engine.newest.rows.symbols))
+            found = engine.newest if symbol in engine.newest.rows.symbols else found
     return sorted(scanned), found.find(symbol) if found is not None else None
 
 
 def engine_of(header: RunHeader) -> Engine:
     """A new engine with the settings and parameters that the run's header names."""
     info = header.info
-    config = (
-        msgspec.json.decode(info["config"], type=Config) if "config" in info else load_config("")
-    )
+    try:
+        config = (
+            msgspec.json.decode(info["config"], type=Config)
+            if "config" in info
+            else load_config("")
+        )
+    except msgspec.ValidationError as fault:
+        raise UserFault(f"run {header.run_id}: written by another version: {fault}") from None
     desk = Desk(config.trading, config.risk, info.get("bot", config.run.bot))
     return Engine(config.params, desk, OutcomeTracker(OutcomeSettings()))
 

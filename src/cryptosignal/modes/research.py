@@ -7,6 +7,7 @@ once. Gates that need a book fail closed here, since candles hold none: `tier` s
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,12 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
+from cryptosignal.factors.catalogue import BAR_FACTORS, Factor
 from cryptosignal.factors.history import flatten
+from cryptosignal.ground.calendar import utc_text
+from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.units import DAY_MS, HOUR_MS
-from cryptosignal.modes.archive import Archive, columns_between, load_archive
+from cryptosignal.modes.archive import NEW_COIN_DAYS, Archive, columns_between, load_archive
 from cryptosignal.signals.decide import assess, settle, tier_codes
 from cryptosignal.signals.decisions import TIERS, ScanDecisions
-from cryptosignal.signals.gates import VERDICTS
+from cryptosignal.signals.gates import FAIL, PASS, VERDICTS
 from cryptosignal.signals.memory import SignalMemory
 from cryptosignal.signals.score import column
 
@@ -33,6 +37,8 @@ Ints = NDArray[np.int64]
 
 CHUNK_MS: Final = 20 * DAY_MS
 """Moments that go through the engine at once: bounds memory, changes no number."""
+ROWS_MAX: Final = 60_000
+"""Symbols times moments of a chunk."""
 
 
 @dataclass(slots=True)
@@ -45,6 +51,8 @@ class DecideSummary:
     tiers: dict[str, int]
     tiers_open: dict[str, int]
     path: str
+    left_out: dict[str, int]
+    """Rows of the files that could not be used, by reason."""
 
 
 def decide_archive(
@@ -54,6 +62,7 @@ def decide_archive(
     from_ms: int | None = None,
     to_ms: int | None = None,
     progress: Callable[[str], None] | None = None,
+    factors: tuple[Factor, ...] = BAR_FACTORS,
 ) -> DecideSummary:
     """Write one row per symbol and closed 1h bar of `data` to the Parquet file `out`.
 
@@ -64,36 +73,73 @@ def decide_archive(
     import polars as pl
 
     archive = load_archive(data)
-    frames = []
-    for found, open_tiers, times in decisions(archive, params or ParamSet(), from_ms, to_ms):
-        frames.append(table(found, open_tiers))
-        if progress is not None:
-            progress(f"decided to {int(times[-1])}")
-    frame = pl.concat(frames) if frames else pl.DataFrame()
-    frame.write_parquet(out, compression="zstd")
-    return DecideSummary(
-        frame.height,
-        frame["symbol"].n_unique() if frame.height else 0,
-        frame["time"].n_unique() if frame.height else 0,
-        _counts(frame, "tier"),
-        _counts(frame, "tier_open"),
-        str(out),
-    )
+    target = Path(out)
+    if not target.parent.is_dir() or target.is_dir():
+        raise UserFault(f"--out: found {out}, allowed: a file in a folder that is there")
+    _check_range(archive, from_ms, to_ms)
+    summary = DecideSummary(0, 0, 0, {}, {}, str(out), dict(archive.left_out))
+    names: set[str] = set()
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".decide-") as folder:
+        parts: list[Path] = []
+        for found, wide, times in decisions(archive, params or ParamSet(), from_ms, to_ms, factors):
+            frame = table(found, wide)
+            parts.append(Path(folder) / f"{len(parts):06d}.parquet")
+            frame.write_parquet(parts[-1])
+            names.update(found.rows.symbols)
+            _add(summary, frame)
+            if progress is not None:
+                progress(f"decided to {utc_text(int(times[-1]))}")
+        if not parts:
+            raise UserFault(f"--from/--to: no closed 1h bar in it, allowed: {_span_words(archive)}")
+        pl.scan_parquet(parts).sink_parquet(out, compression="zstd")
+    summary.symbols = len(names)
+    return summary
+
+
+def _check_range(archive: Archive, from_ms: int | None, to_ms: int | None) -> None:
+    begin, end = archive.span_ms
+    first, last = begin if from_ms is None else from_ms, end if to_ms is None else to_ms
+    if first > last:
+        raise UserFault(
+            f"--from/--to: found {utc_text(first)} after {utc_text(last)}, "
+            f"allowed: {_span_words(archive)}"
+        )
+
+
+def _span_words(archive: Archive) -> str:
+    begin, end = archive.span_ms
+    return f"the data's {utc_text(begin + HOUR_MS)} to {utc_text(end)}"
+
+
+def _add(summary: DecideSummary, frame: pl.DataFrame) -> None:
+    summary.rows += frame.height
+    summary.moments += frame["time"].n_unique()
+    for name, counts in (("tier", summary.tiers), ("tier_open", summary.tiers_open)):
+        for word, count in frame[name].value_counts().iter_rows():
+            counts[str(word)] = counts.get(str(word), 0) + int(count)
 
 
 def decisions(
-    archive: Archive, params: ParamSet, from_ms: int | None = None, to_ms: int | None = None
-) -> Iterator[tuple[ScanDecisions, NDArray[np.int8], Ints]]:
-    """Decisions in chunks of moments, in order of time: (flat decisions, open tiers, moments)."""
+    archive: Archive,
+    params: ParamSet,
+    from_ms: int | None = None,
+    to_ms: int | None = None,
+    factors: tuple[Factor, ...] = BAR_FACTORS,
+) -> Iterator[tuple[ScanDecisions, ScanDecisions, Ints]]:
+    """Decisions in chunks of moments, in order of time: (flat decisions, the same with gates without
+    data waived, moments)."""
     begin, end = archive.span_ms
     start = max(begin + HOUR_MS, begin if from_ms is None else from_ms)
     stop = min(end, end if to_ms is None else to_ms)
     memory, open_memory = SignalMemory(), SignalMemory()
-    for first in range(-(-start // HOUR_MS) * HOUR_MS, stop + 1, CHUNK_MS):
-        last = min(first + CHUNK_MS - HOUR_MS, stop)
-        if not len(archive.moments(first, last + 1)):
+    first = -(-start // HOUR_MS) * HOUR_MS
+    while first <= stop:
+        last = min(first + chunk_ms(archive, first, params) - HOUR_MS, stop)
+        seen = columns_between(archive, params, first, last, factors)
+        first = last + HOUR_MS
+        if seen is None:
             continue
-        view, times, columns = columns_between(archive, params, first, last)
+        view, times, columns = seen
         rows, moments = flatten(view, times, columns)
         if not len(rows.symbols):
             continue
@@ -104,11 +150,21 @@ def decisions(
         for places, time_ms in moments:
             settle(found, memory, time_ms, places)
             settle(wide, open_memory, time_ms, places)
-        yield found, wide.tiers, times
+        yield found, wide, times
 
 
-def table(found: ScanDecisions, open_tiers: NDArray[np.int8]) -> pl.DataFrame:
-    """Flat decisions as a data frame."""
+def chunk_ms(archive: Archive, first_ms: int, params: ParamSet) -> int:
+    """How long a chunk may be: fewer hours with more symbols, a day where minutes are looked at."""
+    hours = max(ROWS_MAX // max(len(archive.symbols), 1), 24)
+    span = min(CHUNK_MS, hours * HOUR_MS)
+    young = archive.young(first_ms, first_ms + span, NEW_COIN_DAYS)
+    has_minutes = any(interval in archive.klines for interval in ("1m", "5m"))
+    return min(span, DAY_MS) if len(young) and has_minutes else span
+
+
+def table(found: ScanDecisions, wide: ScanDecisions) -> pl.DataFrame:
+    """Flat decisions as a data frame; `wide` are the same with gates without data waived, whose
+    rank and cooldown are told (a candidate that `found` never has)."""
     import polars as pl
 
     rows, scores, odds, plans = found.rows, found.scores, found.odds, found.plans
@@ -117,7 +173,7 @@ def table(found: ScanDecisions, open_tiers: NDArray[np.int8]) -> pl.DataFrame:
     data: dict[str, pl.Series] = {
         "time": pl.Series(column(rows, "ctx.time_ms")).cast(pl.Int64),
         "bar_open": pl.Series(column(rows, "ctx.bar_ms")).cast(pl.Int64),
-        "symbol": pl.Series(rows.symbols).cast(pl.Categorical),
+        "symbol": pl.Series(rows.symbols, dtype=pl.String),
         "side": sides.gather((scores.side < 0.0).astype(np.uint32)),
     }
     numbers = {
@@ -130,7 +186,7 @@ def table(found: ScanDecisions, open_tiers: NDArray[np.int8]) -> pl.DataFrame:
     }
     data |= {name: pl.Series(value) for name, value in numbers.items()}
     data["tier"] = tiers.gather(found.tiers.astype(np.uint32))
-    data["tier_open"] = tiers.gather(open_tiers.astype(np.uint32))
+    data["tier_open"] = tiers.gather(wide.tiers.astype(np.uint32))
     data |= {
         "close": pl.Series(column(rows, "ctx.close")),
         "coverage": pl.Series(scores.coverage),
@@ -144,6 +200,8 @@ def table(found: ScanDecisions, open_tiers: NDArray[np.int8]) -> pl.DataFrame:
     for k, name in enumerate(found.table.names):
         codes = found.table.verdicts[k]
         data[f"gate_{name}"] = verdicts.gather(codes.astype(np.uint32))
+    for name, bad in wide.contested().items():
+        data[f"gate_{name}"] = verdicts.gather(np.where(bad, FAIL, PASS).astype(np.uint32))
     data |= {
         "entry_low": pl.Series(plans.entry_low),
         "entry_high": pl.Series(plans.entry_high),
@@ -159,9 +217,3 @@ def _words(names: list[str]) -> pl.Series:
     import polars as pl
 
     return pl.Series(names, dtype=pl.Enum(names))
-
-
-def _counts(frame: pl.DataFrame, name: str) -> dict[str, int]:
-    if not frame.height:
-        return {}
-    return {str(k): int(n) for k, n in frame[name].value_counts().iter_rows()}

@@ -31,21 +31,18 @@ from cryptosignal.domain.actions import (
     WriteReport,
 )
 from cryptosignal.domain.events import (
-    AccountSnapshotTaken,
-    CancelReplied,
     Event,
-    OrderLookedUp,
     OrderReplied,
     OrderSent,
     ScanTaken,
     SendOutcome,
-    SnapshotFailed,
     TimerFired,
 )
 from cryptosignal.domain.order import Leg, OrderIntent
+from cryptosignal.domain.ports import OrderDesk
 from cryptosignal.engine.step import Engine
 from cryptosignal.ground.clock import Clock
-from cryptosignal.ground.faults import ContractFault, Fault
+from cryptosignal.ground.faults import ContractFault, EdgeFault, Fault, UserFault
 
 INBOX_LIMIT = 100_000
 """Events waiting for the engine; past it the process ends and start-up reconciles (DESIGN §5.14)."""
@@ -70,42 +67,6 @@ class Ledgerbook(Protocol):
 
     async def durable(self, seq: int) -> None:
         """Return once every money record up to `seq` is on disk."""
-        ...
-
-
-class Venue(Protocol):
-    """The client as the rim needs it (net.client.VenueClient)."""
-
-    @property
-    def recv_window_ms(self) -> int:
-        """The venue accepts a request no later than this after it was stamped."""
-        ...
-
-    @property
-    def order_wait_ms_max(self) -> int:
-        """The longest that our own ledger may hold an order request back before it is stamped."""
-        ...
-
-    async def place(self, intent: OrderIntent) -> OrderReplied:
-        """Send one order once."""
-        ...
-
-    async def cancel(self, client_id: str, symbol: str, is_algo: bool) -> CancelReplied:
-        """Send one cancel."""
-        ...
-
-    async def look_up(self, client_id: str, symbol: str, is_algo: bool) -> OrderLookedUp:
-        """Ask for one order."""
-        ...
-
-    async def snapshot(
-        self, purpose: str, symbols: tuple[str, ...] = (), trades_since_ms: int = 0
-    ) -> AccountSnapshotTaken | SnapshotFailed:
-        """Read the account whole."""
-        ...
-
-    async def prepare_symbol(self, symbol: str, leverage: int, margin_type: str) -> None:
-        """Set margin type and leverage before the first entry."""
         ...
 
 
@@ -142,7 +103,7 @@ class Rim:
         journal: Ledgerbook,
         clock: Clock,
         audience: Audience,
-        venue: Venue | None,
+        venue: OrderDesk | None,
         watch: Callable[[tuple[str, ...], tuple[str, ...]], None],
         first_seq: int = 1,
     ) -> None:
@@ -155,6 +116,7 @@ class Rim:
         self._seq = first_seq
         self._inbox: deque[Event | ScanTaken] = deque()
         self._wakeup = asyncio.Event()
+        self._asked: dict[int, asyncio.Future[tuple[Action, ...]]] = {}
         self._leverage: dict[str, SetLeverage] = {}
         self._jobs: dict[asyncio.Task[None], None] = {}
         self._tasks: asyncio.TaskGroup | None = None
@@ -174,6 +136,33 @@ class Rim:
         """The next sequence number."""
         return self._seq
 
+    @property
+    def is_open(self) -> bool:
+        """It runs and takes events."""
+        return self._tasks is not None and not self._stopping
+
+    async def durable(self) -> None:
+        """Return once every money record so far is on disk."""
+        await self._journal.durable(self._seq - 1)
+
+    async def ask(self, event: Event) -> tuple[Action, ...]:
+        """Queue an event like any other; what it brought, once every record of it is durable.
+
+        What goes wrong in its turn ends the engine, as ever. Raises UserFault to the asker then, or
+        where the disk refuses.
+        """
+        future: asyncio.Future[tuple[Action, ...]] = asyncio.get_running_loop().create_future()
+        self._asked[id(event)] = future
+        try:
+            self.post(event)
+            actions = await future
+            await self.durable()
+        except EdgeFault as fault:
+            raise UserFault(f"it may not outlive a restart: {fault}") from fault
+        finally:
+            self._asked.pop(id(event), None)
+        return actions
+
     def post(self, event: Event | ScanTaken) -> None:
         """Queue an event for the engine. A full inbox is a contract fault, never a drop."""
         if len(self._inbox) >= INBOX_LIMIT:
@@ -186,12 +175,17 @@ class Rim:
 
         A request cut off by the grace is what a crash leaves too: start-up reconciles it.
         """
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            while not self._stopping:
-                self._drain()
-                await self._wakeup.wait()
-            await self._finish_jobs()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                while not self._stopping:
+                    self._drain()
+                    await self._wakeup.wait()
+                await self._finish_jobs()
+        finally:
+            for future in self._asked.values():
+                if not future.done():
+                    future.set_exception(UserFault("the engine ended before it came to that"))
 
     async def _finish_jobs(self) -> None:
         deadline_s = asyncio.get_running_loop().time() + STOP_GRACE_S
@@ -207,7 +201,11 @@ class Rim:
 
     def _drain(self) -> None:
         while self._inbox:
-            self.handle(self._inbox.popleft())
+            event = self._inbox.popleft()
+            actions = self.handle(event)
+            future = self._asked.get(id(event))
+            if future is not None and not future.done():
+                future.set_result(actions)
         self._wakeup.clear()
 
     def stop(self, reason: str) -> None:
@@ -327,11 +325,11 @@ class Rim:
         await self._journal.durable(self._seq - 1)
         self.post(await venue.place(intent))
 
-    async def _ask(self, question: Callable[[Venue], Awaitable[Event]]) -> None:
+    async def _ask(self, question: Callable[[OrderDesk], Awaitable[Event]]) -> None:
         await self._journal.durable(self._seq - 1)
         self.post(await question(self._need_venue()))
 
-    def _need_venue(self) -> Venue:
+    def _need_venue(self) -> OrderDesk:
         if self._venue is None:
             raise ContractFault("an order action without an account")
         return self._venue

@@ -15,12 +15,15 @@ from cryptosignal.market.pools import (
     OVERLAY_CACHE_MS,
     Pool,
     PoolSettings,
+    base,
     elite,
+    liquid,
     merged,
     overlay,
 )
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.station import EMBEDDED, Access, Station, VenueChoice
+from cryptosignal.modes.user_factors import factor_table
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.signals.decide import SignalMemory, decide
@@ -187,7 +190,8 @@ class RestScanner:
         now_ms = clock.now_ms()
         self._trust_as_rest(config, board, chosen, now_ms)
         self._scans += 1
-        rows = FactorEngine(config.params).compute(board.view(now_ms), self._scans, "rest")
+        table = factor_table(config.run.factor_files, config.params)
+        rows = FactorEngine(config.params, table).compute(board.view(now_ms), self._scans, "rest")
         self.decisions = decide(rows, config.params, self._memory)
         return result_of(
             self.decisions,
@@ -223,8 +227,10 @@ class PoolManager:
         settings: PoolSettings | None = None,
     ) -> None:
         self._scanner = scanner
-        self._settings = settings or PoolSettings()
+        self._own = settings
         self._keep_ms = {
+            "liquid": overlay_cache_hours * 3_600_000,
+            "base": overlay_cache_hours * 3_600_000,
             "elite": elite_cache_hours * 3_600_000,
             "overlay": overlay_cache_hours * 3_600_000,
         }
@@ -237,6 +243,14 @@ class PoolManager:
     def get_overlay_pool(self) -> Pool:
         """New coins with volume, and moves in sync within the hour; without Elite."""
         return self._cached("overlay")
+
+    def get_liquidity_pool(self) -> Pool:
+        """Symbols with volume, those that move first."""
+        return self._cached("liquid")
+
+    def get_base_pool(self) -> Pool:
+        """Liquid and moving, at least twenty."""
+        return self._cached("base")
 
     def get_merged_universe(self) -> tuple[str, ...]:
         """Overlay first, then Elite, each symbol once."""
@@ -252,11 +266,13 @@ class PoolManager:
         found = self._made.get(name)
         if found is not None and now_ms - found[0] < self._keep_ms[name]:
             return found[1]
-        view = program.board.view(now_ms)
-        if name == "elite":
-            pool = elite(view, self._settings)
+        view, settings = program.board.view(now_ms), self._own or program.config.pools
+        if "1h" not in view.bars:
+            return found[1] if found is not None else Pool(())  # the former while none can be made
+        if name == "overlay":
+            pool = overlay(view, self.get_elite_pool(), settings)
         else:
-            pool = overlay(view, self.get_elite_pool(), self._settings)
+            pool = {"elite": elite, "base": base, "liquid": liquid}[name](view, settings)
         self._made[name] = (now_ms, pool)
         return pool
 

@@ -8,17 +8,18 @@ Lines from the hub: `{"kind", "seq", "mono_ns", "body"}` with a kind of `KINDS`;
 "mono_ns"}` each second as long as the engine's loop turns; and one answer per line received.
 What bodies hold is written in `modes/bodies.py`. `mono_ns` is the host's monotonic clock, which
 both ends of a Unix socket share: age needs no clock set right. Lines to the hub: `{"ask":
-"symbol", "symbol", "interval"}` and `{"command", "arguments"}`, each with an `id` that its answer
-repeats. NaN becomes null.
+"symbol", "symbol", "interval"}`, `{"ask": <other>, "arguments"}` and `{"command", "arguments"}`, each
+with an `id` that its answer repeats. NaN becomes null.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -27,7 +28,7 @@ from cryptosignal.ground.clock import host_mono_ns
 from cryptosignal.ground.faults import TimedOut, Unreachable, UserFault
 from cryptosignal.ground.loop import ScaledLoop
 
-KINDS: Final = ("market", "health", "run", "signals")
+KINDS: Final = ("market", "health", "run", "signals", "desk")
 PATH_BYTES_MAX: Final = 107
 """`sun_path` holds 108 bytes with its closing zero (unix(7))."""
 
@@ -98,20 +99,24 @@ class _Viewer:
 
 class SnapshotHub:
     """The engine's end. `on_symbol(symbol, interval)` returns what one symbol's view shows, and
-    raises `UserFault` for a symbol it does not know; `on_command` takes a command over or raises
-    `UserFault` with the reason for the sender. Both run on the engine's loop and must be short."""
+    raises `UserFault` for a symbol it does not know; `on_command` takes a command over, answers what
+    came of it (awaited where it is awaitable: durable before the answer) or raises `UserFault` with
+    the reason for the sender; `on_ask` answers other questions, `UserFault` for one it does not know.
+    All run on the engine's loop and must be short."""
 
     def __init__(
         self,
         path: str,
-        on_command: Callable[[str, dict[str, str]], None],
+        on_command: Callable[[str, dict[str, str]], Any],
         on_symbol: Callable[[str, str], Mapping[str, Any]],
         settings: SnapshotSettings | None = None,
+        on_ask: Callable[[str, dict[str, str]], Mapping[str, Any]] | None = None,
     ) -> None:
         self.path = path
         self.settings = settings or SnapshotSettings()
         self._on_command = on_command
         self._on_symbol = on_symbol
+        self._on_ask = on_ask
         self._latest: dict[str, Snapshot] = {}
         self._lines: dict[str, bytes] = {}
         self._viewers: dict[_Viewer, asyncio.Task[None] | None] = {}
@@ -164,7 +169,7 @@ class SnapshotHub:
         while True:
             for viewer in self._viewers:
                 viewer.mark("beat")
-            await asyncio.sleep(_loop_seconds(self.settings.beat_s))
+            await asyncio.sleep(loop_seconds(self.settings.beat_s))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._server is None:  # accepted while stopping
@@ -194,21 +199,25 @@ class SnapshotHub:
         """
         with contextlib.suppress(OSError, ValueError):
             while line := await reader.readline():
-                writer.write(_encode(self._answer(line)))
+                writer.write(_encode(await self._answer(line)))
                 await writer.drain()
 
-    def _answer(self, line: bytes) -> _Line:
+    async def _answer(self, line: bytes) -> _Line:
         try:
             question = msgspec.json.decode(line, type=_Question)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return _Line("refused", ok=False, reason=f"not a question: {error}")
         try:
             if question.command:
-                self._on_command(question.command, question.arguments)
-                return _Line("accepted", id=question.id)
+                result = self._on_command(question.command, question.arguments)
+                result = await result if inspect.isawaitable(result) else result
+                return _Line("accepted", id=question.id, body=dict(result or {}))
             if question.ask == "symbol":
                 body = dict(self._on_symbol(question.symbol, question.interval))
                 return _Line("symbol", mono_ns=host_mono_ns(), body=body, id=question.id)
+            if self._on_ask is not None:
+                body = dict(self._on_ask(question.ask, question.arguments))
+                return _Line("answer", mono_ns=host_mono_ns(), body=body, id=question.id)
         except UserFault as fault:
             return _Line("refused", id=question.id, ok=False, reason=str(fault))
         reason = f"ask: found {question.ask!r}, allowed: symbol"
@@ -223,7 +232,7 @@ class SnapshotHub:
                 for kind in kinds:
                     viewer.writer.write(self._line(kind))
                     await viewer.writer.drain()
-                await asyncio.sleep(_loop_seconds(self.settings.pace_s))
+                await asyncio.sleep(loop_seconds(self.settings.pace_s))
 
     def _line(self, kind: str) -> bytes:
         if kind == "beat":
@@ -303,7 +312,8 @@ class SnapshotClient:
     async def _read_line(self, reader: asyncio.StreamReader) -> bytes:
         silence_s = self.settings.silence_s
         try:
-            return await asyncio.wait_for(reader.readline(), silence_s)
+            async with asyncio.timeout(silence_s):  # wait_for of 3.11 may swallow a cancellation
+                return await reader.readline()
         except TimeoutError as error:
             raise Unreachable(f"the engine at {self.path} was silent {silence_s:g} s") from error
 
@@ -321,10 +331,14 @@ class SnapshotClient:
         with the engine's reason."""
         return (await self._ask(_Question(ask="symbol", symbol=symbol, interval=interval))).body
 
-    async def command(self, name: str, arguments: dict[str, str] | None = None) -> None:
-        """Hand a command to the engine: returns when it was taken over. Raises as `ask_symbol`;
-        after `TimedOut` it may or may not have been."""
-        await self._ask(_Question(command=name, arguments=arguments or {}))
+    async def ask(self, name: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
+        """Any other question. Raises as `ask_symbol`."""
+        return (await self._ask(_Question(ask=name, arguments=arguments or {}))).body
+
+    async def command(self, name: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
+        """Hand a command to the engine: returns what came of it. Raises as `ask_symbol`;
+        after `TimedOut` it may or may not have been taken over."""
+        return (await self._ask(_Question(command=name, arguments=arguments or {}))).body
 
     async def _ask(self, question: _Question) -> _Line:
         if self._writer is None:
@@ -335,7 +349,8 @@ class SnapshotClient:
         self._waiting[numbered.id] = future
         self._writer.write(_encode(numbered))
         try:
-            answer = await asyncio.wait_for(future, self.settings.answer_timeout_s)
+            async with asyncio.timeout(self.settings.answer_timeout_s):
+                answer = await future
         except TimeoutError as error:
             raise TimedOut(f"no answer in {self.settings.answer_timeout_s:g} s") from error
         finally:
@@ -345,16 +360,30 @@ class SnapshotClient:
         return answer
 
 
-async def send_command(path: str, name: str, arguments: dict[str, str] | None = None) -> None:
-    """One command over a connection of its own, for a command line.
+async def send_command(
+    path: str, name: str, arguments: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """One command over a connection of its own, for a command line; what came of it.
 
     Raises `Unreachable` if no engine runs there, `TimedOut`, or `UserFault` with its refusal.
     """
+    async with _connected(path) as client:
+        return await client.command(name, arguments)
+
+
+async def ask_once(path: str, name: str, arguments: dict[str, str] | None = None) -> dict[str, Any]:
+    """One question over a connection of its own. Raises as `send_command`."""
+    async with _connected(path) as client:
+        return await client.ask(name, arguments)
+
+
+@contextlib.asynccontextmanager
+async def _connected(path: str) -> AsyncIterator[SnapshotClient]:
     client = SnapshotClient(path)
     await client.connect()
     listening = asyncio.create_task(client.listen())
     try:
-        await client.command(name, arguments)
+        yield client
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
@@ -393,7 +422,7 @@ def _remove_dead(path: str) -> None:
     raise UserFault(f"snapshot socket {path}: another engine answers there")
 
 
-def _loop_seconds(wall_s: float) -> float:
+def loop_seconds(wall_s: float) -> float:
     """`wall_s` in the running loop's own seconds: a scaled loop's run faster."""
     loop = asyncio.get_running_loop()
     return wall_s * loop.speed if isinstance(loop, ScaledLoop) else wall_s

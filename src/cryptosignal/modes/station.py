@@ -34,6 +34,7 @@ from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
 from cryptosignal.modes.program import Program, Setup
 from cryptosignal.modes.recorder import Recorder
+from cryptosignal.modes.stores import Stores
 from cryptosignal.net.client import VenueClient, ledger_host
 from cryptosignal.net.ledger import WeightLedger
 from cryptosignal.net.transport import SocketTransport
@@ -204,6 +205,9 @@ class Station:
         disk = FileDisk(data_dir, config.store)
         self._stack.callback(disk.close)
         self.recorder = Recorder(disk, self.listener)
+        run_id = f"{host_epoch_ms():x}"
+        stores = Stores(disk, config.store, run_id, access.clock, self.recorder.on_note)
+        self._stack.callback(stores.close)
         is_own = access.signer is not None and config.run.account == "sim"
         setup = Setup(
             config=config,
@@ -213,7 +217,10 @@ class Station:
             seeds=Seeds(self._seed),
             routes=access.routes,
             face=self.recorder,
-            run_id=f"{host_epoch_ms():x}",
+            run_id=run_id,
+            tap=stores.tap,
+            tape_position=stores.position,
+            stores=stores,
             signer=access.signer if is_own else None,
             symbols=self.symbols,
             warm_up=WarmUpSettings(with_spot=bool(access.routes.spot_url)),

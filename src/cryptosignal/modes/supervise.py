@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from cryptosignal.binance.codes import Disposition, disposition
 from cryptosignal.ground.faults import Fault, RateLimited, Refused, Unreachable
 from cryptosignal.streams.backoff import ExponentialBackoff
 
@@ -18,6 +19,8 @@ T = TypeVar("T")
 TRIES_MAX = 6
 UNREACHABLE_TRIES_MAX = 2
 _SERVER_ERROR = 500
+_PASSING = (Disposition.UNKNOWN, Disposition.NOT_SENT_OR_FAILED, Disposition.CLOCK)
+"""Answers that are no answer to a question: overload, a timeout inside the venue, a clock set wrong."""
 
 
 async def patiently(
@@ -45,4 +48,7 @@ async def patiently(
 def _is_worth_asking_again(fault: Fault) -> bool:
     if isinstance(fault, RateLimited):
         return False  # whoever asked waits until the venue allows it again
-    return fault.is_retryable or (isinstance(fault, Refused) and fault.status >= _SERVER_ERROR)
+    if not isinstance(fault, Refused):
+        return fault.is_retryable
+    meaning = disposition(fault.status, fault.code, fault.message)
+    return fault.status >= _SERVER_ERROR or meaning in _PASSING

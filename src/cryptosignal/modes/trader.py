@@ -16,6 +16,7 @@ import msgspec
 from cryptosignal.domain.events import ParamsPublished
 from cryptosignal.ground.faults import EdgeFault, UserFault, VenueFault
 from cryptosignal.modes.config import Config, Mode
+from cryptosignal.modes.figures import figures
 from cryptosignal.modes.scanner import OptimizedBatchScanner, RestScanner, ScanResult
 from cryptosignal.modes.station import EMBEDDED, Access, Station, VenueChoice
 
@@ -111,6 +112,7 @@ class AutoTrader:
             "outcomes": len(self.station.listener.outcomes),
             "cache": program.board.get_stats(),
             "connections": program.feed.stats()["connections"],
+            "market_data": figures(program),
         }
 
     async def print_status(self) -> None:

@@ -14,9 +14,24 @@ from typing import Final
 import numpy as np
 
 from cryptosignal.domain.instrument import Instrument
-from cryptosignal.ground.faults import Fault
+from cryptosignal.ground.faults import Fault, UserFault
 from cryptosignal.market.board import Board
-from cryptosignal.market.universe import Tiers, UniverseSettings, tiers_of
+from cryptosignal.market.pools import (
+    ELITE_CACHE_MS,
+    OVERLAY_CACHE_MS,
+    Pool,
+    PoolSettings,
+    elite,
+    overlay,
+)
+from cryptosignal.market.universe import (
+    NEW_COIN_INTERVALS,
+    Tiers,
+    UniverseSettings,
+    is_new_coin,
+    tiers_of,
+)
+from cryptosignal.market.views import MarketView
 from cryptosignal.net.feed import MarketFeed
 from cryptosignal.signals.decisions import ScanDecisions
 from cryptosignal.streams import names
@@ -40,6 +55,9 @@ class UniverseWatch:
         extra: Sequence[str],
         market: Sequence[str],
         on_note: OnNote,
+        *,
+        watchlist: Sequence[str] = (),
+        pools: PoolSettings | None = None,
     ) -> None:
         self._board = board
         self._feed = feed
@@ -47,13 +65,20 @@ class UniverseWatch:
         self._extra = tuple(extra)
         self._market = tuple(market)
         self._on_note = on_note
+        self._watchlist = tuple(watchlist)
+        self._pool_settings = pools or PoolSettings()
         self.symbols: tuple[str, ...] = ()
         """Listed and watched; the scan scores exactly these."""
         self.instruments: dict[str, Instrument] = {}
         self.tiers = Tiers(())
         self._held: tuple[str, ...] = ()
+        self._pools: dict[str, tuple[int, Pool]] = {}
+        self._new_coins: tuple[str, ...] = ()
+        self.on_series_wanted: Callable[[str, str], None] = lambda _symbol, _interval: None
+        """Asked for the history of (symbol, interval) that only new coins have."""
         self._carried: tuple[str, ...] = ()
         self._is_started = False
+        self._is_planned = False
         self.refreshes = 0
         self.failures = 0
 
@@ -62,6 +87,7 @@ class UniverseWatch:
         self._is_started = True
         if not self._plan(self.symbols):
             self._feed.set_streams(self.streams())
+        self._is_planned = True
 
     def carry(self, streams: Sequence[str]) -> None:
         """Streams beside the tiers' own, wanted for a while (replaces the former ones)."""
@@ -92,6 +118,43 @@ class UniverseWatch:
         entering = [decision.symbol for decision in decisions.prime()]
         return self._plan([*kept, *ranked], held, [*held, *entering])
 
+    def look(self, view: MarketView) -> None:
+        """Make the pools anew where their time is over: Elite after a day, Overlay after an hour
+        (DOMAIN §1.2); one that cannot be made yet leaves the former in force."""
+        self._find_new_coins(view)
+        if "1h" not in view.bars:
+            return
+        due = {
+            name: name not in self._pools or view.time_ms - self._pools[name][0] >= age_ms
+            for name, age_ms in (("elite", ELITE_CACHE_MS), ("overlay", OVERLAY_CACHE_MS))
+        }
+        if due["elite"]:
+            self._pools["elite"] = view.time_ms, elite(view, self._pool_settings)
+        if due["overlay"]:
+            made = overlay(view, self._pools["elite"][1], self._pool_settings)
+            self._pools["overlay"] = view.time_ms, made
+
+    def pooled(self) -> list[str]:
+        """Overlay, then Elite, at most as many as the warm tier holds."""
+        pools = [self._pools[name][1] for name in ("overlay", "elite") if name in self._pools]
+        listed = dict.fromkeys(symbol for pool in pools for symbol in pool.symbols)
+        return list(listed)[: self._settings.warm_max]
+
+    def _find_new_coins(self, view: MarketView) -> None:
+        """Decided from the listing date, before anything is fetched (§1.8); their series that no
+        other symbol has are asked for once."""
+        young = [
+            symbol
+            for symbol, item in self.instruments.items()
+            if item.onboard_ms and is_new_coin(item.onboard_ms, view.time_ms, 0, self._settings)
+        ]
+        added = [symbol for symbol in young if symbol not in self._new_coins]
+        self._new_coins = tuple(young)
+        apart = [i for i in NEW_COIN_INTERVALS if i not in self._settings.stream_intervals]
+        for symbol in added:
+            for interval in apart:
+                self.on_series_wanted(symbol, interval)
+
     def _plan(
         self, by_score: Iterable[str], held: Sequence[str] = (), hot: Sequence[str] = ()
     ) -> bool:
@@ -102,22 +165,31 @@ class UniverseWatch:
             known,
             self._settings,
             by_score=ranked,
-            must_warm=held if self._extra else (),
+            must_warm=[*held, *self._watchlist, *self.pooled()] if self._extra else (),
             must_hot=hot if self._extra else (),
+            new_coins=self._new_coins,
         )
         if set(tiers.warm) == set(self.tiers.warm):  # the order of equals is no news
-            tiers = Tiers(tiers.cold, self.tiers.warm, tiers.hot)
-        self.tiers = tiers
+            tiers = Tiers(tiers.cold, self.tiers.warm, tiers.hot, tiers.new_coins)
+        former, self.tiers = self.tiers, tiers
         after = self.streams()
         if set(after) == set(before):
             return False
-        self._feed.set_streams(after)
+        try:
+            self._feed.set_streams(after)
+        except UserFault as fault:
+            if not self._is_planned:
+                raise  # at the start a person is there to mend it
+            self.tiers = former
+            self._on_note("streams.were_kept", {"reason": str(fault)})
+            return False
         return True
 
     def streams(self) -> list[str]:
         """What the tiers need (DOMAIN §0.17)."""
         tiers, settings = self.tiers, self._settings
         wanted = names.create_combined_streams(tiers.cold, settings.stream_intervals)
+        wanted += names.create_combined_streams(tiers.new_coins, NEW_COIN_INTERVALS)
         wanted += [f"{symbol.lower()}@{kind}" for symbol in tiers.warm for kind in self._extra]
         wanted += [f"{symbol.lower()}@{settings.diff_stream}" for symbol in tiers.hot]
         return list(dict.fromkeys([*wanted, *self._market, *self._carried])) if tiers.cold else []

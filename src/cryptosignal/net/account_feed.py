@@ -24,13 +24,8 @@ from cryptosignal.domain.events import (
     AccountSnapshotTaken,
     AccountStreamChanged,
     AccountUpdated,
-    AlgoUpdated,
-    MarginCalled,
-    OrderUpdated,
-    SnapshotFailed,
-    TradeSeen,
 )
-from cryptosignal.domain.ports import Transport, WsLink
+from cryptosignal.domain.ports import AccountEvent, Transport, WsLink
 from cryptosignal.domain.position import VenueBalance, VenuePosition
 from cryptosignal.ground.clock import Clock
 from cryptosignal.ground.faults import ContractFault, EdgeFault, Refused, VenueFault
@@ -45,17 +40,6 @@ from cryptosignal.net.client import (
 )
 from cryptosignal.net.settings import AccountFeedSettings
 from cryptosignal.streams.backoff import ExponentialBackoff
-
-FeedEvent = (
-    AccountStreamChanged
-    | AccountSnapshotTaken
-    | SnapshotFailed
-    | OrderUpdated
-    | TradeSeen
-    | AlgoUpdated
-    | AccountUpdated
-    | MarginCalled
-)
 
 UNMAPPED_NAMES_MAX: Final = 64
 """Event names counted one by one; what comes beyond is counted together."""
@@ -98,7 +82,7 @@ class AccountFeed:
         routes: Routes,
         clock: Clock,
         seeds: Seeds,
-        on_event: Callable[[FeedEvent], None],
+        on_event: Callable[[AccountEvent], None],
         *,
         settings: AccountFeedSettings | None = None,
         mark_of: Callable[[str], float | None] | None = None,

@@ -90,6 +90,8 @@ class Caller:
         """Requests sent, by lane name."""
         self.audit_calls = 0
         """Requests of audit snapshots, also contained in `api_calls`."""
+        self.account_calls = 0
+        """Requests of all account snapshots, the audits' too."""
         self.clock_resyncs = 0
         """How often an answer said that our timestamp was outside the venue's window."""
         self.sync_failures = 0

@@ -249,8 +249,10 @@ class VenueClient(Caller):
         except* (EdgeFault, VenueFault) as group_fault:
             reason = str(_first(group_fault))
         finally:
+            made = self.api_calls.total() - counted
+            self.account_calls += made
             if purpose.startswith(AUDIT_PURPOSES):
-                self.audit_calls += self.api_calls.total() - counted
+                self.audit_calls += made
         return SnapshotFailed(purpose, reason)
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:

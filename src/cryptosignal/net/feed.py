@@ -18,7 +18,7 @@ from cryptosignal.ground.clock import Clock
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.market.board import Board
-from cryptosignal.net.lines import Line, heard_of
+from cryptosignal.net.lines import Line, cut_off, heard_of
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.streams import names, session
 from cryptosignal.streams.backoff import ExponentialBackoff
@@ -106,6 +106,7 @@ class MarketFeed:
         self._next_number = 1_000
         self._is_running = False
         self._is_draining = False
+        self._is_armed = False
         self._done: asyncio.Event | None = None
         self._clock_gap_ms: int | None = None
         self.renewals = 0
@@ -226,8 +227,7 @@ class MarketFeed:
             self._seeds.stream("backoff", number),
         )
         url_of = url_of or self.routes.build_websocket_url
-        made = Session(number, url_of, streams, settings, backoff)
-        return Line(self, conn_id, route, made)
+        return Line(self, conn_id, route, Session(number, url_of, streams, settings, backoff))
 
     def _shut(self) -> None:
         self._is_running = False
@@ -243,12 +243,17 @@ class MarketFeed:
 
     # ---- frames -------------------------------------------------------------------------------
     def arm(self) -> None:
-        """Frames wait: flush soon, sooner when bars are closing."""
+        """Frames wait: flush soon, sooner when bars are closing. Asked again before that, only take
+        in what has piled up."""
+        now_ms = self.clock.now_ms()
+        if self._is_armed:
+            self.board.take_many_trades(now_ms)
+            return
         if self._flush_timer is None or self.board.waits_for_trades:
             if self._flush_timer is not None:
                 self._flush_timer.cancel()
+            self._is_armed = True
             settings = self.settings
-            now_ms = self.clock.now_ms()
             is_closing = now_ms % 60_000 < self.board.settings.close_grace_ms
             delay_ms = settings.flush_at_close_ms if is_closing else settings.flush_ms
             self._flush_timer = self.loop.call_later(delay_ms / 1000, self.flush)
@@ -268,6 +273,7 @@ class MarketFeed:
 
     def flush(self) -> None:
         """Bring the board up to date with every frame that came."""
+        self._is_armed = False
         if self._flush_timer is not None:
             self._flush_timer.cancel()
             self._flush_timer = None
@@ -287,13 +293,12 @@ class MarketFeed:
                 mine = (*line.heard, *(name for name in firsts if name in line.session.wanted))
                 line.heard = ()
                 line.step(session.Received(count, now_ns, mine))
-                if line.socket is not None and not line.session.awaiting:
-                    line.socket.takes = self.board.inbox.takes
+                line.sort_frames(self.board.inbox.takes)
         self._tell_marks()
         self._tell_due(now_ms)
         if self.board.waits_for_trades and self._flush_timer is None:
-            delay_s = self.board.settings.trade_delay_ms / 1000
-            self._flush_timer = self.loop.call_later(delay_s, self.flush)
+            delay_ms = self.board.trades_wait_ms(now_ms)
+            self._flush_timer = self.loop.call_later(delay_ms / 1000, self.flush)
 
     def _absorb(self, line: Line) -> None:
         batch, line.frames = line.frames, []
@@ -362,6 +367,7 @@ class MarketFeed:
                 self.board.mark_lost(news.streams)
                 for hear in self.on_lost:
                     hear(news.streams)
+                self.judge_quality()
         elif news.kind == "renewal":
             self._renew(line)
         elif news.kind == "healthy":
@@ -405,7 +411,7 @@ class MarketFeed:
         now_ms = self.clock.now_ms()
         self.board.close_due(now_ms)
         self.board.repair_locally(now_ms)
-        self._refresh_quality(now_ms)
+        self.judge_quality(now_ms)
         self._tell_due(now_ms - self.board.settings.close_grace_ms, at_grace=True)
         self._arm_close()
 
@@ -415,7 +421,7 @@ class MarketFeed:
     def _on_check(self) -> None:
         self.flush()
         self._heartbeat(None, self.lines)
-        self._refresh_quality(self.clock.now_ms())
+        self.judge_quality()
         self._arm_check()
 
     def _heartbeat(self, only: tuple[str, ...] | None, lines: dict[int, Line]) -> None:
@@ -423,9 +429,8 @@ class MarketFeed:
         now_ms = self.clock.now_ms()
         known = self.board.inbox.streams
         streams = known.values() if only is None else [known[n] for n in only if n in known]
-        traded = self.board.marks.traded_ms
         verdicts = self._monitor.check(
-            streams, now_ms, lambda slot: float(traded[slot]), lambda n: self._since_ms.get(n, 0)
+            streams, now_ms, self.board.traded_ms, lambda name: self._since_ms.get(name, 0)
         )
         dead: dict[str, None] = {}
         for verdict in verdicts:
@@ -446,9 +451,12 @@ class MarketFeed:
     def settle(self) -> None:
         """Take in what waits and judge every symbol's quality: the board as a scan should see it."""
         self.flush()
-        self._refresh_quality(self.clock.now_ms())
+        self.judge_quality()
 
-    def _refresh_quality(self, now_ms: int) -> None:
+    def judge_quality(self, now_ms: int | None = None) -> None:
+        """Judge every symbol's quality by what the board has taken in, as of now."""
+        now_ms = self.clock.now_ms() if now_ms is None else now_ms
+        self.quality.on_lost(self.board, cut_off(self.lines.values()))
         for change in self.quality.refresh(self.board, now_ms):
             self.on_event(change)
 
@@ -466,9 +474,9 @@ class MarketFeed:
     @property
     def is_failed(self) -> bool:
         """No connection delivers and at least one gave the alarm: REST must carry the scan."""
-        states = [line.session.state for line in self.lines.values()]
-        return ConnectionState.FAILED in states and not any(
-            line.session.is_open for line in self.lines.values()
+        held = [line.session for line in self.lines.values()]
+        return ConnectionState.FAILED in [one.state for one in held] and not any(
+            one.is_open for one in held
         )
 
     def stats(self) -> dict[str, object]:
@@ -488,8 +496,5 @@ class MarketFeed:
 
     def unheard(self) -> list[str]:
         """Subscribed streams that have not spoken since they were (re)subscribed."""
-        return [
-            stream.name
-            for stream in self.board.inbox.streams.values()
-            if stream.is_wanted and not stream.has_spoken
-        ]
+        known = self.board.inbox.streams.values()
+        return [one.name for one in known if one.is_wanted and not one.has_spoken]

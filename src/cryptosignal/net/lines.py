@@ -6,12 +6,12 @@ A line performs what its session asks for; what it learns goes to the feed that 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from cryptosignal.domain.ports import WsLink
+from cryptosignal.domain.ports import FrameSorter, WsLink
 from cryptosignal.ground.faults import Fault
 from cryptosignal.market import frames
 from cryptosignal.streams import session
@@ -54,6 +54,13 @@ class Line:
         if not self.frames:
             self.feed.drain_soon()
         self.frames.append(payload)
+
+    def sort_frames(self, takes: dict[bytes, Callable[[bytes], None]]) -> None:
+        """Send frames straight to their streams, except while the connection has to prove some:
+        then, and before it is open, they are put aside and looked at."""
+        if self.socket is not None:
+            held = self.session
+            self.socket.takes = takes if held.is_open and not held.awaiting else {}
 
     def hear_stray(self, payload: bytes) -> None:
         """Replies to our control messages; anything else is noise and counted by the board."""
@@ -176,17 +183,22 @@ _PERFORM: Final[dict[type, Callable[..., None]]] = {
 class Socket:
     """The listener of one socket of a line; a socket that was given up is counted no more.
 
-    Frames of known streams go straight to their stream while they are in the processor's cache;
+    Frames of known streams go straight to their stream, from the transport itself where it can sort;
     the others, and all while the connection has still to prove its canary, are put aside for the
     drain.
     """
 
-    __slots__ = ("_arm", "_generation", "_line", "is_closed", "on_frame", "taken", "takes")
+    __slots__ = (
+        "_generation", "_line", "arm", "is_closed", "on_frame", "put_aside", "sorter", "taken",
+        "takes",
+    )  # fmt: skip
 
     def __init__(self, line: Line, generation: int) -> None:
         self._line = line
         self._generation = generation
-        self._arm = line.feed.arm
+        self.arm: Callable[[], None] = line.feed.arm
+        self.put_aside: Callable[[bytes], None] = line.put_aside
+        self.sorter: FrameSorter | None = self if line.feed.tap is None else None
         self.taken = 0
         self.takes: dict[bytes, Callable[[bytes], None]] = {}
         self.is_closed = False
@@ -198,12 +210,12 @@ class Socket:
         """The hot path. The first frame after a flush arms the next flush."""
         count = self.taken
         if not count:
-            self._arm()
+            self.arm()
         self.taken = count + 1
         try:
             self.takes[payload[11:43]](payload)
         except KeyError:
-            self._line.put_aside(payload)
+            self.put_aside(payload)
 
     def _tapped(self, payload: bytes) -> None:
         feed = self._line.feed
@@ -225,6 +237,11 @@ class Socket:
             line.link = line.socket = None
             line.generation += 1
             line.step(session.Closed(code, reason))
+
+
+def cut_off(lines: Iterable[Line]) -> list[str]:
+    """Streams whose connection is gone, or not proven again since."""
+    return [name for line in lines if line.session.is_cut_off for name in line.session.wanted]
 
 
 def heard_of(awaited: tuple[str, ...], batch: list[bytes]) -> tuple[str, ...]:

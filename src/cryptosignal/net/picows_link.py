@@ -4,40 +4,79 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 import picows
 
-from cryptosignal.domain.ports import WsLink, WsListener
+from cryptosignal.domain.ports import FrameSorter, WsListener, sorter_of
 
 ERRORS: Final = (picows.WSError, picows.WSInvalidURL)
 """What a failed handshake raises besides OSError and TimeoutError."""
 
+_FEW: Final = 4_095
+"""So many messages and one between two calls of `arm`."""
 _DATA: Final = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
 _NO_CODE: Final = 1005
 _ABNORMAL: Final = 1006
 _CLOSE_CODES: Final = {code.value: code for code in picows.WSCloseCode}
 
 
+Dial: TypeAlias = asyncio.Task[tuple[picows.WSTransport, picows.WSListener | None]]
+
+
 async def connect(
-    url: str, listener: WsListener, tls: ssl.SSLContext, message_bytes_max: int
-) -> WsLink:
-    """Open `url`; the caller bounds the time. Redirects are not followed."""
-    _transport, bridge = await picows.ws_connect(
-        lambda: _Bridge(listener, message_bytes_max),
-        url,
-        ssl_context=tls,
-        websocket_handshake_timeout=None,
-        enable_auto_ping=False,
-        enable_auto_pong=True,
-        max_frame_size=message_bytes_max,
-        max_redirects=0,
+    url: str,
+    listener: WsListener,
+    tls: ssl.SSLContext,
+    message_bytes_max: int,
+    *,
+    timeout_s: float,
+    keep: Callable[[Dial], None],
+) -> _PicowsLink:
+    """Open `url` within `timeout_s`. Redirects are not followed.
+
+    picows loses sight of its socket when it is cancelled between TCP and the handshake's answer, so
+    the dialling itself is not cancelled with its caller: it hangs up by itself as soon as it is
+    through, at the latest when the handshake's time is over. `keep` is told of it.
+    """
+    dial = asyncio.get_running_loop().create_task(
+        picows.ws_connect(
+            lambda: _link(listener, message_bytes_max),
+            url,
+            ssl_context=tls,
+            websocket_handshake_timeout=timeout_s,
+            enable_auto_ping=False,
+            enable_auto_pong=True,
+            max_frame_size=message_bytes_max,
+            max_redirects=0,
+        )
     )
-    assert isinstance(bridge, _Bridge)
+    keep(dial)
+    try:
+        _transport, bridge = await asyncio.shield(dial)
+    except asyncio.CancelledError:
+        dial.add_done_callback(_hang_up)
+        raise
+    if not isinstance(bridge, _PicowsLink):
+        raise ConnectionResetError("closed before the handshake was answered")
     return bridge
 
 
-class _Bridge(picows.WSListener):
+def _hang_up(dial: Dial) -> None:
+    """Nobody waits for this connection any more."""
+    if not dial.cancelled() and dial.exception() is None:
+        dial.result()[0].disconnect(graceful=False)
+
+
+def _link(listener: WsListener, message_bytes_max: int) -> _PicowsLink:
+    sorter = sorter_of(listener)
+    if sorter is None:
+        return _PicowsLink(listener, message_bytes_max)
+    return _SortingLink(listener, sorter, message_bytes_max)
+
+
+class _PicowsLink(picows.WSListener):
     """picows' callbacks as a `WsListener`'s, and a `WsLink` towards the peer.
 
     Fragments (BINANCE sends none today) are joined before they are handed on; a message that grows
@@ -109,3 +148,30 @@ class _Bridge(picows.WSListener):
         self._code = code
         transport.send_close(_CLOSE_CODES.get(code, picows.WSCloseCode.OK))
         asyncio.get_running_loop().call_soon(transport.disconnect)
+
+    def abort(self) -> None:
+        """Cut the connection without waiting for a peer that takes nothing any more."""
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
+
+
+class _SortingLink(_PicowsLink):
+    """A link that puts whole messages where they belong, one call of ours a message."""
+
+    def __init__(self, listener: WsListener, sorter: FrameSorter, message_bytes_max: int) -> None:
+        super().__init__(listener, message_bytes_max)
+        self._sorter = sorter
+
+    def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
+        """Only a whole message can begin as a stream's does; the rest is looked at more closely."""
+        payload = frame.get_payload_as_bytes()
+        sorter = self._sorter
+        take = sorter.takes.get(payload[11:43])
+        if take is None or not frame.fin or self._parts:
+            super().on_ws_frame(transport, frame)
+            return
+        count = sorter.taken
+        if not count & _FEW:
+            sorter.arm()
+        sorter.taken = count + 1
+        take(payload)

@@ -19,6 +19,8 @@ from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.market import klines
 from cryptosignal.market.board import Board
 from cryptosignal.market.books import BookState, DiffBook
+from cryptosignal.market.inbox import Stream
+from cryptosignal.market.klines import Klines
 from cryptosignal.market.views import CONFIRMED
 from cryptosignal.net.warmup import Floats, MarketClient
 from cryptosignal.quality.reconcile import Verdict, compare_bars, compare_books
@@ -74,7 +76,6 @@ class Repairer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
         self.bars_repaired = 0
-        self.bars_summed = 0
         self.bars_compared = 0
         self.bars_mismatched = 0
         self.books_rebuilt = 0
@@ -98,7 +99,7 @@ class Repairer:
     def tick(self) -> None:
         """One round: start what is due."""
         now_ms = self._clock.now_ms()
-        self.bars_summed += self._board.repair_locally(now_ms)
+        self._board.repair_locally(now_ms)
         self._repair_laggards(now_ms)
         self._repair_suspects()
         self._fetch_wanted(now_ms)
@@ -167,20 +168,25 @@ class Repairer:
             missing = self._board.missing(symbol, interval, now_ms, ROWS_MAX)
             found = merge(Range(interval, first, last) for first, last in missing)
             if found:
-                self._spawn(key, self._fill(symbol, found))
+                self._spawn(key, self._fetch(key, found))
 
-    async def _fill(self, symbol: str, missing: list[Range]) -> None:
-        """Fetch holes, oldest first, and load them."""
+    async def _fetch(self, key: Key, missing: list[Range]) -> None:
+        if not await self._fill(key[0], missing):
+            self.want(*key)
+
+    async def _fill(self, symbol: str, missing: list[Range]) -> bool:
+        """Fetch holes, oldest first, and load them; False if the venue did not answer."""
         for hole in missing:
             for piece in reversed(list(split(hole))):
                 rows = await self._rows(symbol, piece)
                 if rows is None:
-                    return
+                    return False
                 now_ms = self._clock.now_ms()
                 self._mark_by_rest(symbol, now_ms)
                 self.bars_repaired += self._board.load_history(
                     symbol, piece.interval, rows, now_ms, BarSource.REST
                 )
+        return True
 
     async def _rows(self, symbol: str, piece: Range) -> Floats | None:
         end_ms = piece.last_ms + INTERVAL_MS[piece.interval] - 1
@@ -205,16 +211,22 @@ class Repairer:
             if not self._may_start((symbol, interval)):
                 continue
             suspects.discard((slot, interval, open_ms))
-            hole = Range(interval, open_ms, open_ms)
-            self._spawn((symbol, interval), self._fill(symbol, [hole]))
+            self._spawn((symbol, interval), self._settle(slot, interval, open_ms))
+
+    async def _settle(self, slot: int, interval: str, open_ms: int) -> None:
+        """Replace one bar by the venue's; without an answer it stays suspect."""
+        hole = Range(interval, open_ms, open_ms)
+        if not await self._fill(self._board.symbols[slot], [hole]):
+            self._board.turns.suspects.add((slot, interval, open_ms))
 
     # ---- reconciliation -----------------------------------------------------------------------
     def _compare_bars(self, now_ms: int) -> None:
         """The next symbols in turn, so many a round that each comes once an interval (300 s)."""
+        shortest = self._shortest()
         streams = [
             stream
             for stream in self._board.inbox.by_kind.get(names.KLINE, ())
-            if stream.is_wanted and stream.interval == self._shortest()
+            if stream.is_wanted and stream.interval == shortest
         ]
         if not streams:
             return
@@ -227,7 +239,7 @@ class Repairer:
             if self._may_start(key):
                 since_ms = self._compared_ms.get(stream.slot, 0)
                 self._compared_ms[stream.slot] = now_ms
-                self._spawn(key, self._compare(stream.symbol, stream.interval, since_ms))
+                self._spawn(key, self._compare(stream, since_ms))
 
     def _shortest(self) -> str:
         streamed = {
@@ -237,14 +249,15 @@ class Repairer:
         }
         return min(streamed, key=lambda interval: INTERVAL_MS[interval], default="1m")
 
-    async def _compare(self, symbol: str, interval: str, since_ms: int) -> None:
+    async def _compare(self, stream: Stream, since_ms: int) -> None:
         """The closed bars since the last comparison against REST; longer ones against their sums."""
+        symbol, interval, slot = stream.symbol, stream.interval, stream.slot
         bars = self._board.klines[interval]
         now_ms = self._clock.now_ms()
-        slot = self._board.slot(symbol)
         last_ms = min(bars.due_open_ms(now_ms), bars.next_ms[slot] - bars.step_ms)
         span = int(self._settings.kline_reconcile_interval * 1000) + bars.step_ms
-        first_ms = max(since_ms or now_ms - span, now_ms - 4 * span) - bars.step_ms
+        oldest_ms = now_ms - (ROWS_MAX - 2 * _EXTRA_ROWS) * bars.step_ms
+        first_ms = max(since_ms or now_ms - span, oldest_ms) - bars.step_ms
         first_ms = max(bars.start_ms[slot], first_ms // bars.step_ms * bars.step_ms)
         if not bars.next_ms[slot] or first_ms > last_ms:
             return
@@ -259,6 +272,7 @@ class Repairer:
         self.comparisons += 1
         rows = await self._ask((symbol, "compare"), call)
         if rows is None:
+            self._compared_ms[slot] = since_ms  # what was not compared is still due
             return
         self._judge(symbol, slot, interval, rows)
         self._compare_sums(symbol, slot, interval, first_ms)
@@ -301,32 +315,44 @@ class Repairer:
         parts they are asked of REST."""
         parts = self._board.klines[interval]
         now_ms = self._clock.now_ms()
-        for longer, bars in self._board.klines.items():
+        for bars in self._board.klines.values():
             if bars.step_ms <= parts.step_ms or bars.step_ms % parts.step_ms:
                 continue
             open_ms = bars.due_open_ms(now_ms)
-            close_ms = open_ms + bars.step_ms
-            column = bars.column(open_ms)
-            if close_ms <= since_ms or column < 0 or bars.finality[slot, column] == 0:
-                continue
-            summed = bars.sum_of(slot, open_ms, parts)
-            if summed is None:
+            while open_ms + bars.step_ms > since_ms:
+                self._compare_sum(symbol, slot, bars, parts, open_ms)
+                open_ms -= bars.step_ms
+
+    def _compare_sum(
+        self, symbol: str, slot: int, bars: Klines, parts: Klines, open_ms: int
+    ) -> None:
+        column = bars.column(open_ms)
+        if column < 0 or bars.finality[slot, column] == 0:
+            return
+        if bars.source[slot, column] == klines.REST:  # the venue's own word already
+            return
+        longer = bars.interval
+        summed = bars.sum_of(slot, open_ms, parts)
+        if summed is None:
+            if self._may_start((symbol, longer)):
                 hole = Range(longer, open_ms, open_ms)
-                if self._may_start((symbol, longer)):
-                    self._spawn((symbol, longer), self._compare_one(symbol, slot, hole))
-                continue
-            verdict = compare_bars(bars.row(slot, column), summed, self._settings)
-            self._count(symbol, slot, longer, open_ms, verdict)
-            if verdict.is_mismatch:
-                hole = Range(longer, open_ms, open_ms)
-                if self._may_start((symbol, longer)):
-                    self._spawn((symbol, longer), self._fill(symbol, [hole]))
-            elif bars.finality[slot, column] != CONFIRMED:
-                bars.close(slot, open_ms, summed, CONFIRMED, klines.LOCAL_SUM, now_ms)
+                self._spawn((symbol, longer), self._compare_one(symbol, slot, hole))
+            else:
+                self._board.turns.suspects.add((slot, longer, open_ms))
+            return
+        verdict = compare_bars(bars.row(slot, column), summed, self._settings)
+        self._count(symbol, slot, longer, open_ms, verdict)
+        if verdict.is_mismatch:
+            self._board.turns.suspects.add((slot, longer, open_ms))
+        elif bars.finality[slot, column] != CONFIRMED:
+            now_ms = self._clock.now_ms()
+            bars.close(slot, open_ms, summed, CONFIRMED, klines.LOCAL_SUM, now_ms)
 
     async def _compare_one(self, symbol: str, slot: int, hole: Range) -> None:
         rows = await self._rows(symbol, hole)
-        if rows is not None:
+        if rows is None:
+            self._board.turns.suspects.add((slot, hole.interval, hole.first_ms))
+        else:
             self._judge(symbol, slot, hole.interval, rows)
 
     # ---- books --------------------------------------------------------------------------------
@@ -447,7 +473,7 @@ class Repairer:
         """What was repaired and compared."""
         return {
             "bars_repaired": self.bars_repaired,
-            "bars_summed": self.bars_summed,
+            "bars_summed": self._board.bars_summed,
             "bars_compared": self.bars_compared,
             "bars_mismatched": self.bars_mismatched,
             "books_rebuilt": self.books_rebuilt,

@@ -11,6 +11,7 @@ class TransportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     """Sockets. `proxy` is one URL for REST and WebSocket, "" for none; SOCKS needs the extra `proxy`.
 
     `websocket` picows or aiohttp; "auto" takes picows where it is installed and no proxy is set.
+    `close_ms` is how long a peer may take to let go of a connection that we close.
     `ca_file` names a PEM bundle to trust instead of the system's.
     """
 
@@ -22,6 +23,7 @@ class TransportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     message_bytes_max: int = 16 * 1024 * 1024
     body_bytes_max: int = 64 * 1024 * 1024
     send_queue_max: int = 1024
+    close_ms: int = 500
 
     def __post_init__(self) -> None:
         if self.proxy and not self.proxy.startswith(_PROXY_SCHEMES):
@@ -34,7 +36,7 @@ class TransportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
                 f"transport.websocket: found {self.websocket!r}, allowed: auto, picows, aiohttp"
             )
         _positive("transport", self, "connections_max", "keepalive_s", "message_bytes_max")
-        _positive("transport", self, "body_bytes_max", "send_queue_max")
+        _positive("transport", self, "body_bytes_max", "send_queue_max", "close_ms")
 
 
 class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

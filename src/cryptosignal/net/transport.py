@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import ssl
+from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
 
 import aiohttp
 import yarl
 
 from cryptosignal.binance.codes import GEO_BLOCK_STATUS, GEO_BLOCK_TEXT
-from cryptosignal.domain.ports import HttpRequest, HttpResponse, WsLink, WsListener
+from cryptosignal.domain.ports import HttpRequest, HttpResponse, WsLink, WsListener, sorter_of
 from cryptosignal.ground.faults import ContractFault, Refused, TimedOut, Unreachable, UserFault
 from cryptosignal.net.settings import TransportSettings
 
@@ -46,7 +47,9 @@ class SocketTransport:
         self._socks_errors = _socks_errors(self._proxy) if self._is_socks else ()
         self._session: aiohttp.ClientSession | None = None
         self._tls = _tls_context(self._settings.ca_file)
-        self._links: set[WsLink] = set()
+        self._links: set[_Link] = set()
+        self._dials: set[picows_link.Dial] = set()
+        self._left = asyncio.Event()
         self.is_closed = False
 
     # ---- HTTP ---------------------------------------------------------------------------------
@@ -114,10 +117,10 @@ class SocketTransport:
             raise ContractFault("the transport is closed")
         parts = urlsplit(url)
         place = f"{parts.netloc}{parts.path}"
-        watched = _Watched(listener, self._links)
+        watched = _Watched(listener, self._links.add, self._link_ended)
         try:
             async with asyncio.timeout(timeout_ms / 1000.0):
-                link = await self._connect(url, watched)
+                link = await self._connect(url, watched, timeout_ms / 1000.0)
         except (*_WS_ERRORS, *self._socks_errors) as error:
             watched.mute()
             raise _ws_fault(error, place) from None
@@ -127,12 +130,14 @@ class SocketTransport:
         watched.keep(link)
         return link
 
-    async def _connect(self, url: str, listener: WsListener) -> WsLink:
+    async def _connect(self, url: str, listener: WsListener, timeout_s: float) -> _Link:
         wish, limit = self._settings.websocket, self._settings.message_bytes_max
         if wish == "picows" and not _HAS_PICOWS:
             raise UserFault("transport.websocket: picows is not installed, allowed: auto, aiohttp")
         if wish != "aiohttp" and _HAS_PICOWS and not self._proxy:
-            return await picows_link.connect(url, listener, self._tls, limit)
+            return await picows_link.connect(
+                url, listener, self._tls, limit, timeout_s=timeout_s, keep=self._keep_dial
+            )
         proxy = self._proxy if self._proxy and not self._is_socks else None
         socket = await self._http().ws_connect(
             yarl.URL(url, encoded=True),
@@ -145,14 +150,52 @@ class SocketTransport:
         return _AiohttpLink(socket, listener, self._settings.send_queue_max)
 
     async def close(self) -> None:
-        """Close every WebSocket and the HTTP session."""
+        """Close every WebSocket and the HTTP session; sockets are gone when it returns.
+
+        A peer that takes nothing any more is waited for as long as `transport.close_ms` says.
+        """
         self.is_closed = True
         for link in tuple(self._links):
             link.close(1000)
+        if not await self._emptied():
+            for link in tuple(self._links):
+                link.abort()
+            for dial in tuple(self._dials):
+                dial.cancel()
+            await self._emptied()
         if self._session is not None:
             await self._session.close()
             self._session = None
-            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # what was cut off is closed in the loop's next turn
+
+    def _keep_dial(self, dial: picows_link.Dial) -> None:
+        self._dials.add(dial)
+        dial.add_done_callback(self._dial_ended)
+
+    def _dial_ended(self, dial: picows_link.Dial) -> None:
+        self._dials.discard(dial)
+        self._left.set()
+
+    def _link_ended(self, link: _Link) -> None:
+        self._links.discard(link)
+        self._left.set()
+
+    async def _emptied(self) -> bool:
+        """Whether all connections, open and half made, are gone within the time to close."""
+        try:
+            async with asyncio.timeout(self._settings.close_ms / 1000.0):
+                while self._dials or self._links:
+                    self._left.clear()
+                    await self._left.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+class _Link(WsLink, Protocol):
+    """A connection that can also be cut."""
+
+    def abort(self) -> None: ...
 
 
 class _Dropped(Exception):
@@ -188,16 +231,22 @@ async def _note_sent(_session: Any, context: SimpleNamespace, _params: Any) -> N
 class _Watched:
     """A listener that leaves the transport's set of links when it closes, and can be muted."""
 
-    def __init__(self, listener: WsListener, links: set[WsLink]) -> None:
+    def __init__(
+        self,
+        listener: WsListener,
+        arrived: Callable[[_Link], None],
+        left: Callable[[_Link], None],
+    ) -> None:
         self._listener: WsListener | None = listener
         self.on_frame = listener.on_frame  # no hop of our own a frame
-        self._links = links
-        self._link: WsLink | None = None
+        self.sorter = sorter_of(listener)
+        self._arrived, self._left = arrived, left
+        self._link: _Link | None = None
 
-    def keep(self, link: WsLink) -> None:
+    def keep(self, link: _Link) -> None:
         if self._listener is not None:
             self._link = link
-            self._links.add(link)
+            self._arrived(link)
 
     def mute(self) -> None:
         self._listener = None
@@ -209,7 +258,7 @@ class _Watched:
     def on_closed(self, code: int, reason: str) -> None:
         listener, self._listener = self._listener, None
         if self._link is not None:
-            self._links.discard(self._link)
+            self._left(self._link)
         if listener is not None:
             listener.on_closed(code, reason)
 
@@ -235,6 +284,9 @@ class _AiohttpLink:
 
     def close(self, code: int = 1000) -> None:
         self._put("close", b"", code)
+
+    def abort(self) -> None:
+        self._reader.cancel()
 
     def _put(self, what: str, payload: bytes, code: int = 0) -> None:
         if self._reader.done():

@@ -49,6 +49,7 @@ class QualityBook:
         self._good_bars = np.zeros(capacity, np.int64)
         self._penalty = np.zeros(capacity)
         self._ceiling = np.ones(capacity)
+        self._lost = np.zeros(capacity, np.bool_)
         self._silent: dict[int, list[str]] = {}
         self._shortest: dict[int, int] = {}
         self._rest_ms: Floats = np.full(capacity, np.nan)
@@ -90,6 +91,17 @@ class QualityBook:
             taken, ceiling = heartbeat_penalty(len(streams), counts.get(slot, len(streams)))
             self._penalty[slot], self._ceiling[slot] = taken, ceiling
         self._silent = silent
+
+    def on_lost(self, board: Board, names: Iterable[str]) -> None:
+        """The streams whose connection is gone now: their symbols are not Prime until it is back,
+        and at once again then if nothing was missed (replaces the former set)."""
+        self._lost[:] = False
+        known = board.inbox.streams
+        slots = {known[name].slot for name in names if name in known} - {-1}
+        if slots:
+            if max(slots) >= len(self._lost):
+                self._grow(max(2 * len(self._lost), max(slots) + 1))
+            self._lost[list(slots)] = True
 
     def on_rest(self, slot: int, now_ms: int) -> None:
         """The symbol's bars were read by REST because its streams are down: judged by age."""
@@ -146,6 +158,7 @@ class QualityBook:
             (self.rates > self._stop).any(axis=0), np.minimum(score, settings.stop_ceiling), score
         )
         score = np.clip(np.minimum(score, self._ceiling), 0.0, 1.0)
+        score = np.where(self._lost, np.minimum(score, settings.lost_ceiling), score)
         score[sums["events"] <= 0] = np.nan
         return self._by_rest(score, now_ms)
 
@@ -207,6 +220,8 @@ class QualityBook:
         if slot in self._silent:
             streams = self._silent[slot]
             parts.append(f"{len(streams)} silent ({streams[0]})")
+        if self._lost[slot]:
+            parts.append("connection lost")
         if not np.isnan(self._rest_ms[slot]) and self._sums[0, slot] <= 0:
             parts.append("REST fallback")
         if self._latched[slot]:

@@ -53,6 +53,8 @@ class QualitySettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warn_ceiling: float = 0.899
     stop_ceiling: float = 0.849
     rest_ceiling: float = 0.89
+    lost_ceiling: float = 0.89
+    """Most that a symbol gets while a connection that carries it is gone."""
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:

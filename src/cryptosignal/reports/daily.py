@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from enum import StrEnum
 
 import msgspec
 
@@ -38,6 +39,15 @@ class DayCounters(msgspec.Struct, frozen=True, gc=False):
     end_equity_usdt: Decimal = ZERO
     api_calls_by_lane: Mapping[str, int] = {}
     refusals: Mapping[str, int] = {}
+
+
+class Ending(StrEnum):
+    """When a report was written: before its day was over, at its end, or late: the day ended while
+    no process ran, and what was counted in it is lost."""
+
+    OPEN = "open"
+    IN_TIME = "in time"
+    LATE = "late"
 
 
 class Tally(msgspec.Struct, frozen=True, gc=False):
@@ -72,6 +82,7 @@ class DailyReport(msgspec.Struct, frozen=True, gc=False):
     by_direction: dict[str, Tally]
     by_reason: dict[str, int]
     rows: tuple[Outcome, ...]
+    ending: Ending = Ending.OPEN
 
 
 def daily_report(
@@ -79,6 +90,7 @@ def daily_report(
     outcomes: Sequence[Outcome],
     counters: DayCounters,
     *,
+    ending: Ending = Ending.OPEN,
     account: str = "",
     mode: str = "",
 ) -> DailyReport:
@@ -104,6 +116,7 @@ def daily_report(
         by_direction={d: tally([o for o in basis if o.direction == d]) for d in directions},
         by_reason={r: sum(1 for o in basis if o.exit_reason == r) for r in reasons},
         rows=tuple(rows),
+        ending=ending,
     )
 
 
@@ -146,6 +159,13 @@ def render_json(report: DailyReport) -> bytes:
     return msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n"
 
 
+_LATE_WORDS = (
+    "Written late: the day ended while no process ran. What was counted in it is lost;"
+    " its outcomes are whole.",
+    "",
+)
+
+
 def render_markdown(report: DailyReport) -> str:
     """The whole report as Markdown."""
     c = report.counters
@@ -154,6 +174,7 @@ def render_markdown(report: DailyReport) -> str:
         "",
         summary_line(report),
         "",
+        *_LATE_WORDS[: 2 * (report.ending is Ending.LATE)],
         "| what | value |",
         "|---|---|",
         *(f"| {name} | {value} |" for name, value in _facts(c)),

@@ -22,6 +22,7 @@ class RiskSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     symbol_notional_max_usdt: Decimal = Decimal(10_000)
     symbol_notional_max_frac: Decimal = Decimal("0.5")
     gross_notional_max_frac: Decimal = Decimal("3")
+    gross_notional_max_usdt: Decimal = Decimal(1_000_000)
     correlated_notional_max_frac: Decimal = Decimal("2")
     correlation_default_frac: Decimal = Decimal("0.7")
     notional_min_usdt: Decimal = Decimal(10)

@@ -27,7 +27,8 @@ class LeverageBracket(msgspec.Struct, frozen=True, gc=False):
 class SizeRequest(msgspec.Struct, frozen=True, gc=False):
     """What is to be sized. `strength` is Prime strength 0–100, `p` the probability 0–1,
     `confidence` 0–100, `scale_frac` what breaker state and phase leave of the budget (0–1),
-    `cost_frac` the expected round-trip cost as a share of notional, `correlations` symbol -> ρ."""
+    `cost_frac` the expected round-trip cost as a share of notional, `is_cost_accepted` that a person
+    who chose the trade takes them whatever they are, `correlations` symbol -> ρ."""
 
     direction: Direction
     price: Decimal
@@ -37,6 +38,7 @@ class SizeRequest(msgspec.Struct, frozen=True, gc=False):
     confidence: Decimal = ZERO
     scale_frac: Decimal = Decimal(1)
     cost_frac: Decimal = ZERO
+    is_cost_accepted: bool = False
     is_market: bool = True
     is_ramp: bool = False
     is_unlimited_allowed: bool = False
@@ -141,7 +143,7 @@ def _refuse_outright(
             f"stop distance {stop_frac:.4f} outside {settings.stop_min_frac} to {settings.stop_max_frac}"
         )
     cost_r = max(request.cost_frac, 2 * settings.taker_fee_frac) / stop_frac
-    if cost_r > settings.cost_max_r:
+    if cost_r > settings.cost_max_r and not request.is_cost_accepted:
         return Refusal(f"cost {cost_r:.2f} R above {settings.cost_max_r} R")
     if request.scale_frac <= ZERO:
         return Refusal("the account state allows no entry")
@@ -162,7 +164,8 @@ def _notional_caps(
     settings: RiskSettings,
 ) -> list[tuple[str, Decimal]]:
     equity = exposure.equity_usdt
-    gross_left = equity * settings.gross_notional_max_frac - exposure.gross_usdt
+    gross_max = min(equity * settings.gross_notional_max_frac, settings.gross_notional_max_usdt)
+    gross_left = gross_max - exposure.gross_usdt
     caps = [
         ("symbol notional", settings.symbol_notional_max_usdt),
         ("symbol share", equity * settings.symbol_notional_max_frac * leverage),

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.domain.scan import ScanRows
+from cryptosignal.domain.scan import SYMBOL_TRIGGER, ScanRows
 from cryptosignal.signals import gates as g
 from cryptosignal.signals.decisions import PRIME, REJECT, WATCH, ScanDecisions
 from cryptosignal.signals.ev import expect
 from cryptosignal.signals.gates import GateTable, Sight, judge
+from cryptosignal.signals.hazards import fresh_prime
 from cryptosignal.signals.keys import signal_key
 from cryptosignal.signals.memory import Published, SignalMemory
 from cryptosignal.signals.plan import plan
@@ -95,18 +96,32 @@ def settle(
     `places` are the rows of one moment `time_ms` where `found` holds many (a history); the whole
     scan otherwise.
     """
-    rows, params = found.rows, found.params
+    rows = found.rows
     now_ms = rows.time_ms if time_ms is None else time_ms
     if not len(found.rank):
-        found.rank = np.zeros(len(rows.symbols))
+        found.rank, found.young_rank = np.zeros((2, len(rows.symbols)))
         found.wait_ms = np.full(len(rows.symbols), np.inf)
     here = np.arange(len(rows.symbols)) if places is None else places
     candidates = here[found.tiers[here] == PRIME].tolist()
     standing = set(memory.published)
+    _cool_gates(found, memory, here, now_ms)
     if not candidates and not standing:
+        memory.forget(now_ms)
         return
-    taken = {1.0: 0, -1.0: 0}
-    rho = column(rows, "ctx.rho_btc")
+    primes = _choose(found, memory, candidates, now_ms)
+    seen = {rows.symbols[i] for i in here.tolist()} if standing - primes else set()
+    for symbol in (standing - primes) & seen:
+        memory.end(symbol, now_ms)
+    memory.forget(now_ms)
+
+
+def _choose(
+    found: ScanDecisions, memory: SignalMemory, candidates: list[int], now_ms: int
+) -> set[str]:
+    """Prime in order of rank as far as correlation, new coins and cooldowns let it; their symbols."""
+    rows, params = found.rows, found.params
+    rho, fresh = column(rows, "ctx.rho_btc"), fresh_prime(rows, params)
+    taken, young = _standing_beside(rows, memory, now_ms)
     primes = set()
     for i in _ranked(found, memory, candidates, now_ms):
         symbol, side = rows.symbols[i], float(found.scores.side[i])
@@ -114,16 +129,61 @@ def settle(
         found.wait_ms[i] = _wait(memory, symbol, word, now_ms, params)
         moves_along = np.isnan(rho[i]) or abs(rho[i]) >= params.gates.correlation_max
         found.rank[i] = taken[side] + 1 if moves_along else 1
-        if found.rank[i] > params.gates.correlated_max or found.wait_ms[i] < 0.0:
+        found.young_rank[i] = young + 1 if fresh[i] else 0
+        if (
+            found.rank[i] > params.gates.correlated_max
+            or found.young_rank[i] > params.new_coin.prime_max
+            or found.wait_ms[i] < 0.0
+        ):
             found.tiers[i] = WATCH
             continue
         taken[side] += int(moves_along)
+        young += int(fresh[i])
         primes.add(symbol)
-        _publish(found, memory, int(i), word, now_ms)
-    seen = {rows.symbols[i] for i in here.tolist()} if standing - primes else set()
-    for symbol in (standing - primes) & seen:
-        memory.end(symbol, now_ms)
-    memory.forget(now_ms)
+        _publish(found, memory, int(i), word, now_ms, is_new=bool(fresh[i]))
+    return primes
+
+
+def _standing_beside(
+    rows: ScanRows, memory: SignalMemory, now_ms: int
+) -> tuple[dict[float, int], int]:
+    """How many signals a side, and of new coins, stand already where one symbol is decided alone:
+    they come first, as they would in a scan of them all."""
+    taken, young = {1.0: 0, -1.0: 0}, 0
+    if rows.trigger != SYMBOL_TRIGGER:
+        return taken, young
+    for symbol in set(memory.published).difference(rows.symbols):
+        known = memory.standing(symbol, now_ms)
+        if known is not None:
+            taken[1.0 if known.side == "long" else -1.0] += 1
+            young += int(known.is_new)
+    return taken, young
+
+
+def _cool_gates(
+    found: ScanDecisions, memory: SignalMemory, here: NDArray[np.int64], now_ms: int
+) -> None:
+    """Impact, spread, OBI or DataQual that alone stopped a signal must hold for a while (§1.5).
+
+    Only what everything else let through is noted: a gate that flickers on a signal is the case.
+    """
+    own, table = found.params.tiers, found.table
+    waits = {
+        "impact": own.impact_cooldown_ms,
+        "spread": own.spread_cooldown_ms,
+        "obi": own.obi_cooldown_ms,
+        "data_quality": own.quality_cooldown_ms,
+    }
+    flickers = [table.index(name) for name in waits]
+    failed = table.verdicts != g.PASS
+    spoiled = failed[:, here].sum(axis=0)
+    if not (spoiled > 0).any():
+        return
+    hard = table.verdicts[flickers][:, here] == g.FAIL
+    only = (hard.sum(axis=0) == spoiled) & (spoiled > 0)
+    for k in np.flatnonzero(only).tolist():
+        longest = max(w for w, bad in zip(waits.values(), hard[:, k], strict=True) if bad)
+        memory.block(found.rows.symbols[int(here[k])], now_ms + longest)
 
 
 def _ranked(
@@ -142,18 +202,22 @@ def _ranked(
 
 def _wait(memory: SignalMemory, symbol: str, side: str, time_ms: int, params: ParamSet) -> float:
     """Milliseconds since the last cooldown ended; negative while one runs, inf without any."""
-    known = memory.published.get(symbol)
-    if known is None:
-        return float("inf")
     standing = memory.standing(symbol, time_ms)
     if standing is not None and standing.side == side:
         return float("inf")
+    blocked = memory.blocked.get(symbol)
+    gate = float("inf") if blocked is None else float(time_ms - blocked)
+    known = memory.published.get(symbol)
+    if known is None:
+        return gate
     ended = known.ended_ms or min(time_ms, known.until_ms)
     free_ms = max(ended + params.tiers.cooldown_ms, known.since_ms + params.tiers.diversify_ms)
-    return float(time_ms - free_ms)
+    return min(gate, float(time_ms - free_ms))
 
 
-def _publish(found: ScanDecisions, memory: SignalMemory, i: int, side: str, time_ms: int) -> None:
+def _publish(
+    found: ScanDecisions, memory: SignalMemory, i: int, side: str, time_ms: int, *, is_new: bool
+) -> None:
     symbol = found.rows.symbols[i]
     standing = memory.standing(symbol, time_ms)
     if standing is not None and standing.side == side:
@@ -161,5 +225,7 @@ def _publish(found: ScanDecisions, memory: SignalMemory, i: int, side: str, time
         return
     bar = column(found.rows, "ctx.bar_ms")[i]
     key = signal_key(symbol, int(bar) if bar == bar else time_ms, side)
-    memory.published[symbol] = Published(side, key, time_ms, time_ms + int(found.ttl_ms[i]))
+    memory.published[symbol] = Published(
+        side, key, time_ms, time_ms + int(found.ttl_ms[i]), is_new=is_new
+    )
     found.ids[i] = key

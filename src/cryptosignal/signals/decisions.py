@@ -9,14 +9,17 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cryptosignal.domain.market import BarSource
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.domain.signal import BarReceipt, Decision, Gate, PricePlan, Tier
+from cryptosignal.factors.around import seen_parts
 from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.signals import gates as g
 from cryptosignal.signals.ev import Values
 from cryptosignal.signals.findings import findings
 from cryptosignal.signals.gates import GateTable
+from cryptosignal.signals.hazards import age_class, level
 from cryptosignal.signals.keys import signal_key
 from cryptosignal.signals.plan import Plans
 from cryptosignal.signals.probability import Odds
@@ -29,6 +32,7 @@ PRIME, WATCH, REJECT = range(3)
 TIERS: Final = (Tier.PRIME, Tier.WATCH, Tier.REJECT)
 _TIER_WORDS: Final = tuple(tier.value for tier in TIERS)
 _FINALITY: Final = ("missing", "provisional", "closed_by_time", "confirmed")
+_SOURCES: Final = tuple(source.value for source in BarSource)
 _NEAR_MISSES = 10
 
 
@@ -49,6 +53,7 @@ class ScanDecisions:
     ids: dict[int, str] = field(default_factory=dict)
     rank: Floats = field(default_factory=lambda: np.zeros(0))
     wait_ms: Floats = field(default_factory=lambda: np.zeros(0))
+    young_rank: Floats = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.rows.symbols)
@@ -113,13 +118,30 @@ class ScanDecisions:
             modulators=self._modulators(i, side),
             gates=self.gates(i),
             quality=float(column(self.rows, "ctx.quality")[i]),
+            quality_reason=self.rows.meta.get(f"quality.{self.rows.symbols[i]}", ""),
             plan=self.plan(i),
             ttl_ms=int(self.ttl_ms[i]),
             params_version=self.params.version,
             receipt=self._receipt(i),
             findings=findings(self.rows, i, side),
             weights={n: float(v) for n, v in zip(scores.names, scores.weights[:, i], strict=True)},
+            risk_level=level(float(self.table.values[self.table.index("risk"), i]), self.params),
         )
+
+    def contested(self) -> dict[str, NDArray[np.bool_]]:
+        """The gates between symbols, [symbol]: where each stops a candidate."""
+        if not len(self.rank):
+            nothing = np.zeros(len(self), dtype=np.bool_)
+            return dict.fromkeys(("correlation", "new_coins", "cooldown"), nothing)
+        return {
+            "correlation": self.rank > self.params.gates.correlated_max,
+            "new_coins": self.young_rank > self.params.new_coin.prime_max,
+            "cooldown": self.wait_ms < 0.0,
+        }
+
+    def age_class(self, i: int) -> str:
+        """ultra-new, new or mature, by the time since listing."""
+        return age_class(24.0 * float(column(self.rows, "ctx.age_days")[i]), self.params)
 
     def gates(self, i: int) -> tuple[Gate, ...]:
         """Every gate of one symbol, those between symbols last."""
@@ -129,6 +151,8 @@ class ScanDecisions:
         )
         rank = float(self.rank[i]) if len(self.rank) else 0.0
         wait = float(self.wait_ms[i]) if len(self.wait_ms) else float("inf")
+        young = float(self.young_rank[i]) if len(self.young_rank) else 0.0
+        one = float(self.params.new_coin.prime_max)
         limit = float(self.params.gates.correlated_max)
         crowd = g.VERDICTS[g.PASS if rank <= limit else g.FAIL]
         cool = g.VERDICTS[g.PASS if wait >= 0.0 else g.FAIL]
@@ -136,6 +160,8 @@ class ScanDecisions:
             *own,
             Gate("correlation", rank, "<=", limit, crowd,
                  "" if rank <= limit else "stronger signals move with the market already"),
+            Gate("new_coins", young, "<=", one, g.VERDICTS[g.PASS if young <= one else g.FAIL],
+                 "" if young <= one else "another new coin is Prime already"),
             Gate("cooldown", min(wait, 1e12), ">=", 0.0, cool,
                  "" if wait >= 0.0 else f"{-wait / 1000.0:.0f} s left"),
         )  # fmt: skip
@@ -201,6 +227,7 @@ class ScanDecisions:
                 name: round(int(n) / total, 4) for name, n in zip(table.names, passed, strict=True)
             },
             "near_misses": self._near_misses(),
+            "reverted": int(self.odds.reverted.sum()),
             "percentiles": {
                 "score": _percentiles(self.scores.score),
                 "p": _percentiles(self.odds.p),
@@ -283,6 +310,9 @@ class ScanDecisions:
             "p_multiplier": chances.p_multiplier,
             "prime_multiplier": chances.prime_multiplier,
             "coverage": self.scores.coverage,
+            "fwi": column(rows, "ctx.fwi"),
+            "size_left": self.table.values[self.table.index("risk")],
+            "reverted": chances.reverted,
         }
         return {name: float(value[i]) for name, value in picks.items()}
 
@@ -293,12 +323,18 @@ class ScanDecisions:
             opened = rows.meta.get(f"bar.{interval}")
             if opened is None or not bars > 0.0:
                 continue
-            code, lag = float("nan"), float("nan")
-            if interval == "1h":
-                code, lag = column(rows, "ctx.finality")[i], column(rows, "ctx.lag_ms")[i]
-            finality = "" if np.isnan(code) else _FINALITY[int(code)]
-            source = rows.meta.get(f"source.{interval}", "")
-            out.append(BarReceipt(interval, int(opened), int(bars), source, finality, float(lag)))
+            code = float(column(rows, f"ctx.seen_{interval}")[i])
+            kind, origin, lag = (0, -1, np.nan) if np.isnan(code) else seen_parts(code)
+            out.append(
+                BarReceipt(
+                    interval,
+                    int(opened),
+                    int(bars),
+                    "" if origin < 0 else _SOURCES[origin],
+                    _FINALITY[kind] if kind else "",
+                    lag,
+                )
+            )
         return tuple(out)
 
     def _published(self, i: int, tick: float) -> str:

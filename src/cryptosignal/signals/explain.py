@@ -4,9 +4,16 @@ have had to differ. Reads the decision object alone (§0.15), so it works for an
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cryptosignal.domain.signal import Decision, Gate, Tier, Verdict
 from cryptosignal.ground.calendar import utc_text
+from cryptosignal.signals.gates import PASS
+
+if TYPE_CHECKING:
+    from cryptosignal.signals.decisions import ScanDecisions
 
 _BAR = 20
 FACTOR_WORDS = {
@@ -45,9 +52,13 @@ GATE_WORDS = {
     "independence": "score of a dependent coin",
     "lead": "money against price",
     "conflict": "trend against cause",
+    "cause_split": "causes against each other",
+    "risk": "size left by the risk filters",
     "breadth": "market on this side",
     "listing_age": "minutes since listing",
     "ignition": "new-coin ignition without exhaustion",
+    "thrust": "new-coin momentum on this side",
+    "new_coins": "place among new coins",
     "correlation": "place among signals that move together",
     "cooldown": "cooldown over",
 }
@@ -66,6 +77,35 @@ def explain(decision: Decision) -> list[str]:
     ]
 
 
+def stopped_by(found: ScanDecisions, place: int) -> str:
+    """The first gate that keeps a symbol from Prime, short enough for a table; "" where none does."""
+    table = found.table
+    stops = np.flatnonzero(table.verdicts[:, place] != PASS)
+    if not len(stops):
+        return next((GATE_WORDS[name] for name, bad in found.contested().items() if bad[place]), "")
+    at = int(stops[0])
+    name, relation = table.names[at], table.relations[at]
+    value, limit = float(table.values[at, place]), float(table.limits[at, place])
+    word = name.replace("_", " ")
+    if math.isnan(value):
+        return f"{word}: no data"
+    return (
+        f"{word} {_short(value, limit)} ({_SIGNS.get(relation, relation)} {_short(limit, limit)})"
+    )
+
+
+_SIGNS = {">=": "≥", "<=": "≤"}
+
+
+def _short(value: float, beside: float) -> str:
+    """Three digits, or as many as set the value apart from its limit."""
+    for digits in (3, 4, 5, 6):
+        text = f"{value:.{digits}g}"
+        if value == beside or text != f"{beside:.{digits}g}":
+            return text
+    return f"{value:.9g}"
+
+
 def _head(d: Decision) -> list[str]:
     verdict = {Tier.PRIME: "PRIME", Tier.WATCH: "Watch", Tier.REJECT: "rejected"}[d.tier]
     return [
@@ -77,17 +117,21 @@ def _head(d: Decision) -> list[str]:
 
 
 def _seen(d: Decision) -> list[str]:
-    lines = ["", "What was seen", f"  data quality {_value(d.quality)}"]
+    lines = ["", "What was seen", f"  data quality {_value(d.quality)}{_because(d)}"]
     for bar in d.receipt:
         parts = [f"{bar.bars} bars, newest opened {utc_text(bar.open_ms)}"]
         if bar.source:
-            parts.append(f"source {bar.source}")
+            parts.append(f"from {bar.source.replace('_', ' ')}")
         if bar.finality:
             parts.append(bar.finality.replace("_", " "))
         if not math.isnan(bar.lag_ms):
-            parts.append(f"{bar.lag_ms:.0f} ms late")
+            parts.append(f"{bar.lag_ms:.0f} ms after its close")
         lines.append(f"  {bar.interval:>3}: " + ", ".join(parts))
     return lines
+
+
+def _because(d: Decision) -> str:
+    return f" ({d.quality_reason})" if d.quality_reason else ""
 
 
 def _factors(d: Decision) -> list[str]:
@@ -109,7 +153,16 @@ def _odds(d: Decision) -> list[str]:
         "",
         f"Odds: p {d.p:.3f} (rank), calibrated {d.p_calibrated:.3f}; expected value "
         f"{1e4 * d.ev:+.1f} bps after {1e4 * d.cost:.1f} bps of costs",
+        *_risk(d),
     ]
+
+
+def _risk(d: Decision) -> list[str]:
+    left = d.modulators.get("size_left", math.nan)
+    if math.isnan(left):
+        return []
+    word = "skip" if left == 0.0 else d.risk_level or "low"
+    return [f"Risk: {word}, {100.0 * left:.0f} % of the planned size"]
 
 
 def _gates(d: Decision) -> list[str]:
@@ -159,6 +212,7 @@ def _wish(gate: Gate) -> str:
 def _value(value: float) -> str:
     if math.isnan(value):
         return "no data"
+    value += 0.0  # no minus before a nothing
     return f"{value:.4g}" if abs(value) < 1e6 else "long ago" if value >= 1e12 else f"{value:.3g}"
 
 

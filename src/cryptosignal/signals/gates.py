@@ -17,6 +17,7 @@ from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.domain.signal import Verdict
 from cryptosignal.factors.window import filled
+from cryptosignal.signals import hazards
 from cryptosignal.signals.ev import Values
 from cryptosignal.signals.probability import Odds
 from cryptosignal.signals.score import Scores, column, newness
@@ -198,12 +199,14 @@ def _probability(s: Sight) -> GateRow:
 
 
 def p_min(s: Sight) -> Floats:
-    """p0 + θF·max(0,gF) + θIpen·max(0,−gI) − θIrew·max(0,gI), new coins by age tier (§1.5, §1.8)."""
+    """p0 + θF·max(0,gF) + θIpen·max(0,−gI) − θIrew·max(0,gI), new coins by age tier and more in
+    their first minutes (§1.5, §1.8)."""
     gates, fresh = s.params.gates, newness(s.rows, s.params)
     reward = (1.0 - fresh) * gates.theta_i_reward + fresh * gates.new_theta_i_reward
     base = (1.0 - fresh) * gates.p0 + fresh * np.maximum(gates.new_p0, age_tier_p(s))
     return (
         base
+        + hazards.careful(s.rows, s.params)
         + gates.theta_f * np.maximum(0.0, s.odds.g_f)
         + gates.theta_i_penalty * np.maximum(0.0, -s.odds.g_i)
         - reward * np.maximum(0.0, s.odds.g_i)
@@ -335,12 +338,34 @@ def _lead(s: Sight) -> GateRow:
 
 
 def _conflict(s: Sight) -> GateRow:
-    """Trend layer (T, M) against cause layer (C, O, B): both strong and opposed (§1.5)."""
-    trend = _mean(s, ("T", "M"))
-    cause = _mean(s, ("C", "O", "B"))
+    """Trend layer (T, M) against cause layer (C, O, book, B): both strong and opposed (§1.5)."""
+    trend = _mean([s.col("score.T"), s.col("score.M")])
+    cause = _mean(_causes(s))
     clash = np.where(trend * cause < 0.0, np.minimum(np.abs(trend), np.abs(cause)), 0.0)
     value = np.where(np.isnan(trend) | np.isnan(cause), np.nan, clash)
     return _row("conflict", "<=", value, s.full(s.params.gates.conflict_level))
+
+
+def _split(s: Sight) -> GateRow:
+    """Causes that contradict each other: how many beyond ±10 stand on the smaller side; two against
+    two is no trade (§1.5)."""
+    causes = np.stack(_causes(s))
+    level = s.params.risk.split_level
+    with np.errstate(invalid="ignore"):
+        smaller = np.minimum((causes > level).sum(axis=0), (causes < -level).sum(axis=0))
+    value = np.where(np.isnan(causes).all(axis=0), np.nan, smaller.astype(float))
+    return _row("cause_split", "<=", value, s.full(1.0), unit="causes on the smaller side")
+
+
+def _causes(s: Sight) -> list[Floats]:
+    """The cause layer, each ±100: taker flow, open interest, book, basis and funding."""
+    return [s.col("score.C"), s.col("score.O"), 100.0 * s.col("ctx.obi"), s.col("score.B")]
+
+
+def _risk(s: Sight) -> GateRow:
+    """The risk filters leave something of the size (§1.5: a spread beyond 20 bps leaves nothing)."""
+    left = hazards.size_left(s.rows, s.scores.side, s.params)
+    return _row("risk", ">", left, s.full(0.0), unit="of the size")
 
 
 def _breadth(s: Sight) -> GateRow:
@@ -366,8 +391,15 @@ def _ignition(s: Sight) -> GateRow:
     return _row("ignition", ">=", np.where(is_new, value, least), s.full(least), unit="signs of 6")
 
 
-def _mean(s: Sight, names: tuple[str, ...]) -> Floats:
-    values = np.stack([s.col(f"score.{name}") for name in names])
+def _thrust(s: Sight) -> GateRow:
+    """A new coin needs momentum: 1m and 5m slopes on its side, 15m not against (§1.8)."""
+    value = s.sided("ctx.thrust_up", "ctx.thrust_down")
+    is_new = newness(s.rows, s.params) >= 0.5
+    return _row("thrust", ">=", np.where(is_new, value, 1.0), s.full(1.0), unit="slopes agree")
+
+
+def _mean(parts: list[Floats]) -> Floats:
+    values = np.stack(parts)
     known = ~np.isnan(values)
     count = known.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -378,5 +410,5 @@ _GATES: Final[tuple[Callable[[Sight], GateRow], ...]] = (
     _quality, _bar, _coverage, _ev, _probability, _delta_p, _strength, _dims, _persistence,
     _spread, _impact, _obi, _book_age, _room_structure, _room_book, _funding_time,
     _coherent, _micro, _micro_atr, _micro_volume, _opposition, _independence, _lead, _conflict,
-    _breadth, _phase, _ignition,
+    _split, _risk, _breadth, _phase, _ignition, _thrust,
 )  # fmt: skip

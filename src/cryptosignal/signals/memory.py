@@ -15,12 +15,15 @@ class Published(msgspec.Struct, forbid_unknown_fields=True):
     since_ms: int
     until_ms: int
     ended_ms: int = 0
+    is_new: bool = False
 
 
 class SignalMemory(msgspec.Struct, forbid_unknown_fields=True):
     """Published signals by symbol: advanced by `decide` alone, encodable with msgspec."""
 
     published: dict[str, Published] = msgspec.field(default_factory=dict)
+    blocked: dict[str, int] = msgspec.field(default_factory=dict)
+    """Symbol -> when the cooldown of the gate that alone stopped it ends, ms."""
 
     def standing(self, symbol: str, time_ms: int) -> Published | None:
         """The signal of a symbol that is still out."""
@@ -42,6 +45,12 @@ class SignalMemory(msgspec.Struct, forbid_unknown_fields=True):
         ]
         for symbol in old:
             del self.published[symbol]
+        for symbol in [s for s, free_ms in self.blocked.items() if time_ms >= free_ms]:
+            del self.blocked[symbol]
+
+    def block(self, symbol: str, until_ms: int) -> None:
+        """Nothing new on a symbol before `until_ms`."""
+        self.blocked[symbol] = max(until_ms, self.blocked.get(symbol, 0))
 
     def to_bytes(self) -> bytes:
         """The memory for a snapshot."""

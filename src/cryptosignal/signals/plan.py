@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
-from cryptosignal.signals.score import column
+from cryptosignal.signals.score import column, newness
 
 Floats = NDArray[np.float64]
 
@@ -53,8 +53,9 @@ def plan(rows: ScanRows, side: Floats, params: ParamSet) -> Plans:
     extension = np.clip((close - ema) / np.where(atr > 0.0, atr, np.nan), 0.0, 2.0)
     near = anchor - (own.band_base_atr + own.band_extension * extension) * atr
     far = anchor + own.band_far_atr * atr
+    risk = stop_distance(0.5 * (near + far) - pivot, atr, params)
+    near, far, risk = _fresh(rows, side, close, reach, (near, far, risk), params)
     entry = 0.5 * (near + far)
-    risk = stop_distance(entry - pivot, atr, params)
     cramped = room < own.cramped_atr
     to_extreme = extreme + np.log1p(-own.extreme_margin_frac) - entry
     second = np.minimum(own.tp2_r * risk, to_extreme)
@@ -74,6 +75,38 @@ def plan(rows: ScanRows, side: Floats, params: ParamSet) -> Plans:
         first,
         second,
     )
+
+
+def _fresh(
+    rows: ScanRows,
+    side: Floats,
+    close: Floats,
+    reach: Floats,
+    mature: tuple[Floats, Floats, Floats],
+    params: ParamSet,
+) -> tuple[Floats, Floats, Floats]:
+    """Band and stop of a new coin, blended into those of a mature one as it grows up (§1.8).
+
+    Entry at the nearer of AVWAP and ZLEMA5m ± .05 ATR of the minute, no farther from the price than
+    a mature band; stop 1.8 ATR of the minute. Where minutes are missing the mature plan stands.
+    """
+    own, fresh = params.new_coin, newness(rows, params)
+    if not (fresh > 0.0).any():
+        return mature
+    atr = column(rows, "ctx.atr_1m")
+    with np.errstate(invalid="ignore", divide="ignore"):
+        marks = [side * np.log(column(rows, name)) for name in ("ctx.avwap", "ctx.zlema_5m")]
+    near_one, near_two = (np.where(np.isnan(m), np.inf, np.abs(m - close)) for m in marks)
+    anchor = np.where(near_one <= near_two, marks[0], marks[1])
+    anchor = np.clip(anchor, close - reach, close + reach)
+    half = own.entry_atr * atr
+    share = np.where(np.isnan(anchor) | ~(atr > 0.0), 0.0, fresh)
+    young = (anchor - half, anchor + half, own.stop_atr * atr)
+    mixed = [
+        np.where(share > 0.0, share * a + (1.0 - share) * b, b)
+        for a, b in zip(young, mature, strict=True)
+    ]
+    return mixed[0], mixed[1], mixed[2]
 
 
 def stop_distance(to_pivot: Floats, atr: Floats, params: ParamSet) -> Floats:

@@ -22,7 +22,8 @@ Floats = NDArray[np.float64]
 @dataclass(slots=True)
 class Odds:
     """[symbol]: probabilities of both sides, of the chosen one, its margin, calibrated p, and the
-    multipliers that applied; `earlier` is the chosen side's p at the bars before, [lag, symbol]."""
+    multipliers that applied; `reverted` is 1 where the modulators made a bad environment easier and
+    were put back to neutral; `earlier` is the chosen side's p at the bars before, [lag, symbol]."""
 
     p_long: Floats
     p_short: Floats
@@ -36,6 +37,7 @@ class Odds:
     g_i: Floats
     t_eff_long: Floats
     t_eff_short: Floats
+    reverted: Floats
 
 
 def odds(rows: ScanRows, scores: Scores, params: ParamSet) -> Odds:
@@ -45,6 +47,7 @@ def odds(rows: ScanRows, scores: Scores, params: ParamSet) -> Odds:
     g_long = crowd_g(column(rows, "mod.crowding_long"), column(rows, "mod.gF_long"), params)
     g_short = crowd_g(column(rows, "mod.crowding_short"), column(rows, "mod.gF_short"), params)
     fresh = newness(rows, params)
+    g_long, g_short, g_i, reverted = hardening(g_long, g_short, g_i, fresh, params)
     t_long = temperature(g_long, g_i, fresh, params)
     t_short = temperature(g_short, g_i, fresh, params)
     shrink = shrinkage(rows, scores, params)
@@ -70,7 +73,41 @@ def odds(rows: ScanRows, scores: Scores, params: ParamSet) -> Odds:
         g_i,
         t_long,
         t_short,
+        reverted,
     )
+
+
+def hardening(
+    g_long: Floats, g_short: Floats, g_i: Floats, fresh: Floats, params: ParamSet
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """The modulators if a bad environment only raises temperature, p_min and cost; neutral (0) for
+    every symbol where it does not, with a mark for the alarm (§1.1, online assertion).
+
+    `g_i` is bad below 0, gF above 0. Whatever the parameters say, crowding is never an advantage.
+    """
+    wrong = np.zeros(g_i.shape, dtype=np.bool_)
+    nothing = np.zeros_like(g_i)
+    calm = temperature(nothing, nothing, fresh, params)
+    for crowd in (np.maximum(g_long, 0.0), np.maximum(g_short, 0.0)):
+        worse = temperature(crowd, np.minimum(g_i, 0.0), fresh, params)
+        wrong |= worse < calm - 1e-12
+        wrong |= _toll(crowd, np.minimum(g_i, 0.0), fresh, params) < -1e-12
+    keep = ~wrong
+    return g_long * keep, g_short * keep, g_i * keep, wrong.astype(float)
+
+
+def _toll(g_f: Floats, g_i: Floats, fresh: Floats, params: ParamSet) -> Floats:
+    """The least of what gF ≥ 0 and gI ≤ 0 add to p_min, Δp_min and cost."""
+    gates, cost = params.gates, params.cost
+    crowd = (1.0 - fresh) * cost.lambda_f + fresh * cost.new_lambda_f
+    depend = (1.0 - fresh) * cost.lambda_i_penalty + fresh * cost.new_lambda_i_penalty
+    added = (
+        gates.theta_f * g_f - gates.theta_i_penalty * g_i,
+        gates.phi_f * g_f - gates.phi_i_penalty * g_i,
+        crowd * g_f - depend * g_i,
+    )
+    out: Floats = np.minimum.reduce(added)
+    return out
 
 
 def crowd_g(crowding: Floats, smooth: Floats, params: ParamSet) -> Floats:
@@ -95,11 +132,15 @@ def temperature(g_f: Floats, g_i: Floats, fresh: Floats, params: ParamSet) -> Fl
 def shrinkage(rows: ScanRows, scores: Scores, params: ParamSet) -> Floats:
     """min(1, bars_1h/400) × coverage^power: how much of p − ½ the evidence carries.
 
-    Hours since listing count where they are known and more than the cache holds.
+    Hours since listing count where they are known and more than the cache holds. A new coin is
+    scored from minutes, so minutes are its evidence: hours alone would keep p under every p_min
+    of its age (§1.8) and the channel could never publish.
     """
     own = params.probability
     bars = np.fmax(column(rows, "ctx.bars_1h"), column(rows, "ctx.age_days") * 24.0)
-    history = np.clip(filled(bars) / own.full_bars, 0.0, 1.0)
+    hours = np.clip(filled(bars) / own.full_bars, 0.0, 1.0)
+    minutes = np.clip(filled(column(rows, "ctx.bars_1m")) / params.new_coin.full_bars_1m, 0.0, 1.0)
+    history = np.maximum(hours, newness(rows, params) * minutes)
     return history * np.clip(scores.coverage, 0.0, 1.0) ** own.evidence_power
 
 
@@ -142,10 +183,7 @@ def multipliers(rows: ScanRows, side: float, filters: FilterParams) -> tuple[Flo
     )  # fmt: skip
     agree = column(rows, "ctx.mtf_up" if side > 0.0 else "ctx.mtf_down")
     split = filled(agree, nan=1.0) < filters.mtf_min
-    paid = side * filled(column(rows, "ctx.funding_rate"))
-    toll = np.select([paid > 0.0015, paid > 0.0010], [0.70, 0.85], default=1.0)
-    worst = np.minimum(np.where(split, filters.mtf_p, np.inf), np.where(toll < 1.0, toll, np.inf))
-    p = np.where(np.isfinite(worst), np.minimum(p, worst), p)
+    p = np.where(split, np.minimum(p, filters.mtf_p), p)
     return p, np.where(split, np.minimum(prime, filters.mtf_prime), prime)
 
 

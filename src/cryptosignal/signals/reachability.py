@@ -9,7 +9,7 @@ import numpy as np
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import now
-from cryptosignal.factors.catalogue import FactorEngine
+from cryptosignal.factors.catalogue import BAR_FACTORS, Factor, FactorEngine
 from cryptosignal.factors.history import flatten
 from cryptosignal.factors.standardise import squash
 from cryptosignal.ground.units import HOUR_MS
@@ -21,11 +21,13 @@ from cryptosignal.signals.score import combine
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """`ok` under ordinary conditions, `worst_ok` under the worst multipliers; `lines` say why."""
+    """`ok` under ordinary conditions, `worst_ok` under the worst multipliers, `new_ok` for a new coin
+    of every age; `lines` say why."""
 
     ok: bool
     worst_ok: bool
     lines: tuple[str, ...]
+    new_ok: bool = True
 
 
 def reachable(params: ParamSet) -> Reach:
@@ -50,7 +52,35 @@ def reachable(params: ParamSet) -> Reach:
             f"{params.gates.dims_level:g}"
         )
         ok = False
-    return Reach(ok, ok and worst, tuple(lines))
+    new = [_check_new(params, place, lines) for place in range(len(_AGES))]
+    return Reach(ok, ok and worst, tuple(lines), all(new))
+
+
+_AGES = ("first day", "first week", "to the 400th bar")
+
+
+def _check_new(params: ParamSet, place: int, lines: list[str]) -> bool:
+    """A new coin of one age tier with all its minutes there, at neutral modulators (§1.8)."""
+    odds, gates, new = params.probability, params.gates, params.new_coin
+    top = attainable(params)
+    weights = {name: params.new_weights.get(name, own) for name, own in params.weights.items()}
+    score = sum(weights[name] * top[name] for name in weights) / sum(weights.values())
+    p = min(odds.p_cap, 1.0 / (1.0 + np.exp(-score / odds.new_t0)))
+    strengths = (gates.strength_ultra_new, gates.strength_new_a, gates.strength_new_b)
+    strength = 0.6 * score + 40.0 * min(max((p - 0.60) / 0.15, 0.0), 1.0)
+    dims = sum(1 for n, v in top.items() if n != "L" and weights[n] > 0.0 and v >= gates.dims_level)
+    good = True
+    for name, value, limit in (
+        ("new_coin.tier_p", p, max(gates.new_p0, new.tier_p[place])),
+        ("gates.new_dp0", 2.0 * p - 1.0, gates.new_dp0),
+        ("gates.strength_new", strength, max(strengths[place], gates.min_score)),
+        ("new_coin.tier_dims", float(dims), float(new.tier_dims[place])),
+    ):
+        fits = bool(value >= limit)
+        good = good and fits
+        word = "reachable" if fits else "OUT OF REACH"
+        lines.append(f"new coin, {_AGES[place]}: {name} {limit:.3f} is {word}: at most {value:.3f}")
+    return good
 
 
 def attainable(params: ParamSet) -> dict[str, float]:
@@ -80,7 +110,12 @@ class Passed:
         )
 
 
-def passed(view: MarketView, params: ParamSet, bars: int = 300) -> Passed:
+def passed(
+    view: MarketView,
+    params: ParamSet,
+    bars: int = 300,
+    factors: tuple[Factor, ...] = BAR_FACTORS,
+) -> Passed:
     """How many symbols `min_score` would have let through over the history in the view.
 
     Factors of the present moment (L, B, Q) stand as they are now; gates other than strength are
@@ -93,7 +128,7 @@ def passed(view: MarketView, params: ParamSet, bars: int = 300) -> Passed:
         return Passed(0, int(view.active.sum()), 0, 0.0, need)
     closes = hours.open_ms[-count:] + HOUR_MS
     times = closes[closes <= view.time_ms].astype(np.int64)
-    columns = FactorEngine(params).columns(view, times, now.facts(view, params))
+    columns = FactorEngine(params, factors).columns(view, times, now.facts(view, params))
     rows, _ = flatten(view, times, columns)
     scores = combine(rows, params)
     strength = prime_strength(scores, odds(rows, scores, params))

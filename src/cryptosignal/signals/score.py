@@ -81,13 +81,13 @@ def weight_table(rows: ScanRows, params: ParamSet, names: tuple[str, ...]) -> Fl
     for i, name in enumerate(names):
         base = params.weights[name]
         by_regime = np.array([params.regime_weights[r].get(name, base) for r in regimes])
-        picked = by_regime[[regimes.index(r) for r in _ORDER]][kind]
+        picked = by_regime[[regimes.index(r) for r in ORDER]][kind]
         mature = (1.0 - share) * base + share * picked
         out[i] = (1.0 - fresh) * mature + fresh * params.new_weights.get(name, base)
     return out * (100.0 / out.sum(axis=0))
 
 
-_ORDER = ("strong_trend", "high_vol", "low_vol", "range", "normal")
+ORDER = ("strong_trend", "high_vol", "low_vol", "range", "normal")
 
 
 def regime_of(rows: ScanRows) -> NDArray[np.int64]:

@@ -23,6 +23,10 @@ class Agenda:
         self._entered += 1
         heappush(self._heap, (due_ms, self._entered, job, argument))
 
+    def __len__(self) -> int:
+        """How many calls wait."""
+        return len(self._heap)
+
     def next_ms(self) -> int:
         """When the next call is due; far away when there is none."""
         return self._heap[0][0] if self._heap else NEVER

@@ -10,8 +10,6 @@ from cryptosignal.sim.desk import Desk
 from cryptosignal.sim.orders import PROFIT_TYPES, STOP_TYPES, Algo, Order, OrderWish, Refusal
 
 OPEN_ALGOS_MAX = 200
-_MARK_SLACK = 0.0006
-"""Marks stray from the last trade by less than this share; such trades are looked at closely."""
 
 
 class AlgoService:
@@ -29,6 +27,20 @@ class AlgoService:
         self._next_id += 1
         return self._next_id
 
+    def counters(self) -> tuple[int, ...]:
+        """The last id given."""
+        return (self._next_id,)
+
+    def count_from(self, counters: tuple[int, ...]) -> None:
+        """Go on counting where a former process stopped."""
+        (self._next_id,) = counters
+
+    def readmit(self, account: Account, algo: Algo) -> None:
+        """An order that a former process accepted: kept, and waiting if it still was."""
+        account.keep_algo(algo)
+        if algo.is_open:
+            self.waiting.setdefault(algo.index, []).append(algo)
+
     def check(self, account: Account, algo: Algo) -> None:
         """Raise the Refusal that placing `algo` would be answered with."""
         desk = self._desk
@@ -41,8 +53,16 @@ class AlgoService:
             raise Refusal(-4045, "Reach max stop order limit.")
         if any(a.client_id == algo.client_id for a in open_):
             raise Refusal(-4116, "ClientOrderId is duplicated.")
+        if algo.time_in_force == "GTE_GTC" and not self._has_reason(account, algo):
+            raise Refusal(
+                -4509,
+                "Time in Force (TIF) GTE can only be used with open positions or open orders."
+                " Please ensure that positions are available.",
+            )
         if algo.close_position:
             self._check_close(open_, algo)
+        if algo.kind in ("STOP", "TAKE_PROFIT"):
+            self._check_caps(algo)
         if algo.kind == "TRAILING_STOP_MARKET":
             self._check_activation(algo)
         elif self._fires(algo, self._reference(algo)):
@@ -61,6 +81,22 @@ class AlgoService:
                     -4130,
                     "An open stop or take profit order with GTE and closePosition in the direction is existing.",
                 )
+
+    @staticmethod
+    def _has_reason(account: Account, algo: Algo) -> bool:
+        """A position or an open order that a GTE order can depend on."""
+        held = account.positions.get((algo.index, algo.position_side))
+        return bool(held and held.qty) or any(
+            o.index == algo.index for o in account.open_orders.values()
+        )
+
+    def _check_caps(self, algo: Algo) -> None:
+        """The limit price lies within PERCENT_PRICE of the trigger (BINANCE §6)."""
+        away = self._desk.listed[algo.index].multiplier
+        if algo.is_buy and algo.price > algo.trigger * (1 + away):
+            raise Refusal(-4183, "Price is higher than stop price multiplier cap.")
+        if not algo.is_buy and algo.price < algo.trigger * (1 - away):
+            raise Refusal(-4184, "Price is lower than stop price multiplier floor.")
 
     def _check_activation(self, algo: Algo) -> None:
         last = self._desk.flows[algo.index].last_price
@@ -83,6 +119,19 @@ class AlgoService:
         algo.status, algo.reason, algo.update_ms = status, reason, self._desk.now_ms
         self._on_update(self._desk.accounts[algo.account], algo)
 
+    def position_closed(self, account: Account, index: int, side: str) -> None:
+        """GTE orders live no longer than the position they depend on (BINANCE §2.3, §5)."""
+        for algo in list(self.waiting.get(index, ())):
+            mine = (algo.account, algo.position_side) == (account.number, side)
+            if mine and algo.is_open and algo.time_in_force == "GTE_GTC":
+                self.cancel(algo, "EXPIRED", "GTE order expired: the position is closed")
+
+    def run_out(self, account: Account, algo_id: int) -> None:
+        """A GTD order that has not triggered ends at its time."""
+        algo = account.algos.get(algo_id)
+        if algo is not None and algo.is_open:
+            self.cancel(algo, "EXPIRED", "Order expired at goodTillDate")
+
     def vanish(self, algo: Algo, now_ms: int) -> None:
         """A fault: the order is gone and nobody is told."""
         self._leave(algo)
@@ -102,26 +151,35 @@ class AlgoService:
         for algo in self.waiting.get(index, ()):
             if algo.kind == "TRAILING_STOP_MARKET":
                 return 1 << 60, -1
-            slack = int(algo.trigger * _MARK_SLACK) + 1 if algo.working_type == "MARK_PRICE" else 0
+            if algo.working_type == "MARK_PRICE":
+                continue
             if self._rises(algo):
-                high = min(high, algo.trigger - slack)
+                high = min(high, algo.trigger)
             else:
-                low = max(low, algo.trigger + slack)
+                low = max(low, algo.trigger)
         return (low, high) if low < last < high else (1 << 60, -1)
+
+    def on_mark(self) -> list[int]:
+        """Symbols with conditional orders on the mark price, ascending."""
+        return sorted(
+            index
+            for index, queue in self.waiting.items()
+            if any(a.working_type == "MARK_PRICE" for a in queue)
+        )
 
     @staticmethod
     def _rises(algo: Algo) -> bool:
         return algo.is_buy == (algo.kind in STOP_TYPES)
 
-    def _reference(self, algo: Algo) -> int:
+    def _reference(self, algo: Algo) -> float:
+        """The price that triggers an order, in price units; a mark lies between ticks."""
         if algo.working_type == "MARK_PRICE":
             row = self._desk.listed[algo.index]
-            return round(
-                self._desk.facts.mark_price(algo.index, self._desk.now_ms) * 10**row.price_digits
-            )
+            mark = self._desk.facts.mark_price(algo.index, self._desk.now_ms)
+            return mark * 10.0**row.price_digits
         return self._desk.flows[algo.index].last_price
 
-    def _fires(self, algo: Algo, price: int) -> bool:
+    def _fires(self, algo: Algo, price: float) -> bool:
         return price >= algo.trigger if self._rises(algo) else price <= algo.trigger
 
     def look(self, index: int) -> None:
@@ -141,7 +199,7 @@ class AlgoService:
                 self._on_update(self._desk.accounts[algo.account], algo)
             return False
         algo.extreme = min(algo.extreme, price) if algo.is_buy else max(algo.extreme, price)
-        share = algo.callback_rate / 100
+        share = float(algo.callback_rate) / 100
         if algo.is_buy:
             return price >= algo.extreme * (1 + share)
         return price <= algo.extreme * (1 - share)
@@ -197,6 +255,8 @@ class AlgoService:
             price_protect=algo.price_protect,
             orig_kind=algo.kind,
             algo_id=algo.algo_id,
+            good_till_ms=algo.good_till_ms,
+            price_match=algo.price_match,
         )
         algo.status = "TRIGGERED"
         order = desk.place(account, wish)
@@ -221,9 +281,8 @@ def _reason_of(refusal: Refusal) -> str:
     return "Reduce Only reject" if refusal.code == -2022 else refusal.message
 
 
-def callback_rate_of(text: str) -> Decimal:
+def check_callback_rate(rate: Decimal) -> Decimal:
     """A trailing stop's callback rate in percent, 0.1 to 20 (BINANCE §1, 2026-10-23)."""
-    rate = Decimal(text)
     if not Decimal("0.1") <= rate <= 20:
         raise Refusal(-2007, "Invalid callBack rate.")
     return rate

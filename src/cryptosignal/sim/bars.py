@@ -23,6 +23,8 @@ REACH_MIN, REACH_SPAN = 0.2, 0.5
 """How far a child's high and low reach beyond its body, in strides."""
 STRETCH_MAX = 1.3
 """Excursions are stretched at most this much towards the parent's extremes; a wick does the rest."""
+LEAN_MAX = 0.5
+"""A child's average price goes at most this share of the way from its usual price to an extreme."""
 
 Mask = NDArray[np.bool_]
 
@@ -140,9 +142,8 @@ def split_bars(
     buy = share_out(parent.buy, weight * (1.0 + lean))
     sell = share_out(parent.sell, weight * (1.0 - lean))
     trades = _counts(parent.trades, active, weight, TICKS_FOR_OHLC * max(1, step_ms // MINUTE_MS))
-    value = (buy + sell) * (open_ + top + bottom + close)
-    worth = value.sum(axis=1).astype(float)
-    per = np.divide(parent.quote, worth, out=np.zeros_like(worth), where=worth > 0)
+    middle = usual_price(open_, top, bottom, close)
+    value = _quotes(parent.quote, buy + sell, middle, top, bottom)
     starts = parent.open_ms[:, None] + np.arange(k)[None, :] * step_ms
     return Bars(
         starts.reshape(-1),
@@ -153,8 +154,29 @@ def split_bars(
         buy.reshape(-1),
         sell.reshape(-1),
         trades.reshape(-1),
-        (value * per[:, None]).reshape(-1),
+        value.reshape(-1),
     )
+
+
+def usual_price(open_: I64, high: I64, low: I64, close: I64) -> F64:
+    """Where a bar's volume lies on average: near its body, its wicks are short visits."""
+    price: F64 = 0.4 * (open_ + close) + 0.1 * (high + low)
+    return price
+
+
+def _quotes(whole: F64, volume: I64, middle: F64, top: I64, bottom: I64) -> F64:
+    """The parent's quote volume over its children: each child's average price lies off its `middle`
+    by one share of its way to the high, or to the low, and never out of its own range. Where the
+    parent's average is out of its children's reach, their sum stays short of it."""
+    up = (volume * (top - middle)).sum(axis=1)
+    down = (volume * (middle - bottom)).sum(axis=1)
+    gap = whole - (volume * middle).sum(axis=1)
+    way = np.where(gap > 0, up, down)
+    share = np.divide(gap, way, out=np.zeros_like(gap), where=way > 0)
+    share = np.clip(share, -LEAN_MAX, LEAN_MAX)[:, None]
+    lean = np.where(share > 0, share * (top - middle), share * (middle - bottom))
+    value: F64 = volume * (middle + lean)
+    return value
 
 
 class _Squeeze:

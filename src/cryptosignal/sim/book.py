@@ -40,6 +40,7 @@ class Book:
         self._taken: dict[tuple[bool, int], tuple[int, int]] = {}
         self._base = self._base_qty()
         self._last_uid = 0
+        self._tick = 1
         self._ramp = 1.0 + 0.1 * np.arange(levels)
 
     def _base_qty(self) -> float:
@@ -48,6 +49,11 @@ class Book:
         per_level = total / (self._levels * (1 + 0.05 * self._levels))
         return max(1.0, per_level / row.anchor_price * 10**row.qty_digits)
 
+    def set_tick(self, unit: int) -> None:
+        """The ladder lies on multiples of `unit` from now on."""
+        self._tick = unit
+        self._version += 1
+
     def update_id(self, now_ms: int) -> int:
         """A number that grows with every look at the book."""
         self._last_uid = max(self._last_uid + 1, now_ms * 64)
@@ -55,8 +61,10 @@ class Book:
 
     def quotes(self) -> tuple[int, int]:
         """Best bid and ask of the ladder, before clients' orders."""
-        last, spread = self._flow.last_price, self.listed.spread_ticks
-        bid = max(1, last if self._flow.last_is_sell else last - spread)
+        tick = self._tick
+        last = self._flow.last_price // tick * tick
+        spread = -(-self.listed.spread_ticks // tick) * tick
+        bid = max(tick, last if self._flow.last_is_sell else last - spread)
         return bid, bid + spread
 
     def best(self, now_ms: int) -> tuple[int, int, int, int]:
@@ -76,7 +84,7 @@ class Book:
 
     def _ladder_prices(self, *, is_bid: bool, count: int) -> I64:
         best = self.quotes()[0 if is_bid else 1]
-        gap = self.listed.book_gap
+        gap = -(-self.listed.book_gap // self._tick) * self._tick
         steps = np.arange(count - 1, dtype=np.int64) * gap
         if is_bid:
             rest = (best - 1) // gap * gap - steps

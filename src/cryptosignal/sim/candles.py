@@ -65,6 +65,20 @@ class CandleSource(msgspec.Struct, frozen=True, eq=False):
         last = max(int(s.open_ms[-1]) for s in self.symbols)
         return min(first + number * INTERVAL_MS[self.interval], last)
 
+    def walk_time(self, number: int, symbols_min: int = 0) -> int:
+        """Where a walk starts: bar `number`, or the first later one when `symbols_min` of the file's
+        symbols are listed at once. A file that never lists so many starts at bar `number`."""
+        start = self.bar_time(number)
+        last = [int(s.open_ms[-1]) for s in self.symbols]
+        for listed in sorted(int(s.open_ms[0]) for s in self.symbols):
+            at = max(start, listed)
+            count = sum(
+                s.open_ms[0] <= at <= end for s, end in zip(self.symbols, last, strict=True)
+            )
+            if count >= symbols_min:
+                return at
+        return start
+
     @property
     def end_ms(self) -> int:
         """End of the last bar."""

@@ -6,6 +6,7 @@ Decimal wherever money is concerned. Speaks in Orders and Refusals; wire formats
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Protocol
 
@@ -76,6 +77,7 @@ class Desk:
         self.accounts: list[Account] = []
         self.margin = Margin(self)
         self.matcher = Matcher(books, flows, self.on_fill, self._on_expire, self._room)
+        self.matcher.step_of = lambda index: self.listed[index].step_units
         self.status: dict[int, str] = {}
         self.now_ms = 0
         self._next_order_id = 8_000_000_000
@@ -83,6 +85,15 @@ class Desk:
         self._next_sequence = 0
         self.fills_seen = 0
         self.forced_orders: OrderedDict[int, Order] = OrderedDict()
+        self.on_flat: Callable[[Account, Position], None] = lambda _account, _position: None
+
+    def counters(self) -> tuple[int, ...]:
+        """The last order, booking and sequence numbers given."""
+        return self._next_order_id, self._next_tran_id, self._next_sequence
+
+    def count_from(self, counters: tuple[int, ...]) -> None:
+        """Go on counting where a former process stopped."""
+        self._next_order_id, self._next_tran_id, self._next_sequence = counters
 
     def price(self, index: int, units: int) -> Decimal:
         """Price units as money."""
@@ -115,6 +126,8 @@ class Desk:
     def check(self, account: Account, wish: OrderWish) -> None:
         """Raise the Refusal that the venue would answer an order with."""
         status = self.status_of(wish.index)
+        if status == "CLOSE":
+            raise Refusal(-4141, "Symbol is closed.")
         if status != "TRADING":
             raise Refusal(-4140, "Invalid symbol status for opening position.")
         if (wish.index, wish.client_id) in account.open_client_ids:
@@ -147,6 +160,18 @@ class Desk:
             )
             if waiting >= held and not wish.close_position:
                 raise Refusal(-2022, "ReduceOnly Order is rejected.")
+            opposing = sum(
+                o.left
+                for o in account.open_orders.values()
+                if o.index == wish.index
+                and (o.side, o.position_side) == (wish.side, wish.position_side)
+                and not o.reduce_only
+            )
+            if opposing >= held and wish.reduce_only and not wish.close_position:
+                raise Refusal(
+                    -4118,
+                    "ReduceOnly Order Failed. Please check your existing position and open orders",
+                )
 
     def _reduces(self, account: Account, wish: OrderWish) -> bool:
         return (wish.position_side, wish.side) in (("LONG", "SELL"), ("SHORT", "BUY"))
@@ -414,6 +439,7 @@ class Desk:
         self._algo_done(account, order)
         if not position.qty:
             self._drop_reducers(account, position)
+            self.on_flat(account, position)
 
     def _drop_reducers(self, account: Account, position: Position) -> None:
         """A closed position leaves no reduce-only orders behind (expiry reason 4)."""

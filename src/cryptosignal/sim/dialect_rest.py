@@ -43,6 +43,11 @@ def dec8(value: Decimal) -> str:
     return f"{value.quantize(CENT8):f}"
 
 
+def number(value: Decimal) -> int | float:
+    """A JSON number: whole ones without a point, for strictly typed clients."""
+    return int(value) if value == value.to_integral_value() else float(value)
+
+
 def bare(value: Decimal) -> str:
     """A decimal without exponent or trailing zeros."""
     text = f"{value.normalize():f}" if value else "0"
@@ -53,7 +58,7 @@ def filters_of(row: Listed, now_ms: int) -> list[Json]:
     """The filters array of exchangeInfo (BINANCE §2.4)."""
     tick = row.tick_units(now_ms)
     digits = row.price_digits
-    step = f"{row.qty_unit:f}"
+    step = f"{Decimal(row.step_units).scaleb(-row.qty_digits):f}"
     price_max = f"{max(200, int(row.anchor_price * 1_000))}"
     return [
         {
@@ -101,7 +106,9 @@ def symbol_info(row: Listed, status: str, now_ms: int) -> Json:
         "baseAssetPrecision": 8,
         "quotePrecision": 8,
         "underlyingType": row.underlying_type,
-        "underlyingSubType": ["TradFi"] if row.underlying_type != "COIN" else [SECTORS[row.sector]],
+        "underlyingSubType": [
+            {"COIN": SECTORS[row.sector], "INDEX": "Index"}.get(row.underlying_type, "TradFi")
+        ],
         "triggerProtect": f"{row.trigger_protect:.4f}",
         "liquidationFee": f"{row.liquidation_fee:.6f}",
         "marketTakeBound": "0.05",
@@ -178,6 +185,21 @@ def queried(desk: Desk, order: Order) -> Json:
     out["avgPrice"] = average_text(desk, order)
     out["cumQuote"] = quote_text(row, float(order.paid))
     out["time"] = order.created_ms
+    return out
+
+
+def listed_order(desk: Desk, order: Order) -> Json:
+    """An order of the history, with what COIN-M orders brought into it (BINANCE §1, 2026-08)."""
+    row = desk.listed[order.index]
+    out = queried(desk, order)
+    return {**out, "pair": row.symbol, "cumBase": out["executedQty"]}
+
+
+def forced_order(desk: Desk, order: Order) -> Json:
+    """One row of forceOrders."""
+    out = listed_order(desk, order)
+    for key in ("priceProtect", "priceMatch", "selfTradePreventionMode", "goodTillDate"):
+        del out[key]
     return out
 
 

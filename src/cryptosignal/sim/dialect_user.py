@@ -54,6 +54,9 @@ def order_update(desk: Desk, account: Account, order: Order, kind: str, fill: Fi
         "gtd": order.good_till_ms,
         "er": order.expire_reason,
     }
+    algo = account.algos.get(order.algo_id)
+    if algo is not None and algo.kind == "TRAILING_STOP_MARKET":
+        inner |= {"AP": price_text(row, algo.activate), "cr": bare(algo.callback_rate)}
     if kind == "AMENDMENT" and order.modify_id:
         inner["M"] = str(order.modify_id)
     return {"e": "ORDER_TRADE_UPDATE", "T": now, "E": now, "o": inner}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.sim.book import Side
+from cryptosignal.sim.composite import Part
 from cryptosignal.sim.facts import Mark, SpotScale
 from cryptosignal.sim.flow import Trade
 from cryptosignal.sim.klines import LiveBar
@@ -168,6 +169,19 @@ class Frames:
             f'{{"e":"forceOrder","E":{now_ms},"o":{{"s":"{self.symbol}","S":"{side}","o":"LIMIT","f":"IOC",'
             f'"q":"{q}","p":"{p}","ap":"{p}","X":"FILLED","l":"{q}","z":"{q}","T":{now_ms}}}{tail}}}'
         )
+
+
+def composite_index(symbol: str, level: float, parts: list[Part], now_ms: int) -> str:
+    """compositeIndex: the index and its basket (w in units of the coin, W as a share)."""
+    rows = ",".join(
+        f'{{"b":"{p.base}","q":"USDT","w":"{p.quantity:.8f}","W":"{p.share_frac:.8f}",'
+        f'"i":"{p.price:.8f}"}}'
+        for p in parts
+    )
+    return (
+        f'{{"e":"compositeIndex","E":{now_ms},"s":"{symbol}","p":"{level:.8f}",'
+        f'"C":"baseAsset","c":[{rows}]}}'
+    )
 
 
 def asset_index(now_ms: int) -> str:

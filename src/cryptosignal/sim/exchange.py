@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import msgspec
+
 from cryptosignal.ground.seeds import Seeds
-from cryptosignal.ground.units import HOUR_MS
+from cryptosignal.ground.units import HOUR_MS, SECOND_MS
 from cryptosignal.sim.account import Account, Fill, Position, maint_margin
 from cryptosignal.sim.agenda import Agenda
 from cryptosignal.sim.algo import AlgoService
@@ -52,12 +54,11 @@ class Exchange:
         self.path = path
         seed = seeds.number("exchange")
         self.agenda = Agenda(start_ms)
-        self.flows = [Flow(row, path, seed, start_ms, settings.block_minutes) for row in listed]
+        self.flows = [self._make_flow(row, seed) for row in listed]
         self.klines = KlineDesk(path, self.flows, start_ms)
-        self.facts = Facts(self.flows, seed)
+        self.facts = self._make_facts(seed)
         self.tickers = Tickers(self.flows, self.klines)
-        levels = settings.book_levels
-        self.books = [Book(f.listed, f, seed, levels, settings.pace) for f in self.flows]
+        self.books = [self._make_book(flow, seed) for flow in self.flows]
         self.hub = Hub(
             settings,
             self.agenda,
@@ -74,14 +75,23 @@ class Exchange:
         self.private.bind(self.desk, self.hub)
         self.algos = AlgoService(self.desk, self.private.algo)
         self.private.bind_algos(self.algos.child_event)
+        self.desk.on_flat = lambda account, position: self.algos.position_closed(
+            account, position.index, position.side
+        )
         self.limits = Limits(settings)
         self.index_of = {row.symbol: row.index for row in listed}
         self._armed: list[int] = [_NEVER] * len(listed)
         self._moved: dict[int, None] = {}
+        self._is_marking = False
         self.hub.on_heard = self.arm
         self.hub.is_open = self.is_open
         self.desk.matcher.on_print = self._printed
-        for number, account in enumerate(settings.accounts):
+        self._open_accounts()
+        self.account_of = {a.api_key: a for a in self.desk.accounts}
+        self._schedule()
+
+    def _open_accounts(self) -> None:
+        for number, account in enumerate(self.settings.accounts):
             deposit = Decimal(account.deposit_usdt)
             self.desk.accounts.append(
                 Account(
@@ -90,13 +100,24 @@ class Exchange:
                     account.api_secret,
                     account.ed25519_public_pem,
                     deposit,
-                    settings.history_orders_max,
+                    self.settings.history_orders_max,
                 )
             )
             self.desk.ledger.deposits += deposit
+            # some clients take an asset that was never updated for one that is not there
+            self.desk.accounts[-1].update_ms = self.start_ms
             self.desk.book_income(self.desk.accounts[-1], 0, "TRANSFER", deposit, 0)
-        self.account_of = {a.api_key: a for a in self.desk.accounts}
-        self._schedule()
+
+    # --- parts, which an exchange on other prices makes otherwise -----------------------------------
+
+    def _make_flow(self, row: Listed, seed: int) -> Flow:
+        return Flow(row, self.path, seed, self.start_ms, self.settings.block_minutes)
+
+    def _make_facts(self, seed: int) -> Facts:
+        return Facts(self.flows, seed)
+
+    def _make_book(self, flow: Flow, seed: int) -> Book:
+        return Book(flow.listed, flow, seed, self.settings.book_levels, self.settings.pace)
 
     # --- time -------------------------------------------------------------------------------------
 
@@ -268,6 +289,21 @@ class Exchange:
             del self._moved[index]
             self.algos.look(index)
 
+    def watch_mark(self) -> None:
+        """Conditional orders on the mark are looked at whenever it moves, once a second."""
+        if not self._is_marking:
+            self._is_marking = True
+            self.agenda.at((self.now_ms // SECOND_MS + 1) * SECOND_MS, self._on_mark)
+
+    def _on_mark(self, now: int, _argument: int) -> None:
+        self.desk.now_ms = now
+        watched = self.algos.on_mark()
+        for index in watched:
+            self.touched(index)
+        self._is_marking = False
+        if watched:
+            self.watch_mark()
+
     def touched(self, index: int) -> None:
         """Orders of a symbol changed: look at prices and re-arm."""
         self._moved[index] = None
@@ -288,6 +324,33 @@ class Exchange:
     def _on_resume(self, now: int, index: int) -> None:
         self.desk.status.pop(index, None)
         self._on_contract(now, index)
+
+    def change_tick(self, index: int, from_ms: int, unit: int) -> None:
+        """From a whole minute ahead of now the tick is `unit`: trades, book and filter follow it."""
+        row = self.listed[index]
+        self.flows[index].regrid(from_ms, unit)
+        self.listed[index] = msgspec.structs.replace(
+            row,
+            tick_change_ms=from_ms,
+            tick_units_before=row.tick_units(self.now_ms),
+            tick_units_after=unit,
+        )
+        self.agenda.at(from_ms, self._on_tick_change, index)
+        self.arm(index)
+
+    def _on_tick_change(self, now: int, index: int) -> None:
+        self.books[index].set_tick(self.listed[index].tick_units(now))
+        self._on_contract(now, index)
+
+    def delist(self, index: int, delivery_ms: int) -> None:
+        """Announce that a symbol settles at `delivery_ms`, a whole minute ahead of now."""
+        row = msgspec.structs.replace(
+            self.listed[index], delist_notice_ms=self.now_ms, delivery_ms=delivery_ms
+        )
+        self.replace_listed(row)
+        self.flows[index].close_market(delivery_ms, _NEVER)
+        self.agenda.at(delivery_ms, self._on_delivery, index)
+        self.arm(index)
 
     def replace_listed(self, row: Listed) -> None:
         """New rules for a symbol (filters, brackets) from now on."""

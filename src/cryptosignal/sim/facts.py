@@ -8,14 +8,17 @@ from __future__ import annotations
 from decimal import Decimal
 
 import msgspec
+import numpy as np
 
 from cryptosignal.ground.units import HOUR_MS, MINUTE_MS, SECOND_MS
 from cryptosignal.sim.flow import Flow
 from cryptosignal.sim.listing import Listed
-from cryptosignal.sim.noise import key_of, smooth_one
+from cryptosignal.sim.noise import F64, I64, key_of, smooth, smooth_one
 
 CENT8 = Decimal("0.00000001")
-MARK_NOISE_FRAC = 0.00015
+INDEX_STEP_MS = 5_000
+INDEX_STEPS = 4
+"""The index is the mean of so many spot prices, so far apart: a jump reaches it within 15 s."""
 SPOT_VOLUME_FRAC = 0.6
 """Spot volume as a share of the contract's."""
 INTEREST_RATE = 0.0001
@@ -59,6 +62,7 @@ class Facts:
         self._flows = flows
         self._keys = [key_of(seed, 70, flow.listed.index) for flow in flows]
         self._scale = [10.0**-flow.listed.price_digits for flow in flows]
+        self._steady: dict[int, tuple[int, float]] = {}
 
     def premium(self, index: int, now_ms: int) -> float:
         """Contract over index, as a share: slow crowding plus an hourly swing."""
@@ -67,6 +71,13 @@ class Facts:
         return calm * (
             0.8 * smooth_one(key, now_ms, 16 * HOUR_MS) + 0.4 * smooth_one(key + 1, now_ms, HOUR_MS)
         )
+
+    def premiums(self, index: int, times_ms: I64) -> F64:
+        """`premium` at many times."""
+        key = self._keys[index]
+        calm = 0.00045 if self._flows[index].listed.turnover_usdt > 1e8 else 0.0008
+        slow, swing = smooth(key, times_ms, 16 * HOUR_MS), smooth(key + 1, times_ms, HOUR_MS)
+        return calm * (0.8 * slow + 0.4 * swing)
 
     def spot_scale(self, index: int, at_ms: int) -> SpotScale:
         """Units of a contract as numbers of its spot pair: index price, six tenths of the volume."""
@@ -80,14 +91,34 @@ class Facts:
             10.0 ** -(row.price_digits + row.qty_digits) * share,
         )
 
-    def mark_price(self, index: int, now_ms: int) -> float:
-        """Mark price: the last trade with a little noise that moves every few seconds."""
+    def _damped(self, index: int, now_ms: int) -> float:
+        """Mean of the path's prices over the last 15 s, moving once a second."""
+        second = now_ms // SECOND_MS * SECOND_MS
+        known = self._steady.get(index)
+        if known is not None and known[0] == second:
+            return known[1]
         flow = self._flows[index]
         flow.skip_to(now_ms)
+        total = sum(flow.path_price(second - i * INDEX_STEP_MS) for i in range(INDEX_STEPS))
+        price = total / INDEX_STEPS * self._scale[index]
+        self._steady[index] = second, price
+        return price
+
+    def mark_price(self, index: int, now_ms: int) -> float:
+        """Mark price: the middle one of the index with the funding still due on top, the index with
+        the usual basis on top, and the last trade. So a single trade, or a sweep of the book, moves
+        it no further than the index allows."""
+        flow = self._flows[index]
+        damped = self._damped(index, now_ms)
+        flow.skip_to(now_ms)
         last = flow.last_price * self._scale[index]
-        return last * (
-            1.0 + MARK_NOISE_FRAC * smooth_one(self._keys[index] + 2, now_ms, 20 * SECOND_MS)
-        )
+        return sorted((self._with_funding(index, damped, now_ms), damped, last))[1]
+
+    def _with_funding(self, index: int, damped: float, now_ms: int) -> float:
+        due = self.next_funding_ms(index, now_ms)
+        share = (due - now_ms) / (self._flows[index].listed.funding_hours * HOUR_MS)
+        rate = self.funding_rate(index, due)
+        return damped / (1.0 + self.premium(index, now_ms)) * (1.0 + rate * share)
 
     def mark_dec(self, index: int, now_ms: int) -> Decimal:
         """Mark price as money."""
@@ -112,10 +143,34 @@ class Facts:
         mark = self.mark_price(index, now_ms)
         premium = self.premium(index, now_ms)
         due = self.next_funding_ms(index, now_ms)
-        at = mark / (1.0 + premium)
+        at = self._damped(index, now_ms) / (1.0 + premium)
         settle = at * (1.0 + premium * 0.3)
         average = mark * (1.0 + 0.00005 * smooth_one(self._keys[index] + 3, now_ms, 60 * SECOND_MS))
         return Mark(mark, average, at, settle, self.funding_rate(index, due), due)
+
+    def second_by_second(
+        self, index: int, from_ms: int, to_ms: int, price: float
+    ) -> tuple[I64, F64, F64]:
+        """(times, mark, index) at every whole second of [from_ms, to_ms), in quote units: what
+        `mark` says at those times, clients' trades left out. `price` held before the first trade."""
+        reach = INDEX_STEP_MS * (INDEX_STEPS - 1)
+        flow, scale = self._flows[index], self._scale[index]
+        grid = np.arange(from_ms - reach, to_ms, SECOND_MS)
+        first = (from_ms - reach) // MINUTE_MS * MINUTE_MS
+        ticks = flow.path_ticks(first, -(-to_ms // MINUTE_MS) * MINUTE_MS)
+        prices = np.append(price, ticks.price * scale)
+        seen = prices[np.searchsorted(ticks.time_ms, grid, "right")]
+        step, n = INDEX_STEP_MS // SECOND_MS, len(grid) - reach // SECOND_MS
+        damped = np.mean([seen[i * step : i * step + n] for i in range(INDEX_STEPS)], axis=0)
+        times = grid[-n:]
+        fair: F64 = damped / (1.0 + self.premiums(index, times))
+        span = flow.listed.funding_hours * HOUR_MS
+        dues = times // span * span + span
+        rates = {int(due): self.funding_rate(index, int(due)) for due in np.unique(dues)}
+        rate = np.array([rates[due] for due in dues.tolist()])
+        funded = fair * (1.0 + rate * (dues - times) / span)
+        mark: F64 = np.median([funded, damped, seen[-n:]], axis=0)
+        return times, mark, fair
 
     def open_interest(self, index: int, at_ms: int) -> float:
         """Open contracts in base units: half a day's turnover, breathing over hours and days."""

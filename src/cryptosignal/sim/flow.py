@@ -17,6 +17,8 @@ from cryptosignal.sim.listing import Listed
 from cryptosignal.sim.noise import F64, I64, hash_int, key_of
 from cryptosignal.sim.path import Path
 
+PRELUDE_MS = HOUR_MS
+"""So long before the start candles are already sums of trades, quote volumes included."""
 MINUTES_KEPT = 1_600
 """Minutes with exact quote volumes kept per symbol: a day and some."""
 _NEVER = 1 << 62
@@ -75,12 +77,16 @@ class Flow:
         self.last_qty = 0
         self.last_is_sell = False
         self.last_ms = start_ms
+        self._entry = 0
+        """The path's price when the drawn block began."""
+        self._lead: tuple[list[int], list[int]] | None = None
+        self.regrid_ms: list[int] = [listed.tick_change_ms] if listed.tick_change_ms else []
         self.guard_ms = _NEVER
         """Trades from here on must be taken one by one: somebody waits for them."""
         self._is_drawn = False
         self._fresh: tuple[int, int, Minutes] | None = None
         self._rows: list[Minutes] = []
-        self._rows_from_ms = start_ms // MINUTE_MS * MINUTE_MS
+        self._rows_from_ms = start_ms // MINUTE_MS * MINUTE_MS - PRELUDE_MS
         self._pos = 0
         self._end_ms = 0
         self._load(start_ms // self._block_ms * self._block_ms)
@@ -96,6 +102,9 @@ class Flow:
         return spans
 
     def _load(self, at_ms: int) -> None:
+        if self._is_drawn and self._price:
+            self._entry = self._price[-1]
+        self._lead = None
         self._is_drawn = False
         ticks = self._open_ticks(at_ms, at_ms + self._block_ms)
         self._is_drawn = True
@@ -209,6 +218,7 @@ class Flow:
             if len(ticks):
                 self.last_price, self.last_qty = int(ticks.price[-1]), int(ticks.qty[-1])
                 self.last_is_sell, self.last_ms = bool(ticks.is_sell[-1]), int(ticks.time_ms[-1])
+                self._price = [self.last_price]
             self._end_ms = step
         self._load(at)
 
@@ -219,6 +229,38 @@ class Flow:
         self.next_trade_id += int(self._run[stop] - self._run[self._pos])
         self._pos = stop
         self._set_last(stop - 1)
+
+    def path_price(self, at_ms: int) -> int:
+        """The path's own price at a moment of the last minute: what clients trade does not move it."""
+        at = bisect_right(self._time, at_ms) - 1
+        if at >= 0:
+            return self._price[at]
+        if self._lead is None:
+            begin = self._end_ms - self._block_ms
+            ticks = self._open_ticks(begin - MINUTE_MS, begin)
+            self._lead = ticks.time_ms.tolist(), ticks.price.tolist()
+        times, prices = self._lead
+        if not times:
+            return self._entry or self.last_price
+        return prices[max(0, bisect_right(times, at_ms) - 1)]
+
+    def path_ticks(self, from_ms: int, to_ms: int) -> Ticks:
+        """The path's own trades of whole minutes in [from_ms, to_ms)."""
+        return self._open_ticks(from_ms, to_ms)
+
+    def regrid(self, from_ms: int, unit: int) -> None:
+        """Trades from `from_ms` on, a whole minute ahead, print on multiples of `unit`."""
+        self._path.regrid(self.listed.index, from_ms, unit)
+        self.regrid_ms.append(from_ms)
+        if from_ms >= self._end_ms:
+            return
+        at = bisect_left(self._time, from_ms)
+        self._is_drawn = False
+        self._ticks = self._open_ticks(self._end_ms - self._block_ms, self._end_ms)
+        self._is_drawn = True
+        left = len(self._price) - at
+        if left:
+            self._price[at:] = self._ticks.price[-left:].tolist()
 
     def next_hit_ms(self, low: int, high: int) -> int:
         """Time of the next drawn trade with price <= `low` or >= `high`; the block's end if none."""
@@ -307,7 +349,7 @@ class Flow:
     def minutes(self, from_ms: int, now_ms: int) -> Minutes:
         """Exact minute bars that open in [from_ms, now_ms], the running one included.
 
-        Only minutes from the start of the venue on; tradeless ones are flat rows.
+        Only minutes from an hour before the venue's start on; tradeless ones are flat rows.
         """
         self.skip_to(now_ms)
         whole = self._until(now_ms)
@@ -315,9 +357,11 @@ class Flow:
         return Minutes(whole.bars.slice(lo, len(whole.bars)), whole.buy_quote[lo:])
 
     def is_touched(self, from_ms: int, to_ms: int) -> bool:
-        """Whether clients traded or the market was closed in [from_ms, to_ms), after the listing."""
+        """Whether clients traded, the tick changed or the market closed in [from_ms, to_ms)."""
         at = bisect_left(self.overlays, from_ms, key=lambda o: o.time_ms)
         if at < len(self.overlays) and self.overlays[at].time_ms < to_ms:
+            return True
+        if any(from_ms < moment < to_ms for moment in self.regrid_ms):
             return True
         return any(start < to_ms and stop > from_ms for start, stop in self.closed_spans if start)
 

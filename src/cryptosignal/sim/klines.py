@@ -10,7 +10,7 @@ import numpy as np
 
 from cryptosignal.ground.units import DAY_MS, INTERVAL_MS, MINUTE_MS, SECOND_MS, open_of
 from cryptosignal.sim.bars import Bars, empty_bars, join_bars, sum_bars
-from cryptosignal.sim.flow import MINUTES_KEPT, Flow, Trade
+from cryptosignal.sim.flow import MINUTES_KEPT, PRELUDE_MS, Flow, Trade
 from cryptosignal.sim.noise import F64, I64
 from cryptosignal.sim.path import CHAIN, CutPath
 
@@ -129,7 +129,7 @@ class KlineDesk:
             return Candles(empty_bars(), np.zeros(0))
         opens = bar_opens(first, last, interval)
         kept = now_ms // MINUTE_MS * MINUTE_MS - MINUTES_KEPT * MINUTE_MS
-        seam = max(self._start_ms // MINUTE_MS * MINUTE_MS, kept)
+        seam = max(self._start_ms // MINUTE_MS * MINUTE_MS - PRELUDE_MS, kept)
         from_seam = opens >= bar_open(seam, interval)
         partial = (opens < onboard) & ~from_seam
         parts = [
@@ -157,7 +157,10 @@ class KlineDesk:
         live.close, live.trades = int(bars.close[0]), int(bars.trades[0])
         live.qty = int(bars.buy[0] + bars.sell[0])
         live.bought_units = int(bars.buy[0])
-        live.quote, live.bought_quote = int(bars.quote[0]), int(rows.buy_quote[0])
+        live.quote, live.bought_quote = (
+            round(bars.quote[0]),
+            round(rows.buy_quote[0]),
+        )  # as REST prints
         live.last_id = flow.next_trade_id - 1
         live.first_id = flow.next_trade_id - live.trades
         return live

@@ -14,6 +14,10 @@ from cryptosignal.ground.units import DAY_MS, HOUR_MS, MINUTE_MS
 from cryptosignal.sim.noise import hash_int, key_of, uniform_one
 
 PERPETUAL_DELIVERY_MS = 4_133_404_800_000
+INDEX_BASES = ("BTCDOM",)
+"""Contracts on an index of coins instead of a coin."""
+EVENTS_FROM = 10
+"""A smaller listing has no events: too little would be left of it."""
 SECTORS = ("PoW", "Layer-1", "Layer-2", "DeFi", "Meme", "AI", "Gaming", "Infrastructure")
 ORDER_TYPES = (
     "LIMIT",
@@ -73,6 +77,7 @@ _KNOWN = (
     ("MANA", 0.166, 25.0, 6),
     ("CRV", 0.402, 90.0, 3),
     ("LDO", 0.65, 60.0, 3),
+    ("BTCDOM", 4_870.0, 30.0, 7),
     ("PENDLE", 2.1, 45.0, 3),
     ("JUP", 0.234, 60.0, 3),
     ("ONDO", 0.487, 90.0, 7),
@@ -161,6 +166,8 @@ class Listed(msgspec.Struct, frozen=True, gc=False):
     tick_units_before: int = 1
     """The tick in units before `tick_change_ms` (10 means ten times coarser)."""
     tick_units_after: int = 1
+    step_units: int = 1
+    """The quantity step that orders must keep, in units."""
 
     @property
     def price_unit(self) -> Decimal:
@@ -246,6 +253,7 @@ def _listed(
 ) -> Listed:
     base, price, turnover, sector = row
     key = key_of(seed, 903, index)
+    kind = "COMMODITY" if base == "XAU" else "INDEX" if base in INDEX_BASES else "COIN"
     is_major, is_tradfi = base in ("BTC", "ETH"), base == "XAU"
     price_digits = 1 if base == "BTC" else digits_for(price)
     qty_digits = 3 if is_major else max(0, min(3, round(digits_for(1.0 / price) - 3)))
@@ -264,7 +272,7 @@ def _listed(
         symbol=symbol,
         base=base,
         contract_type="TRADIFI_PERPETUAL" if is_tradfi else "PERPETUAL",
-        underlying_type="COMMODITY" if is_tradfi else "COIN",
+        underlying_type=kind,
         sector=sector,
         price_digits=price_digits,
         qty_digits=qty_digits,
@@ -289,7 +297,7 @@ def _listed(
         spread_ticks=1 if turnover > 300 else 1 + hash_int(key, 5) % 3,
         book_gap=gap,
         brackets=brackets_for(125 if is_major else (75 if turnover > 100 else 50)),
-        has_spot=(not is_tradfi and base != "币安人生" and hash_int(key, 6) % 8 != 0) or is_major,
+        has_spot=(kind == "COIN" and base != "币安人生" and hash_int(key, 6) % 8 != 0) or is_major,
     )
 
 
@@ -297,11 +305,15 @@ def _round_qty(quantity: float) -> int:
     return max(1, int(float(f"{quantity:.1g}")))
 
 
+_FIRST_RATE = {125: Decimal("0.004"), 75: Decimal("0.0065"), 50: Decimal("0.01")}
+"""Maintenance rate of the first bracket, by its leverage."""
+
+
 def brackets_for(leverage_max: int) -> tuple[Bracket, ...]:
     """Notional brackets from `leverage_max` down to 1, `cum` as Binance computes it."""
     scale = {125: 60, 75: 4, 50: 1}.get(leverage_max, 1)
     rows = [
-        (leverage_max, 5_000 * scale, Decimal("0.5") / leverage_max),
+        (leverage_max, 5_000 * scale, _FIRST_RATE.get(leverage_max, Decimal("0.01"))),
         (min(leverage_max, 50), 25_000 * scale, Decimal("0.01")),
         (25, 150_000 * scale, Decimal("0.02")),
         (20, 600_000 * scale, Decimal("0.025")),
@@ -324,8 +336,8 @@ def _with_events(listed: list[Listed], seed: int, start_ms: int) -> list[Listed]
     """A listing, a halt, a delisting and a tick-size change among the least liquid symbols."""
     key = key_of(seed, 904)
     out = list(listed)
-    tail = [i for i, row in enumerate(out) if row.index >= 10]
-    if len(tail) < 8:
+    tail = [i for i, row in enumerate(out) if row.index >= min(10, len(out) // 2)]
+    if len(out) < EVENTS_FROM:
         return out
     kinds = ("listing", "halt", "delisting", "tick")
     for number in range(max(4, len(tail) // 25)):

@@ -141,9 +141,11 @@ class Margin:
         """The price at which margin and fee are just used up, rounded in the fund's favour."""
         mark, qty = self._d.mark(position.index), position.qty
         price = (qty * mark - margin) / (qty - abs(qty) * TAKER_FEE)
-        scaled = price.scaleb(self._d.listed[position.index].price_digits)
+        row = self._d.listed[position.index]
+        tick = row.tick_units(self._d.now_ms)
         way = ROUND_CEILING if qty > 0 else ROUND_FLOOR
-        return max(1, int(scaled.to_integral_value(way)))
+        ticks = int((price.scaleb(row.price_digits) / tick).to_integral_value(way))
+        return max(1, ticks) * tick
 
     def force_close(
         self,
@@ -157,7 +159,9 @@ class Margin:
         if not position.qty:
             return None
         index, row = position.index, self._d.listed[position.index]
-        mark_units = price_units or max(1, int(self._d.mark(index).scaleb(row.price_digits)))
+        tick = row.tick_units(self._d.now_ms)
+        mark_units = int(self._d.mark(index).scaleb(row.price_digits)) // tick * tick
+        mark_units = price_units or max(tick, mark_units)
         units = units or self._units(position)
         is_adl = prefix.startswith("adl")
         self._sequence += 1

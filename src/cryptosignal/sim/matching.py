@@ -34,6 +34,13 @@ class Matcher:
         self.offer_cap: Callable[[Order], int] = lambda _order: 1 << 62
         """A fault: how much of an order one sweep or one passing trade may execute."""
         self.on_print: Callable[[int, Trade], None] = lambda _index, _trade: None
+        self.step_of: Callable[[int], int] = lambda _index: 1
+        """The quantity step of a symbol's rules, in units: executions of orders keep it."""
+
+    def _stepped(self, order: Order, qty: int) -> int:
+        """`qty` in whole steps; all that is left of an order may always go."""
+        step = self.step_of(order.index)
+        return qty if qty == order.left else qty // step * step
 
     def crosses(self, order: Order, now_ms: int) -> bool:
         """Whether a limit order would take at once."""
@@ -47,7 +54,7 @@ class Matcher:
         for price, qty in book.side(now_ms, is_bid=not order.is_buy, count=book.listed_levels()):
             if bound and (price > bound if order.is_buy else price < bound):
                 break
-            total += qty
+            total += self._stepped(order, qty)
         return total
 
     def sweep(self, order: Order, now_ms: int, bound: int) -> None:
@@ -86,7 +93,7 @@ class Matcher:
         return True
 
     def _take_ladder(self, order: Order, book: Book, price: int, offered: int, now_ms: int) -> int:
-        qty = min(offered, self._allowed(order))
+        qty = self._stepped(order, min(offered, self._allowed(order)))
         if qty <= 0:
             return 0
         book.take(price, qty, now_ms, is_bid=not order.is_buy)
@@ -98,7 +105,7 @@ class Matcher:
         return qty
 
     def _match(self, taker: Order, maker: Order, price: int, now_ms: int) -> None:
-        qty = min(self._allowed(taker), self._allowed(maker))
+        qty = self._stepped(maker, min(self._allowed(taker), self._allowed(maker)))
         if qty <= 0:
             return
         trade = self._flows[taker.index].print_client(now_ms, price, qty, not taker.is_buy)
@@ -157,11 +164,19 @@ class Matcher:
     ) -> None:
         """The price went past `level`: whatever rests there was taken on the way."""
         for maker in list(book.resting[is_bid].get(level, ())):
-            qty = min(self._allowed(maker), self.offer_cap(maker))
+            qty = self._stepped(maker, min(self._allowed(maker), self.offer_cap(maker)))
             if qty > 0:
                 trade = self._flows[index].print_client(now_ms, level, qty, is_bid)
                 self._settle(maker, trade, is_maker=True)
                 self.on_print(index, trade)
+
+    def fill_crossed(self, index: int, best_bid: int, best_ask: int, now_ms: int) -> None:
+        """Resting orders that the market's own quotes have passed are filled, at their price."""
+        book = self._books[index]
+        for is_bid in (True, False):
+            for level in sorted(book.resting[is_bid], reverse=is_bid):
+                if best_ask < level if is_bid else best_bid > level:
+                    self._fill_through(index, book, level, now_ms, is_bid=is_bid)
 
     def _queue(
         self, index: int, book: Book, level: int, qty: int, now_ms: int, *, is_sell: bool
@@ -172,7 +187,8 @@ class Matcher:
         for maker in list(book.resting[is_sell].get(level, ())):
             seen = max(seen, maker.ahead)
             maker.ahead = max(0, maker.ahead - whole)
-            fill = min(whole - seen - filled, self._allowed(maker), self.offer_cap(maker))
+            most = min(whole - seen - filled, self._allowed(maker), self.offer_cap(maker))
+            fill = self._stepped(maker, most)
             if fill <= 0:
                 continue
             filled += fill

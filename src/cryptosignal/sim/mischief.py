@@ -7,18 +7,17 @@ Everything injected is counted.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from cryptosignal.domain.ports import HttpRequest, HttpResponse
 from cryptosignal.ground.seeds import Rng, Seeds
-from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
-from cryptosignal.sim.account import Account
+from cryptosignal.ground.units import HOUR_MS
 from cryptosignal.sim.links import Link
-from cryptosignal.sim.listing import brackets_for
-from cryptosignal.sim.orders import Algo, Order
-from cryptosignal.sim.settings import VenueSettings
+from cryptosignal.sim.mishaps import FOREVER, Mishaps
+from cryptosignal.sim.orders import Order
+from cryptosignal.sim.settings import PRESETS, VenueSettings
 
 if TYPE_CHECKING:
     from cryptosignal.sim.venue import Venue
@@ -27,8 +26,8 @@ PER_REQUEST = "request"
 PER_FRAME = "frame"
 PER_HOUR = "hour"
 PER_CASE = "case"
-_FOREVER = 1 << 62
 HELD_FRAMES_MAX = 20_000
+RATE_PER_HOUR_MAX = 36_000.0
 
 MENU: dict[str, tuple[str, float, float]] = {
     # name: (how its rate counts, weather, storm)
@@ -54,6 +53,7 @@ MENU: dict[str, tuple[str, float, float]] = {
     "http_1007": (PER_REQUEST, 0.0002, 0.004),
     "http_1008": (PER_REQUEST, 0.0003, 0.006),
     "http_429": (PER_HOUR, 0.02, 0.3),
+    "http_torn": (PER_REQUEST, 0.0003, 0.004),
     "http_slow": (PER_REQUEST, 0.002, 0.02),
     "http_garbled": (PER_REQUEST, 0.0003, 0.004),
     "stale_read": (PER_REQUEST, 0.001, 0.02),
@@ -63,11 +63,15 @@ MENU: dict[str, tuple[str, float, float]] = {
     "stop_vanish": (PER_HOUR, 0.02, 0.4),
     "forced_fill": (PER_HOUR, 0.005, 0.15),
     "halt": (PER_HOUR, 0.01, 0.2),
+    "delist": (PER_HOUR, 0.001, 0.1),
     "filter_change": (PER_HOUR, 0.02, 0.3),
     "maintenance": (PER_HOUR, 0.004, 0.06),
     "manual_order": (PER_HOUR, 0.01, 0.3),
     "mode_flip": (PER_HOUR, 0.005, 0.1),
 }
+TORN = HttpResponse(0, {}, b"")
+"""In place of a response: the connection was torn before the request was read, as when a name does
+not resolve or a TLS handshake fails."""
 _READS = ("/fapi/v1/order", "/fapi/v1/openOrder", "/fapi/v1/algoOrder")
 _UNKNOWN = "Unknown error, please check your request or try again later."
 _TIMED_OUT = (
@@ -78,6 +82,36 @@ _THROTTLED = (
     "Request throttled by system-level protection. Reduce-only/close-position orders are exempt."
     " Please try again."
 )
+
+
+def parse_faults(text: str) -> tuple[str, dict[str, float]]:
+    """(preset, single rates) from `storm`, `ws_reset=4,http_429` or `weather,halt=0`.
+
+    A name without a rate has its storm rate. Rates are per hour, or chances of a request, frame or
+    case (`MENU`). Raises ValueError naming what is wrong and what is allowed.
+    """
+    preset, rates = "calm", {}
+    for number, part in enumerate(p.strip() for p in text.split(",")):
+        name, has_rate, value = part.partition("=")
+        if not has_rate and name in PRESETS and number == 0:
+            preset = name
+        elif name not in MENU:
+            allowed = f"{', '.join(PRESETS)}, or with commas NAME or NAME=RATE of {', '.join(MENU)}"
+            raise ValueError(f"faults: {name!r} (allowed: {allowed})")
+        else:
+            rates[name] = _rate(name, value) if has_rate else MENU[name][2]
+    return preset, rates
+
+
+def _rate(name: str, text: str) -> float:
+    most = RATE_PER_HOUR_MAX if MENU[name][0] == PER_HOUR else 1.0
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = -1.0
+    if not 0 <= rate <= most:
+        raise ValueError(f"faults: {name}={text} (allowed: 0..{most:g})")
+    return rate
 
 
 def rates_of(settings: VenueSettings) -> dict[str, float]:
@@ -107,7 +141,7 @@ class Mischief:
         self._frames: Rng = seeds.stream("frames")
         self._cases: Rng = seeds.stream("cases")
         self._hours: Rng = seeds.stream("hours")
-        self._down_until_ms = 0
+        self._mishaps = Mishaps(venue, self._hours, settings.latency_ms)
         self._names = [n for n, row in MENU.items() if row[0] == PER_HOUR]
         self._fates = [n for n, row in MENU.items() if row[0] == PER_REQUEST]
         self._frame_rate = sum(self._rates[n] for n, row in MENU.items() if row[0] == PER_FRAME)
@@ -138,7 +172,7 @@ class Mischief:
     def calm(self) -> None:
         """No more faults: rates to 0, silent links end, maintenance is over."""
         self.set_rates(dict.fromkeys(MENU, 0.0))
-        self._down_until_ms = 0
+        self._mishaps.down_until_ms = 0
         for link in self._venue.links():
             if link.silent_until_ms > self._x.now_ms:
                 self._venue.close(link, 1006)
@@ -146,7 +180,7 @@ class Mischief:
     @property
     def is_down(self) -> bool:
         """The venue is in maintenance."""
-        return self._x.now_ms < self._down_until_ms
+        return self._x.now_ms < self._mishaps.down_until_ms
 
     def _strikes(self, name: str) -> bool:
         rate = self._rates[name]
@@ -160,7 +194,7 @@ class Mischief:
     def http(self, request: HttpRequest, client: str) -> tuple[HttpResponse | None, int]:
         """The fate of one request."""
         delay = self._delay()
-        if self._x.now_ms < self._down_until_ms:
+        if self._x.now_ms < self._mishaps.down_until_ms:
             return _error(503, 0, "Service Unavailable."), delay
         roll = self._http.random()
         for name in self._fates:
@@ -193,6 +227,8 @@ class Mischief:
         self.counts[name] += 1
         if name == "http_request_lost":
             return None, delay
+        if name == "http_torn":
+            return TORN, delay
         if name == "http_late":
             wait = request.timeout_ms + int(self._http.random() * 4_000)
             self._x.agenda.at(self._x.now_ms + wait, lambda _ms, _n: self._arrive(request, client))
@@ -248,7 +284,7 @@ class Mischief:
 
     def refuses_link(self) -> bool:
         """Whether a connection attempt fails."""
-        return self._x.now_ms < self._down_until_ms or self._strikes("ws_refused")
+        return self._x.now_ms < self._mishaps.down_until_ms or self._strikes("ws_refused")
 
     def link_opened(self, link: Link) -> None:
         """A connection was accepted."""
@@ -301,7 +337,7 @@ class Mischief:
     def _offer_cap(self, order: Order) -> int:
         if order.qty > 3 and self._strikes("partial_fill"):
             return max(1, int(order.qty * (0.2 + 0.6 * self._cases.random())))
-        return _FOREVER
+        return FOREVER
 
     # --- things that happen now and then ----------------------------------------------------------
 
@@ -315,166 +351,15 @@ class Mischief:
             return
         name = self._names[number]
         if self._rates[name] > 0:
-            self._x.desk.now_ms = now
-            act: Any = getattr(self, f"_do_{name}")
-            if act(now):
-                self.counts[name] += 1
+            self.befall(name)
         self._plan(now, number)
 
-    def _any_link(self) -> Link | None:
-        links = self._venue.links()
-        return self._hours.choice(links) if links else None
-
-    def _any_account(self) -> Account:
-        return self._hours.choice(self._x.desk.accounts)
-
-    def _do_ws_reset(self, _now: int) -> bool:
-        link = self._any_link()
-        if link is not None:
-            self._venue.close(link, 1006)
-        return link is not None
-
-    def _do_ws_disconnect(self, _now: int) -> bool:
-        link = self._any_link()
-        if link is not None:
-            self._venue.close(link, 1001)
-        return link is not None
-
-    def _do_ws_half_open(self, _now: int) -> bool:
-        link = self._any_link()
-        if link is not None:
-            link.silent_until_ms, link.drops_new = _FOREVER, True
-        return link is not None
-
-    def _do_ws_stall(self, now: int) -> bool:
-        link = self._any_link()
-        if link is not None:
-            link.silent_until_ms = max(
-                link.silent_until_ms, now + self._hours.randrange(20_000, 300_000)
-            )
-        return link is not None
-
-    def _do_ws_burst(self, now: int) -> bool:
-        link = self._any_link()
-        if link is not None:
-            link.hold_until_ms = now + self._hours.randrange(2_000, 15_000)
-            self._x.agenda.at(link.hold_until_ms, lambda _ms, _n: self._release(link))
-        return link is not None
-
-    def _release(self, link: Link) -> None:
-        held, link.held = link.held, []
-        for payload in held:
-            self._venue.push(link, payload, self._latency)
-
-    def _do_listen_key_lost(self, now: int) -> bool:
-        account = self._any_account()
-        if not account.listen_key:
-            return False
-        self._venue.router.accounts.end_key(account, now, announce=False)
-        return True
-
-    def _do_http_429(self, now: int) -> bool:
-        """Somebody behind every known address has used the whole minute's weight."""
-        limits, excess = self._x.limits, self._x.settings.weight_limit_1m + 1
-        for client in limits.clients() or ["local"]:
-            limits.visitor(client).weight.add(now, excess)
-        return True
-
-    def _do_stop_vanish(self, now: int) -> bool:
-        """A resting stop is gone without a word (RELIABILITY §2)."""
-        found: list[Algo] = [
-            a for acc in self._x.desk.accounts for a in acc.algos.values() if a.is_open
-        ]
-        if not found:
-            return False
-        self._x.algos.vanish(self._hours.choice(found), now)
-        return True
-
-    def _do_forced_fill(self, _now: int) -> bool:
-        account = self._any_account()
-        held = [p for p in account.positions.values() if p.qty]
-        if not held:
-            return False
-        position = self._hours.choice(held)
-        self._x.desk.margin.force_close(account, position, "adl_autoclose")
-        self._x.touched(position.index)
-        return True
-
-    def _do_halt(self, now: int) -> bool:
-        index = self._hours.randrange(len(self._x.listed))
-        start = (now // MINUTE_MS + 1) * MINUTE_MS
-        self._x.halt(index, start, start + self._hours.randrange(2, 20) * MINUTE_MS)
-        return True
-
-    def _do_filter_change(self, now: int) -> bool:
-        index = self._hours.randrange(len(self._x.listed))
-        row = self._x.listed[index]
-        kind = self._hours.randrange(3)
-        if kind == 0:
-            row = msgspec.structs.replace(row, min_notional=max(5, row.min_notional * 2 % 160))
-        elif kind == 1:
-            row = msgspec.structs.replace(
-                row, brackets=brackets_for(self._hours.choice((50, 75, 125)))
-            )
-        else:
-            after = 10 if row.tick_units(now) == 1 else 1
-            row = msgspec.structs.replace(
-                row,
-                tick_change_ms=now,
-                tick_units_before=row.tick_units(now),
-                tick_units_after=after,
-            )
-        self._x.replace_listed(row)
-        return True
-
-    def _do_maintenance(self, now: int) -> bool:
-        self._down_until_ms = now + self._hours.randrange(60_000, 600_000)
-        for link in self._venue.links():
-            self._venue.close(link, 1001)
-        return True
-
-    def _do_manual_order(self, now: int) -> bool:
-        """The owner trades by hand on the same account, and undoes it some minutes later."""
-        account = self._any_account()
-        index = self._hours.randrange(min(6, len(self._x.listed)))
-        side = self._hours.choice(("BUY", "SELL"))
-        if account.is_hedge or not self._by_hand(account, index, side):
-            return False
-        back = "SELL" if side == "BUY" else "BUY"
-        wait = self._hours.randrange(30_000, 900_000)
-        self._x.agenda.at(now + wait, lambda _ms, _n: self._undo(account, index, back))
-        return True
-
-    def _undo(self, account: Account, index: int, side: str) -> None:
+    def befall(self, name: str) -> bool:
+        """Let a fault of the hourly kind happen now; false when there was nothing it could hit."""
         self._x.desk.now_ms = self._x.now_ms
-        self._by_hand(account, index, side)
-
-    def _by_hand(self, account: Account, index: int, side: str) -> bool:
-        return self._venue.router.orders.place_by_hand(account, index, side)
-
-    def _do_mode_flip(self, now: int) -> bool:
-        """Margin mode of a free symbol, or the position mode of a flat account, is switched."""
-        account = self._any_account()
-        is_flat = not account.open_orders and not any(p.qty for p in account.positions.values())
-        if (
-            is_flat
-            and self._hours.random() < 0.5
-            and not any(a.is_open for a in account.algos.values())
-        ):
-            account.is_hedge = not account.is_hedge
-            wait = self._hours.randrange(30_000, 600_000)
-            self._x.agenda.at(now + wait, lambda _ms, _n: self._flip_back(account))
-            return True
-        index = self._hours.randrange(len(self._x.listed))
-        if any(p.qty and p.index == index for p in account.positions.values()):
-            return False
-        mode = account.isolated_mode
-        (mode.discard if index in mode else mode.add)(index)
-        return True
-
-    def _flip_back(self, account: Account) -> None:
-        if not account.open_orders and not any(p.qty for p in account.positions.values()):
-            account.is_hedge = False
+        has_struck = self._mishaps.strike(name, self._x.now_ms)
+        self.counts[name] += has_struck
+        return has_struck
 
 
 def _is_exempt(request: HttpRequest) -> bool:

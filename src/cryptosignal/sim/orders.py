@@ -109,7 +109,7 @@ class Algo(msgspec.Struct, eq=False):
     paid: int = 0
     reason: str = ""
     is_active: bool = True
-    extreme: int = 0
+    extreme: float = 0
     visible_ms: int = 0
 
     @property

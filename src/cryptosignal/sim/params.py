@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import re
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from urllib.parse import parse_qsl, unquote
 
 from cryptography.exceptions import InvalidSignature
@@ -130,6 +131,19 @@ def check_signature(account: Account, query: str, body: str) -> None:
     ).encode()
     if not is_signed(account, payload, unquote(found[1])):
         raise Refusal(-1022, "Signature for this request is not valid.")
+
+
+def read_public_key(path: str) -> str:
+    """The PEM text of a public key file. Raises ValueError with one line for anything else."""
+    try:
+        text = Path(path).read_text(encoding="ascii")
+        key = serialization.load_pem_public_key(text.encode())
+    except (OSError, ValueError) as error:
+        why = str(error).split("\n", 1)[0][:100]
+        raise ValueError(f"public key {path}: {why} (allowed: a PEM file)") from None
+    if not isinstance(key, ed25519.Ed25519PublicKey | rsa.RSAPublicKey):
+        raise ValueError(f"public key {path}: {type(key).__name__} (allowed: Ed25519, RSA)")
+    return text
 
 
 def is_signed(account: Account, payload: bytes, signature: str) -> bool:

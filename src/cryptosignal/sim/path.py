@@ -11,10 +11,19 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
-from cryptosignal.sim.bars import Bars, Ticks, cut_ticks, empty_bars, join_bars, split_bars
+from cryptosignal.sim.bars import (
+    Bars,
+    Ticks,
+    cut_ticks,
+    empty_bars,
+    join_bars,
+    split_bars,
+    usual_price,
+)
 from cryptosignal.sim.listing import SECTORS, Listed
 from cryptosignal.sim.noise import F64, I64, key_of, normals, smooth, uniforms
 
@@ -35,6 +44,10 @@ class Path(Protocol):
 
     def ticks(self, index: int, from_ms: int, to_ms: int) -> Ticks:
         """Trades of whole minutes in [from_ms, to_ms)."""
+        ...
+
+    def regrid(self, index: int, from_ms: int, unit: int) -> None:
+        """Trades of a symbol from a whole minute on lie on multiples of `unit`."""
         ...
 
 
@@ -60,6 +73,12 @@ class CutPath(ABC):
         self._tick_ms = tick_ms
         self._cache: OrderedDict[tuple[int, str, int], Bars] = OrderedDict()
         self._is_common = key_of(seed, 11)
+        self._grids: dict[int, tuple[I64, I64]] = {}
+        for row in listed:
+            if row.tick_change_ms:
+                times = np.array([0, row.tick_change_ms])
+                units = np.array([row.tick_units_before, row.tick_units_after])
+                self._grids[row.index] = times, units
 
     @abstractmethod
     def _base_bars(self, index: int, from_ms: int, to_ms: int) -> Bars:
@@ -74,7 +93,24 @@ class CutPath(ABC):
         if to_ms <= from_ms:
             return empty_bars()
         rows = self._fetch(index, level, from_ms, to_ms)
-        return _on_grid(rows, self.listed[index])
+        unit = self._units(index, rows.open_ms)
+        if unit is None:
+            return rows
+        o, h, low, c = (a // unit * unit for a in (rows.open, rows.high, rows.low, rows.close))
+        return Bars(rows.open_ms, o, h, low, c, rows.buy, rows.sell, rows.trades, rows.quote)
+
+    def regrid(self, index: int, from_ms: int, unit: int) -> None:
+        """Trades of a symbol from a whole minute on lie on multiples of `unit`."""
+        times, units = self._grids.get(index, (np.array([0]), np.array([1])))
+        self._grids[index] = np.append(times, from_ms), np.append(units, unit)
+
+    def _units(self, index: int, times: I64) -> I64 | None:
+        """The tick in price units at each time, None where it is 1 throughout."""
+        grid = self._grids.get(index)
+        if grid is None or not len(times):
+            return None
+        unit: I64 = grid[1][np.searchsorted(grid[0], times, "right") - 1]
+        return None if unit.max() == 1 else unit
 
     def _fetch(self, index: int, level: str, from_ms: int, to_ms: int) -> Bars:
         if level == self.base:
@@ -151,19 +187,15 @@ class CutPath(ABC):
         ticks = cut_ticks(
             rows, k, MINUTE_MS, drift, uniforms(key + 1, place), uniforms(key + 2, place)
         )
+        time, price = ticks.time_ms, ticks.price
+        unit = self._units(index, time)
+        if unit is not None:
+            price = (
+                price // unit * unit
+            )  # rounding down keeps a bar's extremes its trades' extremes
         if self._tick_ms > 1:
-            grid = ticks.time_ms // self._tick_ms * self._tick_ms
-            ticks = Ticks(grid, ticks.price, ticks.qty, ticks.count, ticks.is_sell)
-        return ticks
-
-
-def _on_grid(rows: Bars, row: Listed) -> Bars:
-    """Prices rounded down to the coarser tick that held before a tick-size change."""
-    if not row.tick_change_ms or not len(rows) or rows.open_ms[0] >= row.tick_change_ms:
-        return rows
-    unit = np.where(rows.open_ms < row.tick_change_ms, row.tick_units_before, 1)
-    o, h, low, c = (a // unit * unit for a in (rows.open, rows.high, rows.low, rows.close))
-    return Bars(rows.open_ms, o, h, low, c, rows.buy, rows.sell, rows.trades, rows.quote)
+            time = time // self._tick_ms * self._tick_ms
+        return Ticks(time, price, ticks.qty, ticks.count, ticks.is_sell)
 
 
 class GeneratedPath(CutPath):
@@ -182,6 +214,7 @@ class GeneratedPath(CutPath):
         self._logs: list[F64] = []
         self._vols: list[F64] = []
         self._columns: list[Bars] = []
+        self._quotes: dict[int, F64] = {}
         self._grow(self._anchor_day + self._AHEAD)
 
     def _base_bars(self, index: int, from_ms: int, to_ms: int) -> Bars:
@@ -190,8 +223,24 @@ class GeneratedPath(CutPath):
             self._grow(last + self._AHEAD)
         onboard = self.listed[index].onboard_ms
         first = max(-(-from_ms // DAY_MS), onboard // DAY_MS)
-        rows = self._columns[index]
-        return rows.slice(max(0, first - self._first_day), max(0, last + 1 - self._first_day))
+        start, stop = max(0, first - self._first_day), max(0, last + 1 - self._first_day)
+        rows = self._columns[index].slice(start, stop)
+        return msgspec.structs.replace(rows, quote=self._day_quotes(index, rows, start))
+
+    def _day_quotes(self, index: int, rows: Bars, start: int) -> F64:
+        """Quote volume of days, summed from their hours: what a day's own path would have cost."""
+        known = self._quotes.get(index)
+        if known is None or len(known) < self._days:
+            known = self._quotes[index] = np.full(self._days, np.nan)
+        found = known[start : start + len(rows)]
+        new = np.isnan(found)
+        if new.any():
+            days = Bars(*(getattr(rows, f)[new] for f in Bars.__struct_fields__))
+            hours = self._cut(index, "1h", self._cut(index, "4h", days))
+            price = usual_price(hours.open, hours.high, hours.low, hours.close)
+            value = (hours.buy + hours.sell) * price
+            found[new] = value.reshape(-1, 24).sum(axis=1)
+        return found
 
     def _grow(self, last_day: int) -> None:
         days = np.arange(self._first_day + self._days, last_day + 1)

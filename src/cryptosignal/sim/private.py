@@ -11,6 +11,7 @@ import msgspec
 from cryptosignal.sim import dialect_user
 from cryptosignal.sim.account import Account, Fill, Position
 from cryptosignal.sim.desk import Desk
+from cryptosignal.sim.dialect_rest import number
 from cryptosignal.sim.links import Link
 from cryptosignal.sim.orders import Algo, Order
 from cryptosignal.sim.streams import Hub, Post
@@ -56,7 +57,7 @@ class PrivateEvents:
             if key not in link.keys:
                 continue
             wanted = link.keys[key]
-            if wanted is not None and kind not in wanted and kind != "listenKeyExpired":
+            if wanted is not None and not _is_wanted(kind, wanted):
                 continue
             if not payload:
                 payload = msgspec.json.encode(event)
@@ -123,7 +124,7 @@ class PrivateEvents:
                     "bnf": b.floor,
                     "bnc": b.cap,
                     "mmr": float(b.maint_rate),
-                    "cf": float(b.cum),
+                    "cf": number(b.cum),
                     "mi": 1,
                     "ma": b.leverage,
                 }
@@ -132,3 +133,10 @@ class PrivateEvents:
             "st": 1,
         }
         self._hub.send(channel, msgspec.json.encode(event).decode())
+
+
+def _is_wanted(kind: str, wanted: frozenset[str]) -> bool:
+    """Whether an `events=` list asks for an event; algo events go by two names (BINANCE §8.1), and
+    the end of a key is told to everybody."""
+    names = (kind, "ALGO_ORDER_UPDATE") if kind == "ALGO_UPDATE" else (kind,)
+    return kind == "listenKeyExpired" or any(name in wanted for name in names)

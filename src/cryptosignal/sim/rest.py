@@ -116,6 +116,7 @@ class Router:
             "openInterestHist": m.open_interest_hist,
             "takerlongshortRatio": m.taker_ratio,
             "basis": m.basis,
+            "delivery-price": m.delivery_prices,
         }
         for kind in CROWD_KINDS:
             rows[kind] = lambda p, kind=kind: m.crowd_ratio(p, kind)  # type: ignore[misc]
@@ -132,6 +133,7 @@ class Router:
             ("GET", "/api/v3/klines"): Route(s.klines, weight=2, pool="spot"),
             ("GET", "/api/v3/ticker/price"): Route(s.price, weight=one_or_all(2, 4), pool="spot"),
             ("GET", "/api/v3/depth"): Route(s.depth, weight=_spot_depth, pool="spot"),
+            ("GET", "/sapi/v1/system/status"): Route(s.status, pool="spot"),
             ("GET", "/sapi/v1/account/apiRestrictions"): Route(a.restrictions, SIGNED, pool="spot"),
             ("GET", "/sapi/v1/capital/config/getall"): Route(a.nothing, SIGNED, 10, "spot"),
             ("GET", "/sapi/v1/margin/allPairs"): Route(a.nothing, SIGNED, pool="spot"),
@@ -213,6 +215,7 @@ class Router:
             ("POST", base + "leverage"): Route(a.set_leverage, SIGNED),
             ("POST", base + "marginType"): Route(a.set_margin_type, SIGNED),
             ("POST", base + "positionMargin"): Route(a.position_margin, SIGNED),
+            ("POST", base + "stock/contract"): Route(a.sign_tradfi, SIGNED, 50),
             ("POST", base + "listenKey"): Route(a.start_key, KEY),
             ("PUT", base + "listenKey"): Route(a.keep_key, KEY),
             ("DELETE", base + "listenKey"): Route(a.close_key, KEY),

@@ -14,6 +14,7 @@ from cryptosignal.sim.dialect_rest import (
     asset_row,
     dec8,
     income_row,
+    number,
     position_core,
     position_v2,
     totals,
@@ -36,6 +37,8 @@ class AccountReplies:
         self._x = exchange
         self._d = exchange.desk
         self._keys_made = 0
+        self._timed: set[int] = set()
+        """Accounts with a timer for the end of their key: one each, however often it is extended."""
 
     def _index(self, params: Params) -> int:
         found = self._x.index_of.get(params.text("symbol"))
@@ -157,7 +160,7 @@ class AccountReplies:
                         "notionalCap": b.cap,
                         "notionalFloor": b.floor,
                         "maintMarginRatio": float(b.maint_rate),
-                        "cum": float(b.cum),
+                        "cum": number(b.cum),
                     }
                     for b in row.brackets
                 ],
@@ -266,6 +269,10 @@ class AccountReplies:
         account.is_hedge = wanted
         return dict(SUCCESS)
 
+    def sign_tradfi(self, _account: Account, _params: Params) -> Json:
+        """POST /fapi/v1/stock/contract: the agreement that TradFi contracts ask for."""
+        return dict(SUCCESS)
+
     def get_multi(self, account: Account, _params: Params) -> Json:
         """GET /fapi/v1/multiAssetsMargin."""
         return {"multiAssetsMargin": account.is_multi_asset}
@@ -298,6 +305,10 @@ class AccountReplies:
         if held > max_notional(row, leverage):
             raise Refusal(-2027, "Exceeded the maximum allowable position at current leverage.")
         lower = leverage < account.leverage_of(index)
+        margin = self._d.symbol_margin(account, index, ZERO, ZERO)
+        more = margin * account.leverage_of(index) / leverage - margin
+        if lower and index not in account.isolated_mode and more > self._d.available(account):
+            raise Refusal(-2028, "Leverage is smaller than permitted: insufficient margin balance.")
         if lower and index in account.isolated_mode and held:
             raise Refusal(
                 -4161,
@@ -381,11 +392,17 @@ class AccountReplies:
 
     def _extend(self, account: Account) -> None:
         account.listen_until_ms = self._x.now_ms + self._x.settings.listen_key_life_ms
-        self._x.agenda.at(account.listen_until_ms, self._key_due, account.number)
+        if account.number not in self._timed:
+            self._timed.add(account.number)
+            self._x.agenda.at(account.listen_until_ms, self._key_due, account.number)
 
     def _key_due(self, now: int, number: int) -> None:
         account = self._d.accounts[number]
-        if account.listen_key and now >= account.listen_until_ms:
+        if account.listen_key and now < account.listen_until_ms:
+            self._x.agenda.at(account.listen_until_ms, self._key_due, number)
+            return
+        self._timed.discard(number)
+        if account.listen_key:
             self.end_key(account, now)
 
     def end_key(self, account: Account, now: int, *, announce: bool = True) -> None:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 from cryptosignal.sim.account import Account
-from cryptosignal.sim.algo import callback_rate_of
+from cryptosignal.sim.algo import check_callback_rate
 from cryptosignal.sim.dialect_rest import algo_placed, algo_queried
 from cryptosignal.sim.exchange import Exchange
 from cryptosignal.sim.orders import ALGO_OPEN, ALGO_TYPES, Algo, Refusal
@@ -45,7 +45,19 @@ class AlgoDesk:
                 raise Refusal(-2022, "ReduceOnly Order is rejected.")
         self._x.algos.add(account, algo)
         self._x.arm(index)
+        if algo.working_type == "MARK_PRICE":
+            self._x.watch_mark()
+        if algo.good_till_ms:
+            self._x.agenda.at(
+                algo.good_till_ms,
+                lambda now, _: self._good_till_due(now, account, algo),
+            )
         return algo_placed(self._d, algo)
+
+    def _good_till_due(self, now: int, account: Account, algo: Algo) -> None:
+        self._d.now_ms = now
+        self._x.algos.run_out(account, algo.algo_id)
+        self._x.arm(algo.index)
 
     def _algo(self, account: Account, params: Params, index: int) -> Algo:
         kind = params.text("type")
@@ -57,8 +69,10 @@ class AlgoDesk:
             raise Refusal(
                 -4136, "Target strategy invalid for orderType, closePosition is not supported."
             )
-        if close and (params.has("quantity") or params.has("reduceOnly")):
+        if close and params.has("quantity"):
             raise Refusal(-4137, "Quantity must be zero with closePosition equals true.")
+        if close and params.has("reduceOnly"):
+            raise Refusal(-4138, "Reduce only must be true with close position.")
         if params.has("reduceOnly") and account.is_hedge:
             raise Refusal(-1106, "Parameter 'reduceonly' sent when not required.")
         trailing, limit = kind == "TRAILING_STOP_MARKET", kind in ("STOP", "TAKE_PROFIT")
@@ -90,7 +104,9 @@ class AlgoDesk:
             activate=self._orders.price_units(index, params, "activatePrice")
             if params.has("activatePrice")
             else 0,
-            callback_rate=callback_rate_of(params.text("callbackRate")) if trailing else Decimal(0),
+            callback_rate=check_callback_rate(params.decimal("callbackRate"))
+            if trailing
+            else Decimal(0),
             stp=params.choice(
                 "selfTradePreventionMode",
                 STP_MODES,

@@ -102,6 +102,11 @@ class DataReplies:
             )
         return out
 
+    def delivery_prices(self, params: Params) -> Json:
+        """GET /futures/data/delivery-price: no quarterly contract is listed."""
+        self._market.index(params, "pair")
+        return []
+
     def basis(self, params: Params) -> Json:
         """GET /futures/data/basis."""
         index = self._market.index(params, "pair")

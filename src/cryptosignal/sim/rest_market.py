@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS, MINUTE_MS
+from cryptosignal.sim.composite import basket, index_rows
 from cryptosignal.sim.dialect_rest import kline_rows, price_text, qty_text, quote_text, symbol_info
 from cryptosignal.sim.exchange import Exchange
 from cryptosignal.sim.flow import Trade
@@ -18,6 +21,9 @@ DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1_000)
 AGG_SPAN_MS = HOUR_MS
 AGG_WINDOW_MS = DAY_MS
 HISTORY_MS = 30 * DAY_MS
+EXACT_SPAN_MS = 26 * HOUR_MS
+"""Mark, index and premium candles of a stretch no longer than this are made second by second."""
+Ohlc = tuple[float, float, float, float]
 
 
 class MarketReplies:
@@ -115,21 +121,42 @@ class MarketReplies:
     def _price_only(self, index: int, params: Params, kind: str) -> Json:
         """Mark, index and premium rows: OHLC and times only."""
         interval, candles = self.candles(index, params)
-        row, bars = self._x.listed[index], candles.bars
-        scale = 10.0**-row.price_digits
-        out = []
-        for i in range(len(bars)):
-            opened = int(bars.open_ms[i])
-            premium = self._x.facts.premium(index, opened)
-            prices = [float(a[i]) * scale for a in (bars.open, bars.high, bars.low, bars.close)]
-            if kind == "index":
-                prices = [p / (1.0 + premium) for p in prices]
-            elif kind == "premium":
-                prices = [premium] * 4
-            closed = next_open(opened, interval) - 1
-            texts = [f"{p:.8f}" for p in prices]
-            out.append([opened, *texts, "0", closed, "0", 60, "0", "0", "0"])
-        return out
+        opens = candles.bars.open_ms.tolist()
+        if not opens:
+            return []
+        end = min(next_open(opens[-1], interval), self._x.now_ms + 1)
+        is_short = end - opens[0] <= EXACT_SPAN_MS
+        make = self._exact_prices if is_short else self._rough_prices
+        prices = make(index, candles, kind, end)
+        return [
+            [t, *[f"{p:.8f}" for p in row], "0", next_open(t, interval) - 1, "0", 60, "0", "0", "0"]
+            for t, row in zip(opens, prices, strict=True)
+        ]
+
+    def _exact_prices(self, index: int, candles: Candles, kind: str, end: int) -> list[Ohlc]:
+        """Second by second, as the markPrice stream says it."""
+        bars = candles.bars
+        scale = 10.0 ** -self._x.listed[index].price_digits
+        first, before = int(bars.open_ms[0]), float(bars.open[0]) * scale
+        times, mark, fair = self._x.facts.second_by_second(index, first, end, before)
+        values = {"mark": mark, "index": fair, "premium": mark / fair - 1.0}[kind]
+        at = np.searchsorted(times, bars.open_ms)
+        last = np.append(at[1:], len(times)) - 1
+        high, low = np.maximum.reduceat(values, at), np.minimum.reduceat(values, at)
+        columns = (values[at], high, low, values[last])
+        return list(zip(*(c.tolist() for c in columns), strict=True))
+
+    def _rough_prices(self, index: int, candles: Candles, kind: str, _end: int) -> list[Ohlc]:
+        """Long stretches: the contract's own candles, the premium at each bar's opening taken off."""
+        bars = candles.bars
+        scale = 10.0 ** -self._x.listed[index].price_digits
+        premium = self._x.facts.premiums(index, bars.open_ms)
+        columns = [a * scale for a in (bars.open, bars.high, bars.low, bars.close)]
+        if kind == "index":
+            columns = [c / (1.0 + premium) for c in columns]
+        elif kind == "premium":
+            columns = [premium] * 4
+        return list(zip(*(c.tolist() for c in columns), strict=True))
 
     def mark_klines(self, params: Params) -> Json:
         """GET /fapi/v1/markPriceKlines."""
@@ -211,7 +238,10 @@ class MarketReplies:
         flow = self._x.flows[index]
         if params.has("fromId"):
             wanted = params.number("fromId")
-            found = [t for t in self._recent(index, 1_000_000) if t.agg_id >= wanted][:limit]
+            flow.skip_to(now)
+            behind = min(flow.next_agg_id - wanted, 1_000_000)
+            recent = self._recent(index, behind) if behind > 0 else []
+            found = [t for t in recent if t.agg_id >= wanted][:limit]
         elif start:
             if params.has("endTime") and end - start >= AGG_SPAN_MS:
                 raise Refusal(-4166, "Search window is restricted to recent 1 hour.")
@@ -424,9 +454,28 @@ class MarketReplies:
         }
         return row if params.has("symbol") else [row]
 
-    def index_info(self, _params: Params) -> Json:
-        """GET /fapi/v1/indexInfo: no composite index is listed."""
-        return []
+    def index_info(self, params: Params) -> Json:
+        """GET /fapi/v1/indexInfo: the baskets of the index contracts."""
+        now = self._x.now_ms
+        wanted = self.index(params) if params.has("symbol") else -1
+        rows = [r for r in index_rows(self._x.listed) if wanted in (-1, r.index)]
+        return [
+            {
+                "symbol": row.symbol,
+                "time": now,
+                "component": "baseAsset",
+                "baseAssetList": [
+                    {
+                        "baseAsset": part.base,
+                        "quoteAsset": "USDT",
+                        "weightInQuantity": f"{part.quantity:.8f}",
+                        "weightInPercentage": f"{part.share_frac:.8f}",
+                    }
+                    for part in basket(self._x.listed, self._x.facts, row.index, now)[1]
+                ],
+            }
+            for row in rows
+        ]
 
     def trading_schedule(self, _params: Params) -> Json:
         """GET /fapi/v1/tradingSchedule: TradFi sessions are open round the clock here."""

@@ -90,6 +90,10 @@ class SpotReplies:
             "symbols": symbols,
         }
 
+    def status(self, _params: Params) -> Json:
+        """GET /sapi/v1/system/status."""
+        return {"status": 0, "msg": "normal"}
+
     def klines(self, params: Params) -> Json:
         """GET /api/v3/klines: index prices, six tenths of the volume."""
         index, _scale = self._find(params)
@@ -125,9 +129,11 @@ class SpotReplies:
         """GET /api/v3/ticker/price."""
 
         def one(name: str) -> Json:
-            index, scale = self._rows[name]
-            fair = self._x.facts.mark(index, self._x.now_ms).index / scale
-            return {"symbol": name, "price": f"{fair:.8f}"}
+            index, _scale = self._rows[name]
+            now, flow = self._x.now_ms, self._x.flows[index]
+            flow.skip_to(now)
+            fair = self._x.facts.spot_scale(index, now).price
+            return {"symbol": name, "price": f"{flow.last_price * fair:.8f}"}
 
         if params.has("symbol"):
             self._find(params)

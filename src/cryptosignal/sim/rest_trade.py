@@ -10,6 +10,8 @@ import msgspec
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.sim.account import Account
 from cryptosignal.sim.dialect_rest import (
+    forced_order,
+    listed_order,
     placed,
     price_text,
     qty_text,
@@ -42,6 +44,8 @@ CANCEL_BATCH_MAX = 10
 WEEK_MS = 7 * DAY_MS
 FORGET_MS = 3 * DAY_MS
 GOOD_TILL_AHEAD_MS = 600_000
+_LISTS = {"orderidlist": "orderIdList", "origclientorderidlist": "origClientOrderIdList"}
+"""A common client spells the two lists of a batch cancel in small letters, and is served."""
 
 
 class OrderDesk:
@@ -69,7 +73,12 @@ class OrderDesk:
             raise Refusal(-1111, "Precision is over the maximum defined for this asset.")
         if value > (row.market_qty_max if market else row.qty_max):
             raise Refusal(-4005, "Quantity greater than max quantity.")
-        return int(value.scaleb(row.qty_digits))
+        units = int(value.scaleb(row.qty_digits))
+        if units < row.step_units:
+            raise Refusal(-4004, "Quantity less than min quantity.")
+        if units % row.step_units:
+            raise Refusal(-4023, "Qty not increased by step size.")
+        return units
 
     def price_units(self, index: int, params: Params, name: str = "price") -> int:
         """A price checked against PRICE_FILTER."""
@@ -118,10 +127,10 @@ class OrderDesk:
             raise Refusal(-1116, "Invalid orderType.")
         if params.has("reduceOnly") and account.is_hedge:
             raise Refusal(-1106, "Parameter 'reduceonly' sent when not required.")
-        if kind == "MARKET" and params.has("timeInForce"):
-            raise Refusal(-1106, "Parameter 'timeinforce' sent when not required.")
-        if kind == "MARKET" and params.has("price"):
-            raise Refusal(-1106, "Parameter 'price' sent when not required.")
+        unneeded = ("timeInForce", "price", "stopPrice") if kind == "MARKET" else ("stopPrice",)
+        for name in unneeded:
+            if params.has(name):
+                raise Refusal(-1106, f"Parameter '{name.lower()}' sent when not required.")
         force = "GTC"
         if kind == "LIMIT":
             force = params.choice("timeInForce", TIMES_IN_FORCE[:6], -1115, "timeInForce")
@@ -187,6 +196,7 @@ class OrderDesk:
         """A small market order as the owner would place it on the website; False if refused."""
         row = self._x.listed[index]
         units = int(Decimal(row.min_notional * 3) / self._d.mark(index) * 10**row.qty_digits) + 1
+        units = -(-units // row.step_units) * row.step_units
         wish = OrderWish(
             index=index,
             side=side,
@@ -212,10 +222,12 @@ class OrderDesk:
                 self._d.expire(order, "0")
 
     def test(self, account: Account, params: Params) -> Json:
-        """POST /fapi/v1/order/test: checks only."""
+        """POST /fapi/v1/order/test: checks only; the order that would have been, under id 0."""
         wish = self.wish(account, params)
         self._d.check(account, wish)
-        return {}
+        order = self._d.new_order(account, wish)
+        shown = placed(self._d, order) | queried(self._d, order)
+        return {**shown, "orderId": 0}
 
     def find(
         self, account: Account, params: Params, code: int, text: str, *, only_open: bool
@@ -287,7 +299,7 @@ class OrderDesk:
         if not first_id:
             found = [o for o in found if start <= o.created_ms <= end]
         found.sort(key=lambda o: o.order_id)
-        return [queried(self._d, o) for o in (found[:limit] if first_id else found[-limit:])]
+        return [listed_order(self._d, o) for o in (found[:limit] if first_id else found[-limit:])]
 
     def span(self, params: Params) -> tuple[int, int]:
         """The time range asked for, at most seven days."""
@@ -316,10 +328,14 @@ class OrderDesk:
         self._d.amend(order, qty, price, params.number("modifyId", 0))
         self._note_amendment(account, order, before)
         self._x.touched(order.index)
-        return placed(self._d, order)
+        reply = {**placed(self._d, order), "pair": self._x.listed[order.index].symbol}
+        if order.modify_id:
+            reply["modifyId"] = order.modify_id
+        return reply
 
     def _note_amendment(self, account: Account, order: Order, before: tuple[int, int]) -> None:
         row = self._x.listed[order.index]
+        named = {"modifyId": order.modify_id} if order.modify_id else {}
         account.amendments.append(
             {
                 "amendmentId": 5_000 + len(account.amendments),
@@ -338,6 +354,7 @@ class OrderDesk:
                         "after": qty_text(row, order.qty),
                     },
                     "count": order.amendments,
+                    **named,
                 },
                 "priceMatch": order.price_match,
             }
@@ -376,6 +393,7 @@ class OrderDesk:
     def cancel_batch(self, account: Account, params: Params) -> Json:
         """DELETE /fapi/v1/batchOrders."""
         symbol = params.text("symbol")
+        params = Params({_LISTS.get(k.lower(), k): v for k, v in params.values.items()})
         by_client = params.has("origClientOrderIdList")
         name = "origClientOrderIdList" if by_client else "orderIdList"
         key = "origClientOrderId" if by_client else "orderId"
@@ -457,7 +475,7 @@ class OrderDesk:
             and index in (-1, o.index)
             and o.forced.startswith(prefix)
         ]
-        return [queried(self._d, o) for o in found[-limit:]]
+        return [forced_order(self._d, o) for o in found[-limit:]]
 
 
 def _decimals(value: Decimal) -> int:

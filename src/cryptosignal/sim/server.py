@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import errno
 import json
 import logging
@@ -29,6 +28,7 @@ from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.sim.candles import CandleSource, load_candles
+from cryptosignal.sim.mischief import parse_faults
 from cryptosignal.sim.settings import SYMBOLS_MAX, VenueSettings, speed_max
 from cryptosignal.sim.venue import ABNORMAL, GOING_AWAY, Delivery, Venue
 
@@ -40,6 +40,8 @@ PONG_WITHIN_S = 600.0
 HANG_S = 60.0
 """Wall seconds that an unanswered request is kept open."""
 STOP_WITHIN_S = 1.5
+CLOSE_WITHIN_S = 10.0
+"""Wall seconds that a client has to answer a close."""
 _QUIET = logging.getLogger("cryptosignal.sim.server")
 """What clients send wrongly is answered, not logged."""
 _QUIET.addHandler(logging.NullHandler())
@@ -63,6 +65,9 @@ class Wire(msgspec.Struct, eq=False):
     transport: asyncio.Transport
     waiting: list[bytes] = msgspec.field(default_factory=list)
     pong_at_s: float = 0.0
+    closing: asyncio.TimerHandle | None = None
+    """The venue has sent its close: what comes is only read until the client's own close, or until
+    this timer ends the connection."""
 
 
 class Server:
@@ -76,7 +81,7 @@ class Server:
         self._wires: dict[int, Wire] = {}
         self._next_link = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._reading: set[asyncio.Future[None]] = set()
         self._is_stopping = False
         self.dropped_readers = 0
 
@@ -125,7 +130,15 @@ class Server:
         if delivery.close_code == ABNORMAL:
             _reset(wire.transport)
         else:
-            self._spawn(_close(wire, delivery.close_code))
+            self._close(wire, delivery.close_code)
+
+    def _close(self, wire: Wire, code: int) -> None:
+        """Say goodbye and go on reading: closing with unread bytes would make the kernel reset the
+        connection, and the client would never see the code."""
+        if wire.closing is None and not wire.transport.is_closing():
+            wire.transport.write(b"\x88\x02" + code.to_bytes(2, "big"))
+            wait = CLOSE_WITHIN_S * self._settings.speed
+            wire.closing = self._loop.call_later(wait, wire.transport.abort)
 
     def _flush(self) -> None:
         for number, wire in list(self._wires.items()):
@@ -142,11 +155,6 @@ class Server:
             self.dropped_readers += 1
             self._wires.pop(number, None)
             wire.transport.abort()
-
-    def _spawn(self, work: Any) -> None:
-        task: asyncio.Task[None] = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     # --- requests ---------------------------------------------------------------------------------
 
@@ -166,6 +174,9 @@ class Server:
         asked = HttpRequest(request.method, path, query, body, headers)
         reply = self._venue.http(self._clock.now_ms(), asked, request.remote or "local")
         self._soon()
+        if reply.is_torn and request.transport is not None:
+            request.transport.abort()
+            return web.Response(status=502)
         if reply.response is None:
             await asyncio.sleep(HANG_S * self._settings.speed)
             if request.transport is not None:
@@ -197,16 +208,24 @@ class Server:
         if raw is not None:
             raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         wire = self._wires[number] = Wire(ws, transport, pong_at_s=self._loop.time())
+        done: asyncio.Future[None] = self._loop.create_future()
+        self._reading.add(done)
         self._soon()
         try:
             await self._read(number, wire)
         finally:
             self._wires.pop(number, None)
             self._venue.ws_close(self._clock.now_ms(), number)
+            if wire.closing is not None:
+                wire.closing.cancel()
+            self._reading.discard(done)
+            done.set_result(None)
         return ws
 
     async def _read(self, number: int, wire: Wire) -> None:
         async for message in wire.socket:
+            if wire.closing is not None:
+                continue
             now = self._clock.now_ms()
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 data = message.data
@@ -228,7 +247,7 @@ class Server:
             for number, wire in list(self._wires.items()):
                 if now_s - wire.pong_at_s > PONG_WITHIN_S:
                     self._wires.pop(number, None)
-                    self._spawn(_close(wire, 1008))
+                    self._close(wire, 1008)
                 elif not wire.transport.is_closing():
                     wire.transport.write(b"\x89\x00")
 
@@ -238,9 +257,10 @@ class Server:
         if self._timer is not None:
             self._timer.cancel()
         wires, self._wires = list(self._wires.values()), {}
-        if wires:
-            closing = [asyncio.ensure_future(_close(wire, GOING_AWAY)) for wire in wires]
-            await asyncio.wait(closing, timeout=STOP_WITHIN_S * self._settings.speed)
+        for wire in wires:
+            self._close(wire, GOING_AWAY)
+        if self._reading:
+            await asyncio.wait(self._reading, timeout=STOP_WITHIN_S * self._settings.speed)
         for wire in wires:
             wire.transport.abort()
 
@@ -253,11 +273,6 @@ def _reset(transport: asyncio.Transport) -> None:
         if raw is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
-
-
-async def _close(wire: Wire, code: int) -> None:
-    with contextlib.suppress(ConnectionError, RuntimeError):
-        await wire.socket.close(code=code)
 
 
 def _response(response: HttpResponse) -> web.Response:
@@ -279,7 +294,7 @@ def start_of(settings: VenueSettings, source: CandleSource | None) -> int:
     if settings.start_ms:
         return settings.start_ms
     if source is not None:
-        return source.bar_time(settings.walk_start_bar)
+        return source.walk_time(settings.walk_start_bar, settings.walk_symbols_min)
     return host_epoch_ms()
 
 
@@ -302,16 +317,26 @@ async def serve(
     start_ms: int,
     source: CandleSource | None = None,
     announce: Announce,
+    venue_of: Callable[[VenueSettings, Seeds, int, CandleSource | None], Venue] = Venue,
 ) -> None:
     """Serve until cancelled. Must run on a `ScaledLoop` with `settings.speed` and `epoch_mono_ns`.
 
-    `announce` is called once, when the port is open. Raises UserFault when the port is in use.
+    `announce` is called once, when the port is open; `venue_of` makes the venue that is served.
+    Raises UserFault when the port is in use.
     """
     loop = asyncio.get_running_loop()
-    venue = Venue(settings, Seeds(seed), start_ms, source)
+    venue = venue_of(settings, Seeds(seed), start_ms, source)
     server = Server(venue, LoopClock(loop, start_ms), settings)
+    longest = 2 * settings.body_bytes_max  # a long query is refused by the venue, in its own words
     runner = web.ServerRunner(
-        web.Server(server.handle, access_log=None, logger=_QUIET), shutdown_timeout=0.1
+        web.Server(
+            server.handle,
+            access_log=None,
+            logger=_QUIET,
+            max_line_size=longest,
+            max_field_size=longest,
+        ),
+        shutdown_timeout=0.1,
     )
     await runner.setup()
     site = web.TCPSite(runner, host, port, backlog=1_024)
@@ -336,8 +361,6 @@ async def serve(
             "start_time_ms": start_ms,
             "epoch_mono_ns": epoch_mono_ns,
             "speed": settings.speed,
-            "symbols": len(venue.exchange.listed),
-            "synthetic_flow": list(venue.synthetic_flow),
         }
     )
     try:
@@ -390,8 +413,17 @@ def run_server(
     except asyncio.CancelledError:
         return
     finally:
+        _end_tasks(loop)
         asyncio.set_event_loop(None)
         loop.close()
+
+
+def _end_tasks(loop: asyncio.AbstractEventLoop) -> None:
+    """Requests that still wait for a late or lost answer end with the process, without a word."""
+    left = asyncio.all_tasks(loop)
+    for task in left:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
 
 
 def _watch_stdin(loop: asyncio.AbstractEventLoop, main: asyncio.Task[None]) -> None:
@@ -432,10 +464,12 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stdout.flush()
 
     try:
+        preset, rates = parse_faults(asked.faults)
         settings = VenueSettings(
             symbols=asked.symbols,
             speed=asked.speed,
-            faults=asked.faults,
+            faults=preset,
+            fault_rates=rates,
             messages_per_second_max=asked.messages_per_second,
         )
         run_server(

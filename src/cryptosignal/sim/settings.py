@@ -36,9 +36,13 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faults: str = "calm"
     fault_rates: dict[str, float] = msgspec.field(default_factory=dict)
     """Overrides of single faults by name (`sim.mischief.MENU`); 0 switches one off."""
+    fault_seed: int = 0
+    """Another seed for the faults alone, over the same market; 0 means the venue's own."""
     start_ms: int = 0
     """Venue time of the start; 0 means the host's time (server) or bar `walk_start_bar` (candles)."""
     walk_start_bar: int = 500
+    walk_symbols_min: int = 0
+    """A walk of candles starts no earlier than when so many of the file's symbols are listed."""
     tick_ms: int = 1
     """Grid that trade times are rounded down to; coarser means fewer wake-ups in a simulation."""
     ticks_per_minute: int = 0

@@ -13,11 +13,13 @@ import msgspec
 from cryptosignal.ground.units import SECOND_MS
 from cryptosignal.sim.agenda import Agenda
 from cryptosignal.sim.book import Book, Side
-from cryptosignal.sim.dialect_ws import Frames, asset_index, trading_session
+from cryptosignal.sim.composite import basket
+from cryptosignal.sim.dialect_ws import Frames, asset_index, composite_index, trading_session
 from cryptosignal.sim.facts import Facts, spot_base
 from cryptosignal.sim.flow import Flow, Trade
 from cryptosignal.sim.klines import INTERVALS, KlineDesk, LiveBar, bar_open, next_open
 from cryptosignal.sim.links import LEGACY, PUBLIC, SPOT, Link, StreamKind, parse_stream
+from cryptosignal.sim.listing import INDEX_BASES
 from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.tickers import Tickers
 
@@ -350,6 +352,7 @@ class Hub:
             "mark": self._mark,
             "mini": self._mini,
             "ticker": self._ticker,
+            "composite": self._composite,
         }.get(kind, self._array)
         for channel in list(group):
             make(channel, now)
@@ -407,6 +410,14 @@ class Hub:
     def _mark(self, channel: Channel, now: int) -> None:
         index = channel.spec.index
         self.send(channel, self.frames[index].mark(self._facts.mark(index, now), now))
+
+    def _composite(self, channel: Channel, now: int) -> None:
+        """Only contracts on an index have one; the stream of any other symbol is silent."""
+        row = self.frames[channel.spec.index].row
+        if row.base in INDEX_BASES:
+            listed = [flow.listed for flow in self._flows]
+            level, parts = basket(listed, self._facts, row.index, now)
+            self.send(channel, composite_index(row.symbol, level, parts, now))
 
     def _mini(self, channel: Channel, now: int) -> None:
         day = self._tickers.day(channel.spec.index, now)

@@ -27,7 +27,7 @@ from cryptosignal.sim.links import (
     parse_target,
 )
 from cryptosignal.sim.listing import generated_listing
-from cryptosignal.sim.mischief import Mischief
+from cryptosignal.sim.mischief import TORN, Mischief
 from cryptosignal.sim.orders import Algo, Order
 from cryptosignal.sim.path import CutPath, GeneratedPath
 from cryptosignal.sim.rest import Router
@@ -56,6 +56,8 @@ class HttpReply(msgspec.Struct, frozen=True, gc=False):
 
     response: HttpResponse | None
     delay_ms: int = 0
+    is_torn: bool = False
+    """The connection ends before anything was read."""
 
 
 class Venue:
@@ -72,6 +74,8 @@ class Venue:
         self.start_ms = start_ms
         self._out: list[Delivery] = []
         self._links: dict[int, Link] = {}
+        """Open connections, oldest first."""
+        self._is_watching = False
         path: CutPath
         synthetic: tuple[str, ...] = ()
         seed = seeds.number("market")
@@ -94,7 +98,8 @@ class Venue:
         self.exchange = Exchange(settings, seeds, start_ms, listed, path, self._post)
         self.router = Router(self.exchange, synthetic)
         self._ws_api = WsApi(self.exchange, self.router)
-        self.mischief = Mischief(settings, seeds.child("mischief"), self)
+        faults = Seeds(settings.fault_seed) if settings.fault_seed else seeds.child("mischief")
+        self.mischief = Mischief(settings, faults, self)
         self.api_key = settings.accounts[0].api_key
         self.api_secret = settings.accounts[0].api_secret
 
@@ -136,7 +141,10 @@ class Venue:
         self.exchange.run_to(now_ms)
         if self.mischief.is_quiet:
             return HttpReply(self.router.answer(request, client), self.settings.latency_ms)
-        return HttpReply(*self.mischief.http(request, client))
+        response, delay_ms = self.mischief.http(request, client)
+        if response is TORN:
+            return HttpReply(None, delay_ms, is_torn=True)
+        return HttpReply(response, delay_ms)
 
     # --- WebSocket --------------------------------------------------------------------------------
 
@@ -168,14 +176,25 @@ class Venue:
             self.exchange.private.attach(fresh)
         for name in parsed.names[: self.settings.streams_per_link_max]:
             self._subscribe(fresh, name)
-        self.exchange.agenda.at(now_ms + self.settings.link_life_ms, self._life_over, link)
+        self._watch_life()
         self.mischief.link_opened(fresh)
         return None
 
-    def _life_over(self, now: int, number: int) -> None:
-        link = self._links.get(number)
-        if link is not None and now - link.opened_ms >= self.settings.link_life_ms:
+    def _watch_life(self) -> None:
+        """One timer for the oldest connection: opening and closing many leaves nothing behind."""
+        if self._links and not self._is_watching:
+            self._is_watching = True
+            oldest = next(iter(self._links.values()))
+            due = oldest.opened_ms + self.settings.link_life_ms
+            self.exchange.agenda.at(due, self._life_over)
+
+    def _life_over(self, now: int, _argument: int) -> None:
+        for link in list(self._links.values()):
+            if now - link.opened_ms < self.settings.link_life_ms:
+                break
             self.close(link, GOING_AWAY)
+        self._is_watching = False
+        self._watch_life()
 
     def close(self, link: Link, code: int) -> None:
         """End a connection from the venue's side."""

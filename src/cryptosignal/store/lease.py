@@ -12,7 +12,7 @@ from pathlib import Path
 
 from cryptosignal.ground.faults import UserFault
 
-_NAME = ".lease"
+LEASE_NAME = ".lease"
 
 
 class Lease:
@@ -22,7 +22,7 @@ class Lease:
     """
 
     def __init__(self, root: Path) -> None:
-        path = root / _NAME
+        path = root / LEASE_NAME
         try:
             root.mkdir(parents=True, exist_ok=True)
             self._file = path.open("a+b")

@@ -165,6 +165,15 @@ def read_run(disk: Disk, run_dir: str, *, past_gaps: bool = False) -> RunReader:
     return RunReader(disk, run_dir, past_gaps=past_gaps)
 
 
+def account_of(disk: Disk, run_dir: str) -> str:
+    """The account that a run said it traded on, "" for none, an older run, or one that never began."""
+    for name in segment_names(disk, run_dir, MONEY):
+        header = read_segment(name, disk.read(name)).header
+        if header is not None:
+            return msgspec.convert(header.run, RunHeader).info.get("account", "")
+    return ""
+
+
 class MoneyHistory:
     """Iterates the money records of all runs under a root, oldest first: what recovery folds.
 
@@ -268,6 +277,27 @@ def drop_expired(disk: Disk, root: str, now_ms: int, settings: StoreSettings) ->
     for name in expired:
         disk.delete(name)
     return expired
+
+
+def drop_oversize(disk: Disk, root: str, settings: StoreSettings) -> list[str]:
+    """Delete the oldest input and block segments past their stores' caps; the names deleted.
+
+    The newest segment of the newest run is being written and stays, money is never touched.
+    """
+    runs = run_dirs(disk, root)
+    gone: list[str] = []
+    caps = {INPUTS: settings.inputs_bytes_max, BLOCKS: settings.blocks_bytes_max}
+    for stream, most in caps.items():
+        named = [name for run in runs for name in segment_names(disk, run, stream)]
+        sizes = {name: disk.size(name) for name in named}
+        total = sum(sizes.values())
+        for name in named[:-1]:
+            if total <= most:
+                break
+            disk.delete(name)
+            total -= sizes[name]
+            gone.append(name)
+    return gone
 
 
 def _segment_ends(

@@ -18,6 +18,12 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A journal segment is closed when it is larger than this."""
     retention_days: int = 90
     """Age at which inputs and decision blocks are dropped."""
+    inputs_bytes_max: int = 4096 * MEBIBYTE
+    """Inputs of all runs together; the oldest segment is dropped first."""
+    blocks_bytes_max: int = 4096 * MEBIBYTE
+    """Decision blocks of all runs together; the oldest segment is dropped first."""
+    tape: bool = True
+    """Whether raw frames are kept with the time they came."""
     compression_level: int = 1
     """zlib level of decision blocks and tape chunks: 1 fast … 9 small."""
     tape_bytes_max: int = 2048 * MEBIBYTE
@@ -32,7 +38,7 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """Raise ValueError (one line: key, found, allowed) for a limit that cannot work."""
         for key in self.__struct_fields__:
             value = getattr(self, key)
-            if value < 1:
+            if not isinstance(value, bool) and value < 1:
                 raise ValueError(f"store.{key}: found {value}, allowed: at least 1")
         if self.compression_level > 9:
             raise ValueError(

@@ -35,7 +35,8 @@ class Verdict(NamedTuple):
 
 class HeartbeatMonitor:
     """Checks every `heartbeat_interval` s; the limit is `heartbeat_timeout`, or for streams by the
-    clock the shorter `cadence_timeout`. `since_ms` is when a stream was subscribed."""
+    clock and the market's ticker the shorter `cadence_timeout`. `since_ms` is when a stream was
+    subscribed."""
 
     def __init__(self, settings: FeedSettings) -> None:
         self._limit_ms = int(settings.heartbeat_timeout * 1000)
@@ -44,6 +45,8 @@ class HeartbeatMonitor:
     def limit_ms(self, name: str) -> int:
         """Silence that is too long for this stream."""
         cadence = names.cadence_ms(name)
+        if not cadence and names.parse(name).kind == names.TICKER_ARRAY:
+            return min(self._limit_ms, self._cadence_limit_ms)
         if not cadence:
             return self._limit_ms
         return min(self._limit_ms, max(self._cadence_limit_ms, 3 * cadence))
@@ -56,7 +59,7 @@ class HeartbeatMonitor:
         since_ms: Callable[[str], int],
     ) -> list[Verdict]:
         """A verdict for each wanted stream. `traded_ms(slot)` is when other evidence last showed a
-        trade of the symbol (NaN: none)."""
+        trade of the symbol, for slot -1 of any symbol (NaN: none)."""
         verdicts: list[Verdict] = []
         for stream in streams:
             if not stream.is_wanted:
@@ -73,7 +76,7 @@ class HeartbeatMonitor:
     def _is_proven(self, stream: Heard, traded_ms: Callable[[int], float], began_ms: int) -> bool:
         if names.cadence_ms(stream.name):
             return True
-        if stream.kind not in _TRADE_DRIVEN or stream.slot < 0:
+        if stream.kind not in _TRADE_DRIVEN:
             return False
         last = max(stream.last_ms, began_ms)
         return traded_ms(stream.slot) > last + _EVIDENCE_SLACK_MS
@@ -94,5 +97,7 @@ def heartbeat_penalty(silent: int, subscribed: int) -> tuple[float, float]:
     return 0.1 * silent, 1.0
 
 
-_TRADE_DRIVEN = frozenset({names.KLINE, names.TRADE, names.PARTIAL, names.DIFF, names.TICKER})
+_TRADE_DRIVEN = frozenset({names.KLINE, names.TRADE, names.PARTIAL, names.DIFF, names.TICKER}) | {
+    names.TICKER_ARRAY
+}
 _EVIDENCE_SLACK_MS = 5_000

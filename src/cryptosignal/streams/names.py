@@ -27,9 +27,9 @@ PUBLIC_CANARY: Final = "btcusdt@bookTicker"
 CADENCE_MS: Final = {
     MARK: 3_000,
     MARK_ARRAY: 3_000,
-    TICKER_ARRAY: 1_000,
 }
-"""Kinds that the venue sends on a timer whatever happens; all others speak only when trades do."""
+"""Kinds that the venue sends on a timer whatever happens; all others speak only when trades do: also
+`!ticker@arr`, whose timer sends only the symbols that changed, and nothing if none did."""
 
 
 class StreamName(NamedTuple):

@@ -220,6 +220,11 @@ class Session:
         return self.state in (ConnectionState.CONNECTED, ConnectionState.SUBSCRIBED)
 
     @property
+    def is_cut_off(self) -> bool:
+        """Whether the socket was lost and has not been replaced by one that delivers."""
+        return self.failures > 0 and not (self.is_open and not self._awaiting)
+
+    @property
     def awaiting(self) -> tuple[str, ...]:
         """Streams that speak by the clock and have not spoken on this connection yet."""
         return tuple(self._awaiting)

@@ -45,7 +45,7 @@ class FeedSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url_streams: int = 50
     stagger: float = 0.2
     flush_ms: int = 50
-    flush_at_close_ms: int = 5
+    flush_at_close_ms: int = 3
     kline_reconcile_interval: float = 300.0
     depth_reconcile_interval: float = 60.0
     price_tolerance: float = 0.0001

@@ -10,9 +10,16 @@ from cryptosignal.domain.instrument import Instrument
 from cryptosignal.risk.sizing import Refusal
 from cryptosignal.trading import entries, facts
 from cryptosignal.trading.errands import Round
+from cryptosignal.trading.settings import TradingSettings
 from cryptosignal.trading.ticket import Ticket
 
 BPS = Decimal(10_000)
+_PAST = {
+    "expired": "expired",
+    "rejected": "was rejected",
+    "refused": "was refused",
+    "opened": "was opened",
+}
 PriceOf = Callable[[Ticket, int], Decimal | None]
 
 
@@ -52,14 +59,13 @@ def _answer(round_: Round, event: OperatorCommanded, price_of: PriceOf) -> None:
     signal_id = event.arguments.get("signal_id", "")
     waiting = round_.state.waiting.get(signal_id)
     if waiting is None:
-        why = "it has had its entry" if signal_id in round_.state.opened else "it is not waiting"
-        round_.note("approval.refused", signal_id=signal_id, reason=why)
+        round_.note("approval.refused", signal_id=signal_id, reason=_not_waiting(round_, signal_id))
         return
     if event.command == "reject":
         _end(round_, signal_id, "rejected", f"by {event.actor}")
         return
     price = price_of(waiting.ticket, round_.now_ms)
-    reason = _late_reason(round_, waiting, price)
+    reason = late_reason(round_.settings, waiting, price, round_.now_ms)
     if not reason:
         size = entries.admit(
             round_, waiting.ticket, waiting.instrument, price, {}, (), is_approved=True
@@ -73,14 +79,27 @@ def _answer(round_: Round, event: OperatorCommanded, price_of: PriceOf) -> None:
     _end(round_, signal_id, "refused", reason)
 
 
-def _late_reason(round_: Round, waiting: facts.Waiting, price: Decimal | None) -> str:
+def _not_waiting(round_: Round, signal_id: str) -> str:
+    """Why there is nothing to say yes or no to."""
+    if signal_id in round_.state.opened:
+        return "it has had its entry"
+    ended = round_.state.answered.get(signal_id)
+    if ended is None:
+        return "it is not waiting"
+    is_late = ended.verdict in ("expired", "refused")
+    return f"{'late: ' if is_late else ''}it {_PAST[ended.verdict]}: {ended.reason}"
+
+
+def late_reason(
+    settings: TradingSettings, waiting: facts.Waiting, price: Decimal | None, now_ms: int
+) -> str:
     """Why a yes comes too late, "" if it does not."""
-    if round_.now_ms >= waiting.expires_ms:
-        return f"late: it expired {round_.now_ms - waiting.expires_ms} ms ago"
+    if now_ms >= waiting.expires_ms:
+        return f"late: it expired {now_ms - waiting.expires_ms} ms ago"
     if price is None:
         return "no fresh price"
     drift_bps = abs(price - waiting.price) / waiting.price * BPS
-    if drift_bps > round_.settings.approve_drift_bps:
+    if drift_bps > settings.approve_drift_bps:
         return f"late: the price has moved {drift_bps:.0f} bps since it was asked"
     return ""
 

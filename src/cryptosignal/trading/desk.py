@@ -43,6 +43,7 @@ from cryptosignal.trading.ticket import Ticket, TicketError, ticket_of
 ZERO = Decimal(0)
 WAKE_GAP_MIN_MS = 10
 DEFERRED_MAX = 50
+UNREAD_RETRY_MS = 1_000
 RULE_CODES = frozenset(
     {-1013, -1111, -4002, -4003, -4004, -4005, -4013, -4014, -4016, -4023, -4024, -4131, -4164}
 )
@@ -205,6 +206,15 @@ class Desk:
         """Signals that wait for a yes."""
         return tuple(self.state.waiting.values())
 
+    def price_of(self, ticket: Ticket, now_ms: int) -> Decimal | None:
+        """A price fresh enough to size by, None if there is none (RELIABILITY §5.19)."""
+        return self._price_of(ticket, now_ms)
+
+    def late_reason(self, waiting: Waiting, now_ms: int) -> str:
+        """Why a yes would come too late now, "" if it would not."""
+        price = self._price_of(waiting.ticket, now_ms)
+        return approvals.late_reason(self.state.settings, waiting, price, now_ms)
+
     def account_state(self, now_ms: int) -> AccountState:
         """NORMAL, CAUTIOUS, RISK_AVERSE or SHUTDOWN."""
         return self.state.breaker.state(now_ms)
@@ -231,20 +241,31 @@ class Desk:
             wish.correlations,
             wish.brackets,
             is_approved=wish.is_approved,
+            is_by_hand=wish.is_approved,
         )
         if isinstance(size, Refusal) or price is None:
             reason = size.reason if isinstance(size, Refusal) else "no price"
-            if reason == entries.FUNDING_DUE and len(self.errands.deferred) < DEFERRED_MAX:
-                wish.at_ms = entries.after_funding_ms(
-                    round_.now_ms, self.state.settings.funding_interval_ms
-                )
+            again_ms = self._again_ms(wish, reason, round_.now_ms)
+            if again_ms and len(self.errands.deferred) < DEFERRED_MAX:
+                wish.at_ms = again_ms
                 self.errands.deferred[ticket.signal_id] = wish
                 round_.wake(wish.at_ms)
+                if wish.told == reason:
+                    return
+                wish.told = reason
             _refuse(round_, ticket.signal_id, ticket.symbol, reason)
         elif self.state.mode == "approve" and not wish.is_approved:
             approvals.wait_for_yes(round_, ticket, instrument, price)
         else:
             entries.open_trade(round_, ticket, instrument, size, price)
+
+    def _again_ms(self, wish: Deferred, reason: str, now_ms: int) -> int:
+        """When a refusal that passes by itself is worth another look, 0 for one that stands. A person's
+        own trade is answered at once, not later."""
+        if reason == entries.FUNDING_DUE:
+            return entries.after_funding_ms(now_ms, self.state.settings.funding_interval_ms)
+        is_passing = reason in (entries.UNREAD, entries.UNHEARD) and not wish.is_approved
+        return now_ms + UNREAD_RETRY_MS if is_passing and now_ms < wish.ticket.expires_ms else 0
 
     def _judge_deferred(self, round_: Round) -> None:
         """Entries that the funding guard held back, judged again now that it is over."""

@@ -31,6 +31,8 @@ from cryptosignal.trading.trade import Trade
 ZERO = Decimal(0)
 BPS = Decimal(10_000)
 FUNDING_DUE = "funding is due"
+UNREAD = "no account snapshot since the start"
+UNHEARD = "the account stream is down"
 AFTER_FUNDING_MS = 1_000
 
 
@@ -65,8 +67,12 @@ def admit(
     brackets: tuple[LeverageBracket, ...],
     *,
     is_approved: bool = False,
+    is_by_hand: bool = False,
 ) -> Size | Refusal:
-    """Every check in one place: the size, or the first reason against the entry."""
+    """Every check in one place: the size, or the first reason against the entry.
+
+    `is_by_hand`: a person chose this trade; whether its costs are worth it was theirs to judge.
+    """
     reason = refusal_of(round_, ticket, price, is_approved=is_approved)
     if reason or price is None:
         return Refusal(reason or "no price")
@@ -79,11 +85,11 @@ def admit(
         strength=ticket.strength,
         p=ticket.p,
         confidence=ticket.confidence,
-        scale_frac=state.breaker.scale(round_.now_ms),
+        scale_frac=state.breaker.scale(round_.now_ms) * ticket.size_frac,
         cost_frac=ticket.cost_frac,
+        is_cost_accepted=is_by_hand,
         is_market=style == "market",
-        is_ramp=state.account_kind == "live"
-        and state.breaker.trades_closed < state.risk.ramp_trades,
+        is_ramp=state.account_kind == "live" and state.ramp_done < state.risk.ramp_trades,
         is_unlimited_allowed=state.account_kind == "sim",
         correlations=correlations,
         brackets=brackets,
@@ -107,9 +113,9 @@ def refusal_of(
     if ticket.signal_id in state.opened:
         return "the signal has had its entry"
     if not state.is_reconciled:
-        return "no account snapshot since the start"
+        return UNREAD
     if not errands.is_stream_up:
-        return "the account stream is down"
+        return UNHEARD
     if state.account.is_hedged:
         return "the account is in hedge mode"
     if now_ms >= ticket.expires_ms:

@@ -47,7 +47,8 @@ class Asked:
 
 @dataclass(slots=True)
 class Deferred:
-    """An entry that waits for the end of the funding guard, to be judged again (DOMAIN §0.25)."""
+    """An entry that waits to be judged again: for the end of the funding guard (DOMAIN §0.25), or for
+    the account to be read. `told` is the reason that was noted last."""
 
     ticket: Ticket
     instrument: Instrument
@@ -55,6 +56,7 @@ class Deferred:
     is_approved: bool
     correlations: Mapping[str, Decimal]
     brackets: tuple[LeverageBracket, ...]
+    told: str = ""
 
 
 @dataclass(slots=True)

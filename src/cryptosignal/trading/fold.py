@@ -44,7 +44,7 @@ from cryptosignal.trading.sightings import (
     see_order,
     take_balances,
 )
-from cryptosignal.trading.state import TradingState
+from cryptosignal.trading.state import ANSWERED_MAX, TradingState
 from cryptosignal.trading.ticket import signal_key
 from cryptosignal.trading.trade import Trade
 
@@ -337,6 +337,7 @@ def _signal_closed(state: TradingState, event: FactRecorded) -> None:
         return
     trade.is_counted = True
     state.breaker.observe_close(closed.net_usdt)
+    state.ramp_waiting += 1
     risk = state.risk
     pause_ms = {
         "stop": risk.cooldown_stop_ms,
@@ -368,6 +369,9 @@ def _approval_waiting(state: TradingState, event: FactRecorded) -> None:
 
 def _approval_ended(state: TradingState, event: FactRecorded) -> None:
     state.waiting.pop(event.key, None)
+    state.answered[event.key] = msgspec.json.decode(event.body, type=facts.Ended)
+    while len(state.answered) > ANSWERED_MAX:
+        state.answered.popitem(last=False)
 
 
 def _kill_set(state: TradingState, event: FactRecorded) -> None:
@@ -410,7 +414,13 @@ _FACTS: dict[str, Callable[[TradingState, FactRecorded], None]] = {
 
 
 def _snapshot_taken(state: TradingState, event: AccountSnapshotTaken) -> None:
+    adjusted = state.adjusted
     reconcile.take_snapshot(state, event)
+    is_whole = all(book.diff == ZERO for book in state.books.values())
+    if state.adjusted != adjusted:
+        state.climb_ramp(is_clean=False)
+    elif is_whole and not state.account.is_hedged:
+        state.climb_ramp(is_clean=True)
 
 
 HANDLERS: dict[type, Callable[[TradingState, Any], None]] = {

@@ -16,7 +16,7 @@ from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Direction, parse_client_id
 from cryptosignal.risk.breaker import Breaker
 from cryptosignal.risk.settings import RiskSettings
-from cryptosignal.trading.facts import Waiting
+from cryptosignal.trading.facts import Ended, Waiting
 from cryptosignal.trading.fills import FillBook
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.settings import TradingSettings
@@ -25,6 +25,8 @@ from cryptosignal.trading.trade import NakedSpan, Trade
 ZERO = Decimal(0)
 ARCHIVE_MAX = 200
 """Closed trades whose late events are still recognised as ours."""
+ANSWERED_MAX = 200
+"""Decided approvals that are remembered, so that a late yes learns what became of the signal."""
 SPANS_MAX = 20_000
 ADJUSTMENTS_MAX = 1_000
 
@@ -85,6 +87,8 @@ class TradingState:
         """The venue has refused a reduce-only stop because nothing was held yet."""
         self.snapshot_ms = 0
         self.snapshots = 0
+        self.ramp_done = 0
+        self.ramp_waiting = 0
         self.margin_call_ms = 0
         self.orders: dict[str, Order] = {}
         self.trades: dict[str, Trade] = {}
@@ -96,10 +100,12 @@ class TradingState:
         self.account = Account()
         self.breaker = Breaker(risk)
         self.waiting: dict[str, Waiting] = {}
+        self.answered: OrderedDict[str, Ended] = OrderedDict()
         self.cooldowns: dict[str, int] = {}
         self.strays: dict[str, StrayOrder] = {}
         self.spans: list[NakedSpan] = []
         self.adjustments: list[tuple[str, Decimal]] = []
+        self.adjusted = 0
         self.instruments: dict[str, Instrument] = {}
 
     def book(self, symbol: str) -> SymbolBook:
@@ -108,6 +114,14 @@ class TradingState:
         if found is None:
             found = self.books[symbol] = SymbolBook(symbol)
         return found
+
+    def climb_ramp(self, *, is_clean: bool) -> None:
+        """Closed trades count towards the live ramp once the account agrees with our books after them;
+        a difference that had to be booked starts the ramp anew."""
+        if is_clean:
+            self.ramp_done, self.ramp_waiting = self.ramp_done + self.ramp_waiting, 0
+        else:
+            self.ramp_done = self.ramp_waiting = 0
 
     def trade_of(self, order: Order) -> Trade | None:
         """The open trade an order belongs to."""
@@ -236,6 +250,7 @@ class TradingState:
         """Book a difference that no trade explains, under an id that a replay finds again."""
         self.book(symbol).foreign += diff
         self.adjustments.append((f"adj-{symbol}-{server_ms}", diff))
+        self.adjusted += 1
         if len(self.adjustments) > ADJUSTMENTS_MAX:
             del self.adjustments[: ADJUSTMENTS_MAX // 2]
 

@@ -41,6 +41,8 @@ class Ticket(msgspec.Struct, frozen=True, gc=False):
     confidence: Decimal = ZERO
     cost_frac: Decimal = ZERO
     params_version: str = ""
+    size_frac: Decimal = Decimal(1)
+    """What the scan's risk filters leave of the planned size."""
 
 
 class TicketError(msgspec.Struct, frozen=True, gc=False):
@@ -90,7 +92,15 @@ def ticket_of(decision: Decision, instrument: Instrument) -> Ticket | TicketErro
         confidence=_finite(decision.confidence),
         cost_frac=max(ZERO, _finite(decision.cost)),
         params_version=decision.params_version,
+        size_frac=_size_left(decision),
     )
+
+
+def _size_left(decision: Decision) -> Decimal:
+    left = decision.modulators.get("size_left")
+    if left is None or not math.isfinite(left):
+        return Decimal(1)
+    return min(max(decimal_of(left), ZERO), Decimal(1))
 
 
 def tighter_price(price: Decimal, tick: Decimal, direction: Direction) -> Decimal:

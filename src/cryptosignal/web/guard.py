@@ -1,7 +1,8 @@
 """Who may talk to the page, and what a browser may do with it (RELIABILITY §4).
 
-The page answers GET and HEAD from loopback names only: the Host check stops DNS rebinding, the
-Origin check stops other sites' scripts, also on the WebSocket. Every HTML answer carries a content
+The page answers GET and HEAD from loopback names only, and POST to the desk's own paths with this
+page's Origin: the Host check stops DNS rebinding, the Origin check stops other sites' scripts, also on
+the WebSocket. Every HTML answer carries a content
 security policy with a nonce of its own. NiceGUI compiles templates in the browser, which needs
 'unsafe-eval', and sets styles on elements, which needs 'unsafe-inline' for styles alone.
 """
@@ -18,21 +19,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from cryptosignal.web.settings import LOOPBACK
 
 METHODS: Final = ("GET", "HEAD")
+POST_PATHS: Final = ("/desk/login", "/desk/logout", "/desk/command")
+"""The only places where something may be changed (`web.desk`)."""
+_DESK: Final = "/desk"
 HTML_BYTES_MAX: Final = 8 * 1024 * 1024
 
 _FORWARDED = re.compile(rb"x-forwarded-.*|forwarded")
 _HEADERS: Final = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
-    (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=(), payment=(), usb=()"),
 )
 
 
-def policy(nonce: str) -> str:
-    """The content security policy of one answer whose own scripts carry `nonce`."""
+def policy(nonce: str, *, forms: bool = False) -> str:
+    """The content security policy of one answer whose own scripts carry `nonce`; `forms` may be sent
+    back to this page."""
     return "; ".join(
         [
             "default-src 'none'",
@@ -42,7 +46,7 @@ def policy(nonce: str) -> str:
             "font-src 'self' data:",
             "connect-src 'self'",
             "base-uri 'none'",
-            "form-action 'none'",
+            "form-action 'self'" if forms else "form-action 'none'",
             "frame-ancestors 'none'",
         ]
     )
@@ -60,7 +64,21 @@ def refusal(scope: Scope) -> str | None:
     if headers.get(b"sec-fetch-site") == b"cross-site" and scope["type"] == "websocket":
         return "Sec-Fetch-Site: found 'cross-site', allowed: same-origin"
     if scope["type"] == "http" and scope["method"] not in METHODS:
+        return _post_refusal(scope, headers)
+    return None
+
+
+def _post_refusal(scope: Scope, headers: dict[bytes, bytes]) -> str | None:
+    """Only the desk takes a POST, only from its own page, only as a plain form."""
+    if scope["method"] != "POST" or scope["path"] not in POST_PATHS:
         return f"method: found {scope['method']}, allowed: {', '.join(METHODS)}"
+    if b"origin" not in headers:
+        return "Origin: found none, allowed: this page's own"
+    if headers.get(b"sec-fetch-site", b"same-origin") != b"same-origin":
+        return f"Sec-Fetch-Site: found {headers[b'sec-fetch-site']!r}, allowed: same-origin"
+    kind = headers.get(b"content-type", b"").partition(b";")[0].strip()
+    if kind != b"application/x-www-form-urlencoded":
+        return "Content-Type: found another, allowed: application/x-www-form-urlencoded"
     return None
 
 
@@ -90,7 +108,8 @@ class Guard:
         if scope["type"] == "websocket":
             await self._app({**scope, "headers": kept}, receive, send)
             return
-        await self._app({**scope, "headers": kept}, receive, _Sealed(send))
+        is_desk = scope["path"] == _DESK or scope["path"].startswith(f"{_DESK}/")
+        await self._app({**scope, "headers": kept}, receive, _Sealed(send, is_desk=is_desk))
 
 
 async def _refuse(kind: str, reason: str, send: Send) -> None:
@@ -109,8 +128,9 @@ class _Sealed:
     template and the assets of this package.
     """
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, *, is_desk: bool = False) -> None:
         self._send = send
+        self._is_desk = is_desk
         self._nonce = secrets.token_urlsafe(16)  # ambient-ok: a nonce must not be guessable
         self._start: Message | None = None
         self._html = b""
@@ -125,8 +145,10 @@ class _Sealed:
             await self._send(message)
 
     async def _open(self, message: Message) -> None:
-        csp = (b"content-security-policy", policy(self._nonce).encode())
-        headers: list[tuple[bytes, bytes]] = [*message["headers"], *_HEADERS, csp]
+        csp = (b"content-security-policy", policy(self._nonce, forms=self._is_desk).encode())
+        # a form's Origin is `null` under no-referrer, and the desk's forms must show where they are from
+        referrer = (b"referrer-policy", b"same-origin" if self._is_desk else b"no-referrer")
+        headers: list[tuple[bytes, bytes]] = [*message["headers"], *_HEADERS, referrer, csp]
         message = {**message, "headers": headers}
         if dict(headers).get(b"content-type", b"").startswith(b"text/html"):
             self._start = message

@@ -24,6 +24,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.modes.snapshots import SnapshotClient
+from cryptosignal.web.desk import Desk
 from cryptosignal.web.guard import Guard
 from cryptosignal.web.mirror import Mirror
 from cryptosignal.web.page import House, Tab, Views
@@ -88,6 +89,8 @@ def build_app(socket_path: str, settings: PageSettings, announced_url: str = "")
 
     app = FastAPI(lifespan=live, docs_url=None, redoc_url=None, openapi_url=None)
 
+    Desk(client).add_to(app)
+
     @ui.page("/")
     def page(symbol: str = "", interval: str = "") -> None:
         Tab(house, symbol, interval)
@@ -123,7 +126,9 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.listen()
     except OSError as error:
         listener.close()
-        raise UserFault(f"--port: {host}:{port}: {error.strerror}; choose another port") from error
+        raise UserFault(
+            f"the page: port {port} on {host}: {error.strerror} (allowed: a free port, --page-port)"
+        ) from error
     return listener
 
 

@@ -147,6 +147,7 @@ class Tab:
         with ui.element("header").classes("cs-head cs-card"):
             ui.html("Crypto<b>Signal</b>").classes("cs-brand")
             self._run = _Html("cs-run cs-data")
+            ui.link("desk", "/desk").classes("cs-desk")
             self._state = ui.label("").classes("cs-state")
             self._clock = ui.label("").classes("cs-clock").props("id=cs-clock")
         with ui.element("div").classes("cs-banners"):
@@ -178,6 +179,7 @@ class Tab:
             with ui.element("div").classes("cs-plan"):
                 self._plan = _Html("cs-planline")
                 self._as_of = ui.label("").classes("cs-asof")
+            self._findings = _Html("cs-findings")
             with ui.element("div").classes("cs-chartbox"):
                 self._chart = ui.echart(charts.candle_options({}, [], 1)).classes("cs-chart")
                 self._refusal = ui.label("").classes("cs-refusal")
@@ -333,6 +335,7 @@ class Tab:
         names = body.get("words") or {}
         self._headline.show(words.headline(choice.symbol, decision))
         self._plan.show(words.plan_line(decision))
+        self._findings.show(words.finding_list(decision))
         seen_ms = (decision or {}).get("time_ms")
         self._as_of.set_text(f"decided {utc_text(seen_ms)} UTC" if seen_ms else "")
         self._factors.show(words.factor_bars(decision, names.get("factors") or {}))

@@ -55,9 +55,9 @@ def columns() -> list[dict[str, Any]]:
                 **{":cellClass": "cs.signClass"}),
         _figure("quality", "Quality", "DataQual, 0–1", 58, "share",
                 **{":cellClass": "cs.qualityClass"}),
-        _figure("age_s", "Age", "seconds since the newest data of this symbol", 46, "age"),
         _word("reason", "Why not Prime", "the first gate that stopped it", 200, flex=1,
-              minWidth=120, tooltipField="reason"),
+              minWidth=190, tooltipField="reason"),
+        _figure("age_s", "Age", "seconds since the newest data of this symbol", 46, "age"),
     ]  # fmt: skip
 
 

@@ -24,6 +24,18 @@ VERDICT_WORDS: Final = {
 }
 _RELATIONS: Final = {">=": "≥", "<=": "≤"}
 _FACTOR_FULL: Final = 100.0
+_MODULATORS: Final = {
+    "I": "independence",
+    "g_f": "crowding pull",
+    "g_i": "independence pull",
+    "t_eff": "temperature",
+    "p_multiplier": "p ×",
+    "prime_multiplier": "Prime ×",
+    "coverage": "weight with data",
+    "fwi": "funding pressure",
+    "adx": "ADX",
+}
+_SHOWN_ELSEWHERE: Final = ("size_left", "reverted")
 
 
 def is_figure(value: Any) -> TypeGuard[float]:
@@ -115,11 +127,26 @@ def plan_line(decision: Dict | None) -> str:
         ("TP2", price(plan["take_profit_2"]), "take"),
         ("risk", f"{100 * plan['risk_frac']:.2f} %", "risk"),
         ("ATR", number(plan["atr"], 3), "risk"),
+        *_size(decision or {}),
     ]
     return "".join(
         f'<span class="cs-fact cs-plan-{kind}"><i>{name}</i>{escape(text)}</span>'
         for name, text, kind in parts
     )
+
+
+def _size(decision: Dict) -> list[tuple[str, str, str]]:
+    """What the risk filters leave of the size, where they take something."""
+    left = (decision.get("modulators") or {}).get("size_left")
+    if not is_figure(left) or left >= 1.0:
+        return []
+    return [("size", f"{100 * left:.0f} % ({decision.get('risk_level', '')} risk)", "stop")]
+
+
+def finding_list(decision: Dict | None) -> str:
+    """What stands out, in the engine's words."""
+    found = (decision or {}).get("findings") or ()
+    return "".join(f'<span class="cs-finding">{escape(str(text))}</span>' for text in found)
 
 
 def factor_bars(decision: Dict | None, names: Mapping[str, str]) -> str:
@@ -133,8 +160,10 @@ def factor_bars(decision: Dict | None, names: Mapping[str, str]) -> str:
         for key, value in (decision.get("factors") or {}).items()
     )
     modulators = "".join(
-        f'<span class="cs-fact"><i>{escape(name.replace("_", " "))}</i>{number(value, 3)}</span>'
+        f'<span class="cs-fact"><i>{escape(_MODULATORS.get(name, name.replace("_", " ")))}</i>'
+        f"{number(value, 3)}</span>"
         for name, value in (decision.get("modulators") or {}).items()
+        if name not in _SHOWN_ELSEWHERE
     )
     return (
         '<table class="cs-factors"><thead><tr><th>factor</th><th></th><th class="cs-r">value</th>'
@@ -205,7 +234,7 @@ def connections(health: Dict) -> str:
         return '<div class="cs-empty">no connection reported</div>'
     return (
         '<table class="cs-links"><thead><tr><th>connection</th><th>route</th><th>state</th>'
-        '<th class="cs-r">last frame</th><th class="cs-r">frames</th><th class="cs-r">streams</th>'
+        '<th class="cs-r">open for</th><th class="cs-r">frames</th><th class="cs-r">streams</th>'
         f'<th class="cs-r">lag</th></tr></thead><tbody>{rows}</tbody></table>'
     )
 
@@ -216,7 +245,7 @@ def _connection(link: Dict) -> str:
     return (
         f"<tr><td>{escape(str(link.get('id', '')))}</td>"
         f"<td>{escape(str(link.get('route', '')))}</td><td>{_tag(state, state.lower())}</td>"
-        f'<td class="cs-r">{number(age, 2)} s</td><td class="cs-r">{count(link.get("frames"))}</td>'
+        f'<td class="cs-r">{span(age)}</td><td class="cs-r">{count(link.get("frames"))}</td>'
         f'<td class="cs-r">{count(link.get("streams"))}</td><td class="cs-r">{number(lag, 3)} ms</td></tr>'
     )
 

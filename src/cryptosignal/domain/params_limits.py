@@ -1,0 +1,121 @@
+"""What each number of a parameter set may be, and which may not pass which. Read by `params` alone."""
+
+from __future__ import annotations
+
+from typing import Final
+
+RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
+    ("", "regime_blend", 0.0, 1.0),
+    *((s, k, 0.01, 1.0) for s in ("chain", "new_chain") for k in ("smooth", "eta", "publish")),
+    *((s, "tau", 0.5, 10.0) for s in ("chain", "new_chain")),
+    *((s, "max_step", 1.0, 200.0) for s in ("chain", "new_chain")),
+    *((s, "flip_min", 0.0, 100.0) for s in ("chain", "new_chain")),
+    *((s, "smooth_taps", 1, 60) for s in ("chain", "new_chain")),
+    *((s, "scale_taps", 10, 200) for s in ("chain", "new_chain")),
+    *((s, "scale_min", 2, 200) for s in ("chain", "new_chain")),
+    *((s, "publish_taps", 5, 100) for s in ("chain", "new_chain")),
+    ("probability", "t0", 1.0, 500.0),
+    ("probability", "new_t0", 1.0, 500.0),
+    ("probability", "denominator_min", 0.05, 1.0),
+    ("probability", "full_bars", 1, 100_000),
+    ("probability", "evidence_power", 0.0, 4.0),
+    ("probability", "p_cap", 0.5, 1.0),
+    ("probability", "g_taps", 1, 100),
+    *(("probability", k, 0.0, 5.0) for k in ("beta_f", "beta_i", "new_beta_f", "new_beta_i")),
+    *(
+        ("gates", k, 0.0, 1.0)
+        for k in (
+            "theta_f",
+            "theta_i_penalty",
+            "theta_i_reward",
+            "phi_f",
+            "phi_i_penalty",
+            "phi_i_reward",
+            "new_theta_i_reward",
+            "new_phi_i_reward",
+        )
+    ),
+    *(
+        ("cost", k, 0.0, 10.0)
+        for k in (
+            "lambda_f",
+            "lambda_i_penalty",
+            "lambda_i_reward",
+            "new_lambda_f",
+            "new_lambda_i_penalty",
+            "new_lambda_i_reward",
+        )
+    ),
+    *(
+        ("risk", k, 0.0, 1.0)
+        for k in (
+            "spread_wide",
+            "spread_mild",
+            "funding_high",
+            "funding_mild",
+            "fwi_same",
+            "fwi_opposite",
+            "medium_below",
+            "high_below",
+        )
+    ),
+    ("risk", "fwi_window_ms", 1, 28_800_000),
+    ("risk", "fwi_rate_frac", 1e-7, 1.0),
+    ("risk", "fwi_boost", 0.0, 100.0),
+    ("gates", "p0", 0.5, 1.0),
+    ("gates", "new_p0", 0.5, 1.0),
+    ("gates", "dp0", 0.0, 1.0),
+    ("gates", "new_dp0", 0.0, 1.0),
+    ("gates", "quality_open", 0.0, 1.0),
+    ("gates", "coverage_min", 0.0, 1.0),
+    ("gates", "mtf_min", 0.0, 1.0),
+    ("gates", "dims_min", 0, 9),
+    ("gates", "min_score", 0.0, 100.0),
+    ("gates", "strength_mature", 0.0, 100.0),
+    ("gates", "impact_notional_usdt", 1.0, 1e9),
+    ("gates", "funding_guard_ms", 0, 3_600_000),
+    ("gates", "correlated_max", 1, 10_000),
+    ("cost", "taker_fee_frac", 0.0, 0.05),
+    ("cost", "tp1_share", 0.0, 1.0),
+    ("cost", "win_frac", 0.0, 1.0),
+    ("cost", "loss_frac", 0.0, 1.0),
+    ("tiers", "watch_p", 0.0, 1.0),
+    ("tiers", "watch_fails_max", 0, 30),
+    ("tiers", "watch_strength", 0.0, 100.0),
+    ("tiers", "hysteresis", 0.0, 0.5),
+    ("tiers", "n", 1, 8),
+    ("tiers", "k", 1, 8),
+    ("tiers", "ttl_ms", 60_000, 604_800_000),
+    ("tiers", "new_ttl_ms", 60_000, 604_800_000),
+    ("plan", "stop_atr", 0.1, 20.0),
+    ("plan", "stop_soft_atr", 0.001, 5.0),
+    ("plan", "stop_min_atr", 0.01, 20.0),
+    ("plan", "tp1_r", 0.1, 20.0),
+    ("plan", "tp2_r", 0.1, 50.0),
+    ("new_coin", "age_days", 0.0, 365.0),
+    ("new_coin", "blend_hours", 0.0, 720.0),
+)
+
+ORDERS: Final[tuple[tuple[str, str, str], ...]] = (
+    ("tiers.k", "tiers.k", "tiers.n"),
+    ("gates.quality_hold", "gates.quality_hold", "gates.quality_open"),
+    ("gates.quality_watch", "gates.quality_watch", "gates.quality_hold"),
+    ("gates.spread_open_bps", "gates.spread_open_bps", "gates.spread_hold_bps"),
+    ("gates.impact_open_bps", "gates.impact_open_bps", "gates.impact_hold_bps"),
+    ("gates.obi_open", "gates.obi_open", "gates.obi_hold"),
+    ("gates.room_structure_atr", "gates.room_structure_atr", "gates.new_room_structure_atr"),
+    ("gates.p0", "gates.p0", "gates.new_p0"),
+    ("cost.lambda_i_reward", "cost.lambda_i_reward", "cost.lambda_i_penalty"),
+    ("cost.new_lambda_i_reward", "cost.new_lambda_i_reward", "cost.new_lambda_i_penalty"),
+    ("gates.theta_i_reward", "gates.theta_i_reward", "gates.theta_i_penalty"),
+    ("chain.z0", "chain.z0", "chain.z_max"),
+    ("chain.scale_min", "chain.scale_min", "chain.scale_taps"),
+    ("probability.t_min", "probability.t_min", "probability.t_max"),
+    ("probability.new_t_min", "probability.new_t_min", "probability.new_t_max"),
+    ("risk.spread_mild_bps", "risk.spread_mild_bps", "risk.spread_wide_bps"),
+    ("risk.spread_wide_bps", "risk.spread_wide_bps", "risk.spread_skip_bps"),
+    ("risk.funding_mild_frac", "risk.funding_mild_frac", "risk.funding_high_frac"),
+    ("gates.phi_i_reward", "gates.phi_i_reward", "gates.phi_i_penalty"),
+    ("plan.tp1_r", "plan.tp1_r", "plan.tp2_r"),
+    ("plan.stop_min_atr", "plan.stop_min_atr", "plan.stop_atr"),
+)

@@ -1,0 +1,309 @@
+"""The refresh of one symbol by compiled code: inputs gathered, one call, a row of columns out.
+
+What is kept from the last scan is read and not changed. Where something is unusual (a custom
+table, a new coin, older bars that changed, a short history) the answer is None, and the refresh
+goes the long way, which gives the same numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cryptosignal.domain.params import ParamSet
+from cryptosignal.factors import around, context, window
+from cryptosignal.factors.cache import Kept
+from cryptosignal.factors.panel import ATR_BARS
+from cryptosignal.factors.table import BAR_FACTORS
+from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS
+from cryptosignal.market.views import BarsView, BookView, MarketView
+
+if TYPE_CHECKING:
+    from cryptosignal.factors.catalogue import FactorEngine
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+_INTERVALS: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
+_NO_BARS: Final = np.full((9, 2), np.nan)[:, ::2]
+_NO_TIMES: Final = np.zeros(0, np.int64)
+_NOTHING: Final = np.zeros(0)
+_NO_SERIES: Final = (_NO_TIMES, _NOTHING)
+_HOURS: Final = 3
+_BOOK_OFF: Final = (_NOTHING, _NOTHING, _NOTHING, _NOTHING)
+
+AROUND: Final = (
+    "ctx.close", "ctx.atr_1h", "ctx.adx", "ctx.ema10", "ctx.room_up_atr", "ctx.room_down_atr",
+    "ctx.pivot_high", "ctx.pivot_low", "ctx.high_72", "ctx.low_72", "ctx.bars_1m",
+    "ctx.bars_5m", "ctx.bars_15m", "ctx.bars_1h", "ctx.bars_4h", "ctx.bars_1d", "ctx.finality",
+    "ctx.lag_ms", "ctx.bar_ms", "ctx.time_ms", "ctx.age_days", "ctx.tick_size", "ctx.btc_trend",
+    "ctx.regime", "ctx.breadth_up", "ctx.breadth_down", "ctx.mtf_up", "ctx.mtf_down",
+    "ctx.micro_up", "ctx.micro_down", "ctx.micro_atr_ratio", "ctx.micro_volume_ratio",
+)  # fmt: skip
+MODULATORS: Final = (
+    "mod.I", "ctx.beta", "ctx.rho_btc", "mod.gI", "mod.crowding_long", "mod.gF_long",
+    "mod.crowding_short", "mod.gF_short", "mod.lead_long", "mod.lead_short", "ctx.oi_24h",
+)  # fmt: skip
+MOMENT: Final = (
+    "ctx.quality", "ctx.basis_bps", "ctx.mark", "ctx.funding_rate", "ctx.next_funding_ms",
+    "ctx.spread_bps", "ctx.impact_buy_bps", "ctx.impact_sell_bps", "ctx.obi",
+    "ctx.bid_depth_usdt", "ctx.ask_depth_usdt", "ctx.book_age_ms", "ctx.quote_24h",
+    "ctx.taker_buy_usdt", "ctx.taker_sell_usdt", "ctx.fwi", "raw.L", "score.L", "raw.B", "score.B",
+    "raw.Q", "score.Q", "ctx.room_book_up", "ctx.room_book_down", "ctx.is_new",
+    "ctx.ignition_up", "ctx.ignition_down", "ctx.exhausted_up", "ctx.exhausted_down",
+    "ctx.thrust_up", "ctx.thrust_down", "ctx.avwap", "ctx.zlema_5m", "ctx.atr_1m",
+)  # fmt: skip
+SEEN: Final = tuple(f"ctx.seen_{interval}" for interval in around.INTERVALS)
+
+
+class _Moment:
+    """What the rows of one view share."""
+
+    __slots__ = (
+        "bars", "end", "ends", "finality", "first_ms", "kept", "lag_ms", "opened_ms", "spot",
+        "spot_ms", "stops", "trend", "view",
+    )  # fmt: skip
+
+    def __init__(self, view: MarketView) -> None:
+        self.view = view
+        self.kept: Kept | None = None
+        self.end = self.first_ms = self.opened_ms = 0
+        self.ends = self.stops = _NO_TIMES
+        self.bars: tuple[Floats, ...] = ()
+        self.spot = self.trend = self.lag_ms = _NOTHING
+        self.spot_ms = -1
+        self.finality: NDArray[np.int8] = np.zeros((0, 0), np.int8)
+
+
+class Lone:
+    """What does not change from row to row: names, taps, limits; made once for a parameter set."""
+
+    def __init__(self, params: ParamSet) -> None:
+        own, lags = params.chain, params.tiers.n
+        scores = [
+            f"{part}.{factor.name}{f'.{lag}' if lag else ''}"
+            for factor in BAR_FACTORS
+            for part, lag in (("raw", 0), *(("score", lag) for lag in range(lags)))
+        ]
+        self.names = (*scores, *AROUND, *MODULATORS, *MOMENT, *SEEN)
+        self.params = params
+        self.lags = lags
+        self.chain = np.array(
+            [own.z0, own.z_max, own.winsor, own.tau, own.publish, own.max_step, own.flip_min]
+        )
+        self.chain_taps = (
+            window.decay_taps(own.smooth, own.smooth_taps).copy(),
+            window.decay_taps(own.eta, own.scale_taps).copy(),
+        )
+        self.floors = np.array([factor.floor for factor in BAR_FACTORS])
+        self.taps = tuple(
+            taps.copy()
+            for taps in (
+                window.ema_taps(5, 30),
+                window.ema_taps(20, 60),
+                window.slope_taps(12),
+                window.wilder_taps(14, ATR_BARS),
+                window.ema_taps(30, 60),
+                window.slope_taps(24),
+                window.ema_taps(10, 30),
+            )
+        )
+        odds = params.probability
+        funding = around.FUNDING_CHAIN
+        self.more_taps = (
+            window.decay_taps(odds.g_smooth, odds.g_taps).copy(),
+            window.decay_taps(funding.eta, funding.scale_taps).copy(),
+        )
+        self.bands = (context.BETA.copy(), context.INDEPENDENCE.copy())
+        young = params.new_coin
+        self.grown_hours = max(young.age_days * 24.0, float(young.bars_1h)) + young.blend_hours
+        """From this age on a coin is no part of the new-coin channel; one of unknown age neither."""
+        risk = params.risk
+        self.limits = np.array(
+            [around.FUNDING_FLOOR, params.gates.breakout_atr, context.OPEN_ROOM_ATR,
+             params.gates.impact_notional_usdt, 0.0, float(risk.fwi_window_ms), risk.fwi_rate_frac,
+             risk.fwi_limit, risk.fwi_boost],
+        )  # fmt: skip
+        self.windows = np.empty((odds.g_taps, 24)), np.empty((odds.g_taps, 24)), np.empty(3)
+        self._market: tuple[Floats, ...] = ()
+        self._moment: _Moment | None = None
+        self._none = np.zeros((0, 0, 0))
+        """No bars, strided like those of a view, so that one compiled form serves both."""
+        self._hour_ms = -1
+        self._hour_trend = _NOTHING
+
+    def row(
+        self, fast: ModuleType, engine: FactorEngine, view: MarketView, slot: int
+    ) -> Floats | None:
+        """The columns of one symbol in the order of `names`, None where it must go the long way."""
+        if self._moment is None or self._moment.view is not view:
+            self._moment = self._begin(fast, engine, view)
+        now, kept = self._moment, self._moment.kept
+        if kept is None:
+            return None
+        age_days = (view.time_ms - float(view.onboard_ms[slot])) / DAY_MS
+        if age_days * 24.0 < self.grown_hours:
+            return None
+        oi, funding = view.open_interest, view.funding_history
+        newest = now.end - 1
+        known = np.array(
+            [
+                now.finality[slot, newest], now.lag_ms[slot, newest], now.opened_ms,
+                view.time_ms, age_days, view.tick_size[slot],
+            ],
+            np.float64,
+        )  # fmt: skip
+        roles = np.array(
+            [view.btc >= 0, view.eth >= 0, slot == view.btc, slot == view.eth], np.int64
+        )
+        out = np.empty(len(self.names))
+        fresh = fast.row(
+            slot,
+            tuple([bars[:, slot] for bars in now.bars]),
+            now.ends,
+            now.first_ms,
+            kept.bars[:, slot],
+            kept.strips(slot),
+            kept.strip_stops,
+            kept.stages,
+            now.stops,
+            now.trend,
+            self.windows,
+            roles,
+            _NO_SERIES if oi is None else (oi.time_ms, oi.value[slot]),
+            _NO_SERIES if funding is None else (funding.time_ms, funding.value[slot]),
+            now.spot[:, slot],
+            now.spot_ms,
+            _facts(view, slot),
+            _tape(view, slot),
+            _book(view.book, slot),
+            known,
+            self.chain_taps,
+            self.chain,
+            self.floors,
+            self.taps,
+            self.more_taps,
+            self.bands,
+            self.limits,
+            out,
+        )
+        if fresh < 0:
+            return None
+        _receipts(view, now.ends, slot, out[-len(SEEN) :])
+        return out
+
+    def _begin(self, fast: ModuleType, engine: FactorEngine, view: MarketView) -> _Moment:
+        """What every row of a view shares; without `kept` if none can be refreshed this way."""
+        found, hours = _Moment(view), view.bars.get("1h")
+        kept = engine.cache.kept(view, engine.factors)
+        trend = engine.frame.trend
+        if kept is None or hours is None or trend is None or engine.factors is not BAR_FACTORS:
+            return found
+        ends = [_end(view.bars.get(name), view.time_ms) for name in _INTERVALS]
+        end, oi = ends[_HOURS], view.open_interest
+        if len(view.symbols) < 2 or end < kept.span or not (oi is None or _is_hourly(oi.time_ms)):
+            return found
+        found.opened_ms = int(hours.open_ms[end - 1])
+        shift = (found.opened_ms - kept.open_ms) // HOUR_MS
+        if shift not in (0, 1):
+            return found
+        self._learn_market(fast, hours, view.btc, view.eth, end)
+        self.limits[4] = kept.span
+        found.kept, found.end, found.first_ms = kept, end, int(hours.open_ms[0])
+        found.ends = np.array(ends)
+        found.stops = kept.stops.copy()
+        found.stops[-1] = shift
+        found.trend = self._trend_of(found.opened_ms, trend) if shift else trend[:, 0]
+        found.finality, found.lag_ms = hours.finality, hours.lag_ms
+        if self._none.shape[1] != len(view.symbols):
+            self._none = np.full((9, len(view.symbols), 2), np.nan)[:, :, ::2]
+        none = self._none
+        shown = (view.bars.get(name) for name in _INTERVALS)
+        found.bars = tuple([none if bars is None else bars.data for bars in shown])
+        spot = view.spot_1h
+        found.spot = none if spot is None else spot.data
+        found.spot_ms = int(spot.open_ms[0]) if spot is not None and len(spot.open_ms) else -1
+        return found
+
+    def _trend_of(self, opened_ms: int, trend: Floats) -> Floats:
+        """T in an hour that no scan has seen yet: as the last scan had it, but for those that were
+        refreshed since."""
+        if self._hour_ms != opened_ms or len(self._hour_trend) != len(trend):
+            self._hour_ms, self._hour_trend = opened_ms, trend[:, 0].copy()
+        return self._hour_trend
+
+    def _learn_market(
+        self, fast: ModuleType, hours: BarsView, btc: int, eth: int, end: int
+    ) -> None:
+        """Trends and returns of BTC and ETH, kept while their bars stay the same."""
+        width = max(self.more_taps[0].shape[0] + 24, 61)
+        start = max(end - width, 0)
+        now = tuple(hours.data[1:4, at, start:end] if at >= 0 else _NO_BARS for at in (btc, eth))
+        if not self._market or not all(
+            a.shape == b.shape and a.tobytes() == b.tobytes()
+            for a, b in zip(self._market, now, strict=True)
+        ):
+            bars = [hours.data[:, at] if at >= 0 else _NO_BARS for at in (btc, eth)]
+            count, there = self.more_taps[0].shape[0], np.array([btc >= 0, eth >= 0], np.int64)
+            fast.market(bars[0], bars[1], there, end, count, self.taps, *self.windows)
+            self._market = tuple(x.copy() for x in now)
+
+
+def _end(bars: BarsView | None, time_ms: int) -> int:
+    """How many bars of the axis had closed, −1 without an axis."""
+    if bars is None or not len(bars.open_ms):
+        return -1
+    step, opens = INTERVAL_MS[bars.interval], bars.open_ms
+    return min(max(int(time_ms - opens[0]) // step, 0), len(opens))
+
+
+def _is_hourly(times: Ints) -> bool:
+    return len(times) < 2 or int(times[-1] - times[0]) == HOUR_MS * (len(times) - 1)
+
+
+def _receipts(view: MarketView, ends: Ints, slot: int, out: Floats) -> None:
+    """`around.seen` of one symbol, in plain numbers."""
+    for place, (interval, end) in enumerate(zip(around.INTERVALS, ends.tolist(), strict=True)):
+        bars = view.bars.get(interval)
+        finality = 0 if bars is None or end <= 0 else int(bars.finality.item(slot, end - 1))
+        out[place] = math.nan
+        if bars is not None and finality:
+            lag, source = bars.lag_ms.item(slot, end - 1), bars.source.item(slot, end - 1)
+            out[place] = around.seen_code(finality, int(source), float(lag))
+
+
+def _facts(view: MarketView, slot: int) -> Floats:
+    mark, index = float(view.mark[slot]), float(view.index[slot])
+    basis = 1e4 * float(np.log(mark / index)) if mark > 0.0 and index > 0.0 else np.nan
+    return np.array(
+        [
+            view.quality[slot], basis, mark, view.funding_rate[slot], view.next_funding_ms[slot],
+            np.nan if view.book is None else view.book.age_ms[slot], view.quote_volume_24h[slot],
+        ]
+    )  # fmt: skip
+
+
+def _tape(view: MarketView, slot: int) -> Floats:
+    flow = view.flow
+    if flow is None:
+        return _NOTHING
+    bought, sold = view.liquidation_buy_usdt, view.liquidation_sell_usdt
+    return np.array(
+        [
+            flow.large_buy_usdt[slot], flow.large_sell_usdt[slot],
+            flow.buy_usdt[slot], flow.sell_usdt[slot],
+            np.nan if bought is None else bought[slot], np.nan if sold is None else sold[slot],
+        ]
+    )  # fmt: skip
+
+
+def _book(shown: BookView | None, slot: int) -> tuple[Floats, Floats, Floats, Floats]:
+    if shown is None:
+        return _BOOK_OFF
+    return (
+        shown.bid_price[slot], shown.bid_qty[slot], shown.ask_price[slot], shown.ask_qty[slot]
+    )  # fmt: skip
