@@ -159,7 +159,10 @@ def test_a_start_with_an_open_trade_protects_before_it_knows_the_market():
     """Where the journal holds an open trade, the engine runs before the venue's list is read."""
     hasty = 0
     day = Day(
-        5, DaySettings(days=0.012, weather=calm(), kill_mean_s=90.0, trade_mean_s=20.0, host_mean_s=1e9)
+        5,
+        DaySettings(
+            days=0.012, weather=calm(), kill_mean_s=90.0, trade_mean_s=20.0, host_mean_s=1e9
+        ),
     )
     assert day.run().violations == []
     for run_dir in run_dirs(day.disk, JOURNAL_ROOT):
