@@ -93,6 +93,9 @@ else
 INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check
 endif
 
+# Compiles the kernels, once; where that fails the set-up stands, numpy answers as well.
+REHEARSE = $(BIN)/python -m cryptosignal.modes.rehearsal
+
 $(MADE):
 	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 	  { echo "needs Python 3.11 or newer as $(PY) (choose another: make PY=python3.12)" >&2; exit 1; }
@@ -110,9 +113,11 @@ endif
 $(READY): requirements.lock pyproject.toml | $(MADE)
 	$(INSTALL) --require-hashes --only-binary :all: -r requirements.lock
 	$(INSTALL) --no-deps --no-build-isolation --editable .
+	$(REHEARSE)
 	@touch $@
 
 $(READY_DEV): requirements-dev.lock pyproject.toml | $(MADE)
 	$(INSTALL) --require-hashes --only-binary :all: -r requirements-dev.lock
 	$(INSTALL) --no-deps --no-build-isolation --editable .
+	$(REHEARSE)
 	@touch $@ $(READY)

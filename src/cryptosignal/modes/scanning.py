@@ -9,7 +9,6 @@ up: what may be a signal goes to the engine, the rest waits for the scan.
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import Callable
 from typing import Final
 
@@ -18,11 +17,12 @@ from cryptosignal.domain.market import Bar, Finality
 from cryptosignal.factors import kernels
 from cryptosignal.factors.catalogue import FactorEngine
 from cryptosignal.ground.clock import Clock
-from cryptosignal.ground.units import HOUR_MS, INTERVAL_MS
+from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.market.board import Board
 from cryptosignal.market.views import MarketView
 from cryptosignal.modes.beside import beside
 from cryptosignal.modes.config import RunSettings
+from cryptosignal.modes.rehearsal import scans
 from cryptosignal.signals.screen import Screen
 
 _LEADERS: Final = ("BTCUSDT", "ETHUSDT")
@@ -82,16 +82,7 @@ class ScanLoop:
         """Load the compiled kernels beside the run, rehearsed on an engine of their own."""
         view = self._board.view(self._clock.now_ms())
         engine = FactorEngine(self._factors.params, self._factors.factors)
-
-        def work() -> None:
-            for hours in (1, 0):
-                moment = dataclasses.replace(view, time_ms=view.time_ms - hours * HOUR_MS)
-                engine.compute(moment, 0, "manual")
-            for slot in range(len(view.symbols)):
-                if view.active[slot] and engine.glance(view, slot) is not None:
-                    return
-
-        if await beside(lambda: kernels.rehearse(work)):
+        if await beside(lambda: kernels.rehearse(lambda: scans(view, engine))):
             hear(kernels.path_name())
 
     async def _next(self) -> str:
