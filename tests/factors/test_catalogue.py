@@ -135,6 +135,22 @@ def test_a_user_factor_is_a_row_like_the_others(market):
     np.testing.assert_allclose(here["score.GAP"], -there["score.GAP"], atol=1e-9)
 
 
+def test_files_without_quote_volume_keep_the_mirror(market):
+    """Where takers are known and turnover is not, C is there and still changes sign in the mirror;
+    it is what it was with turnover."""
+    bars = {}
+    for name, one in market.bars.items():
+        data = one.data.copy()
+        data[5] = data[8] = np.nan
+        bars[name] = dataclasses.replace(one, data=data)
+    bare = dataclasses.replace(market, bars=bars)
+    here, there = compute(bare), compute(mirrored(bare))
+    for name in ("score.C", "score.C.1", "raw.C"):
+        assert np.isfinite(here[name]).all()
+        np.testing.assert_allclose(here[name], -there[name], atol=1e-9)
+        np.testing.assert_array_equal(here[name], compute(market)[name])
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -143,6 +159,7 @@ def test_a_user_factor_is_a_row_like_the_others(market):
         ({"interval": "5m"}, "1h"),
         ({"lookback": 400}, "lookback"),
         ({"floor": 0.0}, "floor"),
+        ({"crowded": 0.2}, "crowded"),
     ],
 )
 def test_a_bad_factor_is_refused_with_one_line(change, text):

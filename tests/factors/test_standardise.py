@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryptosignal.domain.params import ChainParams
-from cryptosignal.factors.standardise import publish, reach, robust_z, squash, standardise
+from cryptosignal.factors.standardise import P95, publish, reach, robust_z, squash, standardise
 
 PARAMS = ChainParams()
 
@@ -78,3 +78,15 @@ def test_the_soft_winsor_ends_where_it_says():
     score = squash(z, PARAMS)[0]
     assert (np.diff(score) >= 0.0).all()
     assert score[-1] <= 100.0 * np.tanh(PARAMS.z_max / PARAMS.tau)
+
+
+def test_a_crowd_takes_its_share_beyond_the_95th_percentile():
+    """Up to p95 nothing changes, from 0.75 spreads beyond it a tenth is gone, on both sides, and a
+    stronger reading never scores less."""
+    z = np.linspace(-8.0, 8.0, 1601)[None]
+    whole, less = squash(z, PARAMS)[0], squash(z, PARAMS, 0.10)[0]
+    near, far = np.abs(z[0]) <= P95, np.abs(z[0]) >= P95 + 0.75
+    np.testing.assert_array_equal(less[near], whole[near])
+    np.testing.assert_allclose(less[far], 0.9 * whole[far], rtol=1e-12)
+    np.testing.assert_allclose(less, -less[::-1], atol=1e-9)
+    assert (np.diff(less) >= 0.0).all()

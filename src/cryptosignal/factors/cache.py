@@ -171,7 +171,7 @@ class ScoreCache:
         own, four = self.params.chain, (stages.raw, stages.smooth, stages.instant, stages.score)
         counts = (own.publish_taps, own.scale_min, self.params.tiers.n, len(self._symbols), 0)
         stops = [*(x.stop for x in four), *counts]
-        names = (("O", "oi"), ("C", "spot_net"), ("C", "spot_quote"))
+        names = (("O", "oi"), ("C", "spot_net"), ("C", "spot_volume"))
         strips = [self._beside.get(name) for name in names]
         return Kept(
             self._open_ms,
@@ -290,7 +290,7 @@ class ScoreCache:
         kept.smooth.extend(chain.smooth(recent, own), shift)
         recent = kept.smooth.newest(fresh + own.scale_taps - 1)
         z = chain.robust_z(recent, _floors(factors, len(recent)), own)
-        kept.instant.extend(chain.squash(z, own), shift)
+        kept.instant.extend(chain.squash(z, own, _crowded(factors, len(z))), shift)
         lags = min(fresh, self.params.tiers.n)
         kept.score.extend(chain.publish(kept.instant.columns, own, lags), shift)
 
@@ -307,7 +307,9 @@ class ScoreCache:
         kept = self._stages
         assert kept is not None
         redone = self._chain(
-            self._raw(hours, end, factor, series, self._reach(), rows, None), factor.floor
+            self._raw(hours, end, factor, series, self._reach(), rows, None),
+            factor.floor,
+            factor.crowded,
         )
         at = place * width + rows
         for name in ("raw", "smooth", "instant", "score"):
@@ -324,12 +326,12 @@ class ScoreCache:
         raw = np.concatenate(
             [self._raw(hours, end, f, series[f.name], count, None, None) for f in factors]
         )
-        return self._chain(raw, _floors(factors, len(raw)))
+        return self._chain(raw, _floors(factors, len(raw)), _crowded(factors, len(raw)))
 
-    def _chain(self, raw: Floats, floor: Floats | float) -> _Stages:
+    def _chain(self, raw: Floats, floor: Floats | float, crowded: Floats | float) -> _Stages:
         own = self.params.chain
         smooth = chain.smooth(raw, own)
-        instant = chain.squash(chain.robust_z(smooth, floor, own), own)
+        instant = chain.squash(chain.robust_z(smooth, floor, own), own, crowded)
         score = chain.publish(instant, own, self.params.tiers.n)
         return _Stages(Stage(raw), Stage(smooth), Stage(instant), Stage(score))
 
@@ -394,6 +396,10 @@ def _signature(series: dict[str, dict[str, Floats] | None]) -> tuple[str, ...]:
 
 def _floors(factors: tuple[Factor, ...], total: int) -> Floats:
     return np.repeat([factor.floor for factor in factors], total // len(factors))[:, None]
+
+
+def _crowded(factors: tuple[Factor, ...], total: int) -> Floats:
+    return np.repeat([factor.crowded for factor in factors], total // len(factors))[:, None]
 
 
 def _window(hours: BarsView, end: int, span: int) -> Floats:

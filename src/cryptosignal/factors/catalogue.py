@@ -181,7 +181,8 @@ class FactorEngine:
                 continue
             panel.beside = series
             raw = factor.compute(panel, self.params)
-            score = standardise(raw, factor.floor, self.params.chain, span + lags)
+            chain = self.params.chain
+            score = standardise(raw, factor.floor, chain, span + lags, factor.crowded)
             found[factor.name] = raw[:, raw.shape[1] - span - 1 :], score
         return found
 
@@ -241,7 +242,7 @@ def _market_of(view: MarketView) -> tuple[tuple[str, ...], bytes, int]:
 
 
 def _spot(spot: BarsView, hours: BarsView, bars: int, end: int) -> dict[str, Floats]:
-    """Net taker flow and turnover of spot bars on the axis of the futures bars."""
+    """Net taker flow and volume of spot bars on the axis of the futures bars."""
     step = INTERVAL_MS[hours.interval]
     first = int(hours.open_ms[0]) if len(hours.open_ms) else 0
     wanted = first + step * np.arange(end - bars, end)
@@ -251,12 +252,10 @@ def _spot(spot: BarsView, hours: BarsView, bars: int, end: int) -> dict[str, Flo
     at = np.clip(place, 0, max(len(spot.open_ms) - 1, 0))
     if len(spot.open_ms) == 0:
         return {}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(spot.volume > 0.0, 2.0 * spot.taker_buy / spot.volume - 1.0, 0.0)
-    net = np.where(np.isnan(spot.taker_buy), np.nan, share * spot.quote)
+    net = 2.0 * spot.taker_buy - spot.volume
     return {
         "spot_net": np.where(known, net[:, at], np.nan),
-        "spot_quote": np.where(known, spot.quote[:, at], np.nan),
+        "spot_volume": np.where(known, spot.volume[:, at], np.nan),
     }
 
 

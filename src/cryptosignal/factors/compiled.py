@@ -349,23 +349,17 @@ def cvd(net: Floats, turnover: Floats, mean_bars: int, slope_bars: int, out: Flo
 
 
 @njit(cache=True, error_model="numpy")
-def net_share(
-    bars: Floats, steps: tuple[int, int], fields: tuple[int, int, int, int], out: Floats
-) -> None:
-    """`flow.net_share` of futures alone: net flow and turnover, [2, row, bar]; bars as
-    `kernels.flat` gives them, `fields` the places of close, volume, quote and taker volume."""
+def net_share(bars: Floats, steps: tuple[int, int], fields: tuple[int, int], out: Floats) -> None:
+    """`flow.net_share` of futures alone: net flow and volume, [2, row, bar]; bars as
+    `kernels.flat` gives them, `fields` the places of volume and taker volume."""
     width = out.shape[2]
     for r in range(out.shape[1]):
         here = r * steps[1]
-        close = bars[here + fields[0] * steps[0] : here + fields[0] * steps[0] + width]
-        volume = bars[here + fields[1] * steps[0] : here + fields[1] * steps[0] + width]
-        quote = bars[here + fields[2] * steps[0] : here + fields[2] * steps[0] + width]
-        taker = bars[here + fields[3] * steps[0] : here + fields[3] * steps[0] + width]
+        volume = bars[here + fields[0] * steps[0] : here + fields[0] * steps[0] + width]
+        taker = bars[here + fields[1] * steps[0] : here + fields[1] * steps[0] + width]
         for j in range(width):
-            turnover = quote[j] if quote[j] == quote[j] else volume[j] * close[j]
-            share = (2.0 * taker[j] - volume[j]) / volume[j] if volume[j] > 0.0 else 0.0 * taker[j]
-            out[0, r, j] = share * turnover
-            out[1, r, j] = turnover
+            out[0, r, j] = 2.0 * taker[j] - volume[j]
+            out[1, r, j] = volume[j]
 
 
 @njit(cache=True, error_model="numpy")

@@ -173,27 +173,25 @@ def volume(base: Floats, at: int, close: Floats, i: int) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def flows(bars: Floats, end: int, count: int, net: Floats, turnover: Floats) -> None:
+def flows(bars: Floats, end: int, count: int, net: Floats, size: Floats) -> None:
     """`flow.net_share` of futures alone, the newest `count` bars of [field, bar]."""
     start = end - count
     for j in range(count):
         at = start + j
         if at < 0:
-            net[j] = turnover[j] = np.nan
+            net[j] = size[j] = np.nan
             continue
-        base, quote, taker = bars[4, at], bars[5, at], bars[7, at]
-        turnover[j] = quote if quote == quote else base * bars[3, at]
-        share = (2.0 * taker - base) / base if base > 0.0 else 0.0 * taker
-        net[j] = share * turnover[j]
+        size[j] = bars[4, at]
+        net[j] = 2.0 * bars[7, at] - size[j]
 
 
 @njit(cache=True, error_model="numpy")
-def cvd(net: Floats, turnover: Floats, i: int) -> float:
+def cvd(net: Floats, traded: Floats, i: int) -> float:
     """`flow.cvd` at one bar."""
     level = total = lean = 0.0
     flow = np.empty(7)
     for k in range(7):
-        flow[k] = _relative(net, turnover, i - 6 + k)
+        flow[k] = _relative(net, traded, i - 6 + k)
         level += flow[k]
         total += level
         lean += (k - 3.0) * level
@@ -207,9 +205,9 @@ def cvd(net: Floats, turnover: Floats, i: int) -> float:
 
 
 @njit(cache=True, error_model="numpy", fastmath={"reassoc", "contract"})
-def _relative(net: Floats, turnover: Floats, i: int) -> float:
+def _relative(net: Floats, traded: Floats, i: int) -> float:
     """`flow.relative_flow` at one bar."""
-    flows_, sizes = net[i - 23 : i + 1], turnover[i - 23 : i + 1]
+    flows_, sizes = net[i - 23 : i + 1], traded[i - 23 : i + 1]
     size = size_of_market = 0.0
     for j in range(24):
         size += abs(flows_[j])
@@ -399,12 +397,13 @@ def _z_of_known(part: Floats, weights: Floats, middle: float, weight: float, lea
 
 
 @njit(cache=True, error_model="numpy")
-def _squash(z: float, own: Floats) -> float:
+def _squash(z: float, own: Floats, crowded: float) -> float:
     """`standardise.squash`; `own` are z0, z_max, winsor, tau, publish, max_step, flip_min."""
     size = abs(z)
+    kept = 1.0 - crowded * clip((size - 1.959964) / 0.75, 0.0, 1.0) if crowded else 1.0
     if size > own[0]:
         size = own[0] + (own[1] - own[0]) * (1.0 - math.exp(-(size - own[0]) / own[2]))
-    return 100.0 * math.tanh(math.copysign(size, z) / own[3])
+    return kept * (100.0 * math.tanh(math.copysign(size, z) / own[3]))
 
 
 @njit(cache=True, error_model="numpy")
@@ -435,12 +434,13 @@ def _chain(
     stops: Ints,
     taps: tuple[Floats, Floats],
     own: Floats,
-    floor: float,
+    limits: Floats,
     scale_min: int,
     scores: Floats,
 ) -> None:
     """Scores of the newest bars from the stages that were kept and the fresh `raw` values, of
-    which the last `stops[8]` are of bars that the stages have not seen."""
+    which the last `stops[8]` are of bars that the stages have not seen; `limits` are the floor and
+    what is lost to the crowd."""
     fresh, lags, shift = raw.shape[0], scores.shape[0], stops[8]
     wide = taps[0].shape[0] - 1
     x = np.empty(fresh + wide)
@@ -455,8 +455,8 @@ def _chain(
     instant = np.empty(width)
     instant[: width - shift] = stages[2][row, stops[2] + shift - width : stops[2]]
     for k in range(fresh):
-        z = robust_z(y, deep + k, taps[1], floor, scale_min)
-        instant[width - fresh + k] = _squash(z, own)
+        z = robust_z(y, deep + k, taps[1], limits[0], scale_min)
+        instant[width - fresh + k] = _squash(z, own, limits[1])
     redone = min(fresh, lags)
     for k in range(lags - redone):
         scores[k] = stages[3][row, stops[3] + shift - lags + k]
@@ -747,14 +747,14 @@ def short_bars(bars: Floats, end: int, taps: tuple[Floats, ...], out: Floats) ->
     """
     count = SHORT_BARS
     high, low, close, base = np.empty(count), np.empty(count), np.empty(count), np.empty(count)
-    net, turnover = np.empty(30), np.empty(30)
+    net, traded = np.empty(30), np.empty(30)
     logs(bars[1], end, count, high)
     logs(bars[2], end, count, low)
     logs(bars[3], end, count, close)
     newest(bars[4], end, count, base)
-    flows(bars, end, 30, net, turnover)
+    flows(bars, end, 30, net, traded)
     i = count - 1
-    own, flow = atr(high, low, close, i, taps[3]), cvd(net, turnover, 29)
+    own, flow = atr(high, low, close, i, taps[3]), cvd(net, traded, 29)
     out[0] = sign(trend(close, i, own, (taps[0], taps[1], taps[2])))
     out[1] = sign(momentum(close, i, own, taps[0]))
     out[2] = sign(flow)
@@ -968,21 +968,19 @@ def market(
 
 
 @njit(cache=True, error_model="numpy")
-def _spot(bars: Floats, base_ms: int, first_ms: int, net: Floats, turnover: Floats) -> None:
+def _spot(bars: Floats, base_ms: int, first_ms: int, net: Floats, size: Floats) -> None:
     """`catalogue._spot` of one row, hourly from `first_ms` on."""
     for j in range(net.shape[0]):
         at = (first_ms + j * _HOUR - base_ms) // _HOUR
-        net[j] = turnover[j] = np.nan
+        net[j] = size[j] = np.nan
         if 0 <= at < bars.shape[1]:
-            base, taker = bars[4, at], bars[7, at]
-            share = 2.0 * taker / base - 1.0 if base > 0.0 else 0.0
-            turnover[j] = bars[5, at]
-            net[j] = share * turnover[j] if taker == taker else np.nan
+            size[j] = bars[4, at]
+            net[j] = 2.0 * bars[7, at] - size[j]
 
 
 @njit(cache=True, error_model="numpy")
 def _mixed(
-    flow: tuple[Floats, Floats], spot: tuple[Floats, Floats], net: Floats, turnover: Floats
+    flow: tuple[Floats, Floats], spot: tuple[Floats, Floats], net: Floats, traded: Floats
 ) -> None:
     """Flow of futures with that of spot beside it."""
     count, ahead = net.shape[0], spot[0].shape[0] - net.shape[0]
@@ -990,7 +988,7 @@ def _mixed(
         own, size = spot[0][ahead + j], spot[1][ahead + j]
         is_known = own == own
         net[j] = flow[0][j] + (own if is_known else 0.0)
-        turnover[j] = flow[1][j] + (size if is_known and size == size else 0.0)
+        traded[j] = flow[1][j] + (size if is_known and size == size else 0.0)
 
 
 @njit(cache=True, error_model="numpy")
@@ -1194,8 +1192,8 @@ def row(
     logs(hours[2], end, LOG_BARS, low)
     logs(hours[3], end, LOG_BARS, close)
     price = (high, low, close)
-    net, turnover = np.empty(30 + FRESH_MAX), np.empty(30 + FRESH_MAX)
-    flows(hours, end, 30 + FRESH_MAX, net, turnover)
+    net, traded = np.empty(30 + FRESH_MAX), np.empty(30 + FRESH_MAX)
+    flows(hours, end, 30 + FRESH_MAX, net, traded)
     interest = np.empty(0)
     if oi[0].shape[0]:
         interest = np.empty(max(span, OI_BARS))
@@ -1214,7 +1212,7 @@ def row(
         span,
         slot,
         price,
-        (net, turnover),
+        (net, traded),
         series,
         kept,
         strips,
@@ -1231,7 +1229,7 @@ def row(
         return fresh
     trend[slot] = out[1]
     last = LOG_BARS - 1
-    own_atr, flow = atr(high, low, close, last, taps[3]), cvd(net, turnover, net.shape[0] - 1)
+    own_atr, flow = atr(high, low, close, last, taps[3]), cvd(net, traded, net.shape[0] - 1)
     out[at + 16 : at + 22] = known
     around(
         bars,

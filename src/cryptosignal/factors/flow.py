@@ -12,7 +12,7 @@ from cryptosignal.factors import window
 from cryptosignal.factors.kernels import compiled_kernels, flat
 from cryptosignal.factors.panel import Panel
 from cryptosignal.factors.window import filled
-from cryptosignal.market.views import CLOSE, QUOTE, TAKER_BASE, VOLUME
+from cryptosignal.market.views import TAKER_BASE, VOLUME
 
 Floats = NDArray[np.float64]
 
@@ -22,18 +22,20 @@ CVD_LOOKBACK = _NORM_BARS + _SLOPE_BARS
 
 
 def net_share(panel: Panel, bars: int) -> tuple[Floats, Floats]:
-    """Net taker flow and turnover of the newest `bars` bars, USDT, futures and spot together.
+    """Net taker flow (2·taker_buy − volume) and volume of the newest `bars` bars, base units,
+    futures and spot together.
 
-    (2·taker_buy − volume)/volume is exact in base units; it is weighed by quote volume, which mixes
-    spot in by its share of turnover (§1.3 C). Spot that is missing counts as nothing.
+    The sum weighs spot by its share of volume (§1.3 C); spot that is missing counts as nothing.
+    Base units, because they stay as they are under the mirror whether or not a source knows its
+    quote volume; over the 24 bars that a flow is held against, quote units say the same.
     """
-    net, turnover = _of_futures(panel, bars)
-    spot = panel.beside.get("spot_net"), panel.beside.get("spot_quote")
+    net, volume = _of_futures(panel, bars)
+    spot = panel.beside.get("spot_net"), panel.beside.get("spot_volume")
     if spot[0] is not None and spot[1] is not None:
-        spot_net, spot_quote = window.tail(spot[0], bars), window.tail(spot[1], bars)
+        spot_net, spot_volume = window.tail(spot[0], bars), window.tail(spot[1], bars)
         net = net + filled(spot_net)
-        turnover = turnover + np.where(np.isnan(spot_net), 0.0, filled(spot_quote))
-    return net, turnover
+        volume = volume + np.where(np.isnan(spot_net), 0.0, filled(spot_volume))
+    return net, volume
 
 
 def _of_futures(panel: Panel, bars: int) -> tuple[Floats, Floats]:
@@ -41,20 +43,17 @@ def _of_futures(panel: Panel, bars: int) -> tuple[Floats, Floats]:
     if fast is not None:
         raw = panel.bars_read(bars)
         out = np.empty((2, raw.shape[1], bars))
-        fast.net_share(*flat(raw), (CLOSE - 1, VOLUME - 1, QUOTE - 1, TAKER_BASE - 1), out)
+        fast.net_share(*flat(raw), (VOLUME - 1, TAKER_BASE - 1), out)
         return out[0], out[1]
     volume, taker = window.tail(panel.volume, bars), window.tail(panel.taker, bars)
-    turnover = panel.quote(bars)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.where(volume > 0.0, (2.0 * taker - volume) / volume, 0.0)
-    return np.where(np.isnan(taker), np.nan, share) * turnover, turnover
+    return 2.0 * taker - volume, volume
 
 
 def relative_flow(panel: Panel, count: int) -> Floats:
-    """Net flow of the newest `count` bars over mean turnover of 24 bars, what is beyond 3 mean
+    """Net flow of the newest `count` bars over mean volume of 24 bars, what is beyond 3 mean
     sizes halved (the outlier rule of §1.3 C)."""
-    net, turnover = net_share(panel, count + _NORM_BARS - 1)
-    mean = window.fir(turnover, window.mean_taps(_NORM_BARS))
+    net, volume = net_share(panel, count + _NORM_BARS - 1)
+    mean = window.fir(volume, window.mean_taps(_NORM_BARS))
     size = window.fir(np.abs(net), window.mean_taps(_NORM_BARS))
     flow = window.tail(net, count)
     bound = 3.0 * size
@@ -63,7 +62,7 @@ def relative_flow(panel: Panel, count: int) -> Floats:
 
 
 def cvd(panel: Panel) -> Floats:
-    """C: slope of the cumulated flow over 6 bars, ×(0.7 + 0.3·R²) (§1.3 C); share of turnover.
+    """C: slope of the cumulated flow over 6 bars, ×(0.7 + 0.3·R²) (§1.3 C); share of volume.
 
     R² ≥ 0.7 counts as persistent and keeps the whole slope.
     """
@@ -74,8 +73,8 @@ def _cvd(panel: Panel) -> Floats:
     fast = compiled_kernels()
     if fast is not None:
         out = np.empty((panel.volume.shape[0], panel.count))
-        net, turnover = net_share(panel, panel.count + _SLOPE_BARS + _NORM_BARS - 2)
-        fast.cvd(net, turnover, _NORM_BARS, _SLOPE_BARS, out)
+        net, volume = net_share(panel, panel.count + _SLOPE_BARS + _NORM_BARS - 2)
+        fast.cvd(net, volume, _NORM_BARS, _SLOPE_BARS, out)
         return out
     flow = relative_flow(panel, panel.count + _SLOPE_BARS - 1)
     total = np.zeros((flow.shape[0], panel.count))

@@ -99,7 +99,7 @@ class Lone:
             window.decay_taps(own.smooth, own.smooth_taps).copy(),
             window.decay_taps(own.eta, own.scale_taps).copy(),
         )
-        self.floors = np.array([factor.floor for factor in BAR_FACTORS])
+        self.floors = np.array([(factor.floor, factor.crowded) for factor in BAR_FACTORS])
         self.taps = tuple(
             taps.copy()
             for taps in (

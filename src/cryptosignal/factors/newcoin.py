@@ -19,7 +19,7 @@ from cryptosignal.factors.frame import ends_of
 from cryptosignal.factors.panel import ATR_BARS, Panel, panel_of
 from cryptosignal.factors.price import soft_sign
 from cryptosignal.factors.standardise import reach, standardise
-from cryptosignal.factors.table import Factor
+from cryptosignal.factors.table import CVD_CROWDED, Factor
 from cryptosignal.factors.window import filled
 from cryptosignal.market.views import BarsView, MarketView
 
@@ -85,7 +85,17 @@ NEW_FACTORS: Final[tuple[Factor, ...]] = (
     Factor("M", "ATR per bar", ("bars",), "5m", _LONG, 0.02, lambda p, _: zlema(p, 8), "§1.8"),
     Factor("S", "ATR", ("bars",), "15m", _LONG, 0.10, lambda p, _: stretch(p, 20), "§1.8"),
     Factor("V", "log ratio", ("bars",), "1m", _LONG, 0.02, lambda p, _: surge(p), "§1.8"),
-    Factor("C", "share", ("taker",), "1m", _LONG, 0.005, lambda p, _: flow.cvd(p), "§1.3 C"),
+    Factor(
+        "C",
+        "share",
+        ("taker",),
+        "1m",
+        _LONG,
+        0.005,
+        lambda p, _: flow.cvd(p),
+        "§1.3 C",
+        CVD_CROWDED,
+    ),
 )
 """The factors of the channel; O, L, B and Q are those of every coin."""
 
@@ -211,7 +221,8 @@ def _blend(
     span = int(ends[-1] - ends[0])
     count = span + reach(params.new_chain, lags)
     panel = panel_of(bars, count, factor.lookback, int(ends[-1]), rows)
-    score = standardise(factor.compute(panel, params), factor.floor, params.new_chain, span + lags)
+    raw, chain = factor.compute(panel, params), params.new_chain
+    score = standardise(raw, factor.floor, chain, span + lags, factor.crowded)
     pick = ends - ends[0]
     for lag in range(lags):
         name = f"score.{factor.name}" + (f".{lag}" if lag else "")
@@ -302,9 +313,9 @@ def _loud(panel: Panel, own: NewCoinParams) -> NDArray[np.bool_]:
 def _burnt(panel: Panel, atr: Floats, own: NewCoinParams) -> NDArray[np.bool_]:
     """Turnover without progress ("qvol/ATR", §1.8): the share of the hour's turnover that the last
     three minutes took, for each ATR that price went in them (one at least), is over the limit."""
-    quote = panel.quote(60)
+    base = panel.volume[:, -60:]
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = (quote[:, -3:].sum(axis=1) / quote.sum(axis=1))[:, None]
+        share = (base[:, -3:].sum(axis=1) / base.sum(axis=1))[:, None]
         return share / np.maximum(np.abs(panel.change(3)) / atr, 1.0) > own.exhaustion_turnover
 
 

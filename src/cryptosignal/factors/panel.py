@@ -19,7 +19,6 @@ from cryptosignal.market.views import (
     HIGH,
     LOW,
     OPEN,
-    QUOTE,
     TAKER_BASE,
     VOLUME,
     BarsView,
@@ -78,16 +77,6 @@ class Panel:
     def volume(self) -> Floats:
         """Base volume."""
         return self._raw[VOLUME]
-
-    def quote(self, bars: int) -> Floats:
-        """Turnover of the newest `bars` bars, USDT; base volume at the close where the source has
-        none."""
-        start = self.bars - bars
-        quote, base = self._raw[QUOTE, :, start:], self._raw[VOLUME, :, start:]
-        missing = np.isnan(quote)
-        if not missing.any():
-            return quote
-        return np.where(missing, base * self._raw[CLOSE, :, start:], quote)
 
     @property
     def taker(self) -> Floats:

@@ -21,6 +21,9 @@ Floats = NDArray[np.float64]
 _MEAN_ABS_TO_SIGMA = 1.2533141373155003  # sqrt(pi/2): mean |x| of a normal variable is sigma/this
 _HUBER = 2.5
 _FEW = 4
+P95 = 1.959964
+"""95 % of a normal variable lie within so many of its sigmas."""
+_CROWD_JOIN = 0.75
 _CLIPPED_TO_SIGMA = 1.2684  # the same for min(|x|, 2.5 sigma)
 
 
@@ -29,7 +32,9 @@ def reach(params: ChainParams, lags: int) -> int:
     return params.smooth_taps + params.scale_taps + params.publish_taps + lags - 3
 
 
-def standardise(raw: Floats, floor: float, params: ChainParams, lags: int) -> Floats:
+def standardise(
+    raw: Floats, floor: float, params: ChainParams, lags: int, crowded: float = 0.0
+) -> Floats:
     """Scores ±100 of the newest `lags` bars, [row, lags], from raw values [row, bar].
 
     `floor` is the smallest spread, in raw units, that the factor treats as movement. A bar without
@@ -39,7 +44,7 @@ def standardise(raw: Floats, floor: float, params: ChainParams, lags: int) -> Fl
     if raw.shape[1] < need:
         front = np.full((raw.shape[0], need - raw.shape[1]), np.nan)
         raw = np.concatenate([front, raw], axis=1)
-    instant = squash(robust_z(smooth(raw[:, -need:], params), floor, params), params)
+    instant = squash(robust_z(smooth(raw[:, -need:], params), floor, params), params, crowded)
     return publish(instant, params, lags)
 
 
@@ -142,8 +147,12 @@ def _z_of_lanes(x: Floats, taps: Floats, floor: Floats | float, params: ChainPar
     return (x[:, -count:] - centre) / spread
 
 
-def squash(z: Floats, params: ChainParams) -> Floats:
-    """(3) soft winsor beyond `z0` towards `z_max`, then (4) 100·tanh(z/τ)."""
+def squash(z: Floats, params: ChainParams, crowded: Floats | float = 0.0) -> Floats:
+    """(3) soft winsor beyond `z0` towards `z_max`, then (4) 100·tanh(z/τ).
+
+    Beyond the p95 of |z|, which is 1.96 of a spread as the chain measures it, a score loses the
+    share `crowded`, joined over 0.75 of a spread so that more is never less; the same on both sides.
+    """
     size = np.abs(z)
     beyond = np.maximum(size - params.z0, 0.0)
     room = params.z_max - params.z0
@@ -151,6 +160,8 @@ def squash(z: Floats, params: ChainParams) -> Floats:
         size > params.z0, params.z0 + room * (1.0 - np.exp(-beyond / params.winsor)), size
     )
     out: Floats = 100.0 * np.tanh(np.copysign(soft, z) / params.tau)
+    if np.any(crowded):
+        out *= 1.0 - crowded * np.clip((size - P95) / _CROWD_JOIN, 0.0, 1.0)
     return out
 
 

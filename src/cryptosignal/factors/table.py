@@ -18,6 +18,10 @@ Compute = Callable[[Panel, ParamSet], Floats]
 
 MAX_LOOKBACK: Final = 140
 """Bars that one raw value may look back, so that value and chain stay within 300 bars (D4)."""
+MAX_CROWDED: Final = 0.10
+"""More would let a stronger reading score less than a weaker one."""
+CVD_CROWDED: Final = 0.10
+"""What C loses where the crowd is in already: > p95 −10 %, on either side alike (§1.3 C)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class Factor:
     `compute(panel, params)` gives raw values [row, panel.count], each from the last `lookback` bars
     of `interval` and nothing else; NaN is "no data". `floor` is the smallest spread of raw values
     that counts as movement, in `unit`. `inputs` name what it reads: `bars`, `taker`, `spot`, `oi`.
+    `crowded` is the share that a score loses beyond the p95 of its own size (`squash`).
     The sign means direction: + for longs, and the mirror of DOMAIN §0.11 must negate it.
     """
 
@@ -38,6 +43,7 @@ class Factor:
     floor: float
     compute: Compute
     source: str = ""
+    crowded: float = 0.0
 
 
 def _span(lookback: int) -> int:
@@ -49,8 +55,8 @@ BAR_FACTORS: Final[tuple[Factor, ...]] = (
            lambda panel, params: price.trend(panel), "DOMAIN §1.3 T"),
     Factor("M", "ATR per bar", ("bars",), "1h", _span(price.MOMENTUM_LOOKBACK), 0.01,
            lambda panel, params: price.momentum(panel), "DOMAIN §1.3 M"),
-    Factor("C", "share of turnover", ("taker", "spot"), "1h", _span(flow.CVD_LOOKBACK), 0.005,
-           lambda panel, params: flow.cvd(panel), "DOMAIN §1.3 C"),
+    Factor("C", "share of volume", ("taker", "spot"), "1h", _span(flow.CVD_LOOKBACK), 0.005,
+           lambda panel, params: flow.cvd(panel), "DOMAIN §1.3 C", CVD_CROWDED),
     Factor("S", "points of 1", ("bars",), "1h", _span(structure.STRUCTURE_LOOKBACK), 0.05,
            lambda panel, params: structure.structure(panel), "DOMAIN §1.3 S"),
     Factor("V", "log volume ratio", ("bars",), "1h", price.VOLUME_LOOKBACK, 0.02,
@@ -76,6 +82,10 @@ def register_factor(factors: tuple[Factor, ...], factor: Factor) -> tuple[Factor
     if not 1 <= factor.lookback <= MAX_LOOKBACK:
         raise ValueError(
             f"factor {factor.name}: found lookback {factor.lookback}, allowed: 1 to {MAX_LOOKBACK}"
+        )
+    if not 0.0 <= factor.crowded <= MAX_CROWDED:
+        raise ValueError(
+            f"factor {factor.name}: found crowded {factor.crowded:g}, allowed: 0 to {MAX_CROWDED}"
         )
     if not factor.floor > 0.0:
         raise ValueError(f"factor {factor.name}: found floor {factor.floor:g}, allowed: above 0")
