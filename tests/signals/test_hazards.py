@@ -274,3 +274,58 @@ def test_watch_is_the_most_while_new(rows):
     """In its first three minutes a coin is never Prime, whatever else passes."""
     found = decide(changed(rows, ctx__age_days=2.0 / 1440), EASY, SignalMemory())
     assert all(found.decision(i).tier != Tier.PRIME for i in range(12))
+
+
+def test_an_overlay_coin_keeps_seven_tenths_of_its_size(rows):
+    """A member of the Overlay pool risks .7 of what another does; without a pool nobody is one."""
+    assert left(rows, ctx__is_overlay=1.0) == pytest.approx(0.7)
+    assert left(rows, ctx__is_overlay=0.0) == 1.0
+    assert left(rows, ctx__is_overlay=np.nan) == 1.0
+    assert left(rows, side=-1.0, ctx__is_overlay=1.0) == pytest.approx(0.7)
+
+
+def pooled(members):
+    """Every candidate Prime but for what is decided between symbols; sides in turn."""
+    view = random_market(9, symbols=12, end_ms=START_MS + 3 * HOUR)
+    found = assess(FactorEngine(EASY).compute(view, 1, "manual"), EASY)
+    inside = np.zeros(len(found))
+    inside[members] = 1.0
+    found.rows.columns["ctx.is_overlay"] = inside
+    found.rows.columns["ctx.rho_btc"] = np.zeros(len(found))
+    found.tiers[:] = PRIME
+    found.scores.side[:] = np.where(np.arange(len(found)) % 2, -1.0, 1.0)
+    found.strength[:] = 90.0 - np.arange(len(found))
+    return found
+
+
+def test_no_overlay_signal_stands_against_another():
+    """The strongest Overlay signal sets the side of all that are out; others are told why not, and
+    coins outside the pool are free."""
+    found, memory = pooled([0, 1, 2, 5]), SignalMemory()
+    settle(found, memory)
+    assert [i for i in range(len(found)) if found.tiers[i] != PRIME] == [1, 5]
+    gate = next(g for g in found.decision(1).gates if g.name == "opposite_overlay")
+    assert gate.verdict is Verdict.FAIL
+    assert gate.reason == "an Overlay signal of the other side is out"
+    assert found.contested()["opposite_overlay"].tolist() == [i in (1, 5) for i in range(12)]
+
+
+def test_a_refreshed_overlay_coin_sees_what_is_out_of_others():
+    """One symbol decided alone is held against the Overlay signals that stand; one of its own that
+    is out already is not ended by them."""
+    memory = SignalMemory()
+    settle(pooled([0]), memory)
+    whole = pooled([1])
+    columns = {name: value[1:2] for name, value in whole.rows.columns.items()}
+    alone = dataclasses.replace(whole.rows, symbols=whole.rows.symbols[1:2], columns=columns,
+                                trigger="symbol")  # fmt: skip
+
+    def tier():
+        one = assess(alone, EASY)
+        one.tiers[:], one.scores.side[:] = PRIME, -1.0
+        settle(one, memory)
+        return one.tiers[0]
+
+    assert tier() == PRIME  # it was out before it came into the pool
+    del memory.published[alone.symbols[0]]
+    assert tier() != PRIME

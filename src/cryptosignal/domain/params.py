@@ -129,6 +129,7 @@ class RiskParams(_Section, frozen=True):
     They scale the size of an entry, never p: a soft filter on p that acts as a hard one was mistake
     17 of §3. `fwi` is the funding rate in units of `fwi_rate_frac` times how near the settlement
     is, 1 at it and 0 from `fwi_window_ms` before it on; it also lifts B by up to `fwi_boost` points.
+    `overlay` is what a member of the Overlay pool keeps of its size (§1.9).
     """
 
     spread_skip_bps: float = 20.0
@@ -146,6 +147,7 @@ class RiskParams(_Section, frozen=True):
     fwi_limit: float = 2.0
     fwi_same: float = 0.3
     fwi_opposite: float = 0.8
+    overlay: float = 0.7
     split_level: float = 10.0
     medium_below: float = 0.8
     high_below: float = 0.5

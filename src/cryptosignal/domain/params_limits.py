@@ -55,6 +55,7 @@ RANGES: Final[tuple[tuple[str, str, float, float], ...]] = (
             "funding_mild",
             "fwi_same",
             "fwi_opposite",
+            "overlay",
             "medium_below",
             "high_below",
         )

@@ -141,6 +141,7 @@ class FactorEngine:
         now.columns(view, facts, self.params, shape, out)
         newcoin.columns(view, times_ms, facts, self.params, out)
         around.receipts(view, times_ms, out)
+        now.membership(facts, shape, out)
         self._drop_synthetic(view, out)
         return out
 

@@ -89,7 +89,7 @@ class Lone:
             for factor in BAR_FACTORS
             for part, lag in (("raw", 0), *(("score", lag) for lag in range(lags)))
         ]
-        self.names = (*scores, *AROUND, *MODULATORS, *MOMENT, *SEEN)
+        self.names = (*scores, *AROUND, *MODULATORS, *MOMENT, *SEEN, "ctx.is_overlay")
         self.params = params
         self.lags = lags
         self.chain = np.array(
@@ -193,7 +193,8 @@ class Lone:
         )
         if fresh < 0:
             return None
-        _receipts(view, now.ends, slot, out[-len(SEEN) :])
+        _receipts(view, now.ends, slot, out[-len(SEEN) - 1 : -1])
+        out[-1] = np.nan if view.overlay is None else view.overlay[slot]
         return out
 
     def _begin(self, fast: ModuleType, engine: FactorEngine, view: MarketView) -> _Moment:

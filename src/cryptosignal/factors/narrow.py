@@ -43,6 +43,7 @@ def narrow(view: MarketView, places: Ints) -> MarketView:
         flow=_flow(view.flow, places),
         liquidation_buy_usdt=pick(view.liquidation_buy_usdt),
         liquidation_sell_usdt=pick(view.liquidation_sell_usdt),
+        overlay=pick(view.overlay),
     )
 
 

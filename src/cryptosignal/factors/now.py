@@ -48,6 +48,8 @@ def facts(view: MarketView, params: ParamSet) -> dict[str, Floats]:
         "next_funding_ms": view.next_funding_ms,
         "quote_24h": view.quote_volume_24h,
     }
+    if view.overlay is not None:
+        out["is_overlay"] = view.overlay
     if view.book is not None:
         found = book.read_book(view.book, _reference(view), params.gates.impact_notional_usdt)
         out |= {
@@ -99,6 +101,11 @@ def columns(
     scale = params.gates.impact_notional_usdt * atr_percent
     out["ctx.room_book_up"] = out["ctx.ask_depth_usdt"] / scale
     out["ctx.room_book_down"] = out["ctx.bid_depth_usdt"] / scale
+
+
+def membership(known: Mapping[str, Floats], shape: tuple[int, int], out: dict[str, Floats]) -> None:
+    """Add `ctx.is_overlay`: 1 in the Overlay pool, 0 out of it, NaN where no pool was made."""
+    out["ctx.is_overlay"] = _column(known, "is_overlay", shape)
 
 
 def until_funding(moment_ms: Floats | float, next_ms: Floats | float) -> Floats:

@@ -93,6 +93,7 @@ class Board:
             "funding": Series(capacity, self.settings.funding_points, FUNDING_STEP_MS),
         }
         self._quality: Floats = np.full(capacity, np.nan)
+        self._overlay: Floats = np.full(capacity, np.nan)
         self._quality_reasons: Mapping[str, str] = _EMPTY_REASONS
         self.on_kline_close: list[OnClose] = []
         self.on_correction: list[OnCorrection] = []
@@ -132,6 +133,7 @@ class Board:
         self._onboard_ms = np.concatenate([self._onboard_ms, np.full(more, np.nan)])
         self._tick_size = np.concatenate([self._tick_size, np.full(more, np.nan)])
         self._quality = np.concatenate([self._quality, np.full(more, np.nan)])
+        self._overlay = np.concatenate([self._overlay, np.full(more, np.nan)])
         self._capacity = capacity
         for part in (self.counters, self.tapes, self.tops, self.marks):
             part.grow(capacity)
@@ -547,6 +549,12 @@ class Board:
         self._quality[: len(scores)] = scores
         self._quality_reasons = reasons
 
+    def set_overlay(self, members: Iterable[str]) -> None:
+        """The Overlay pool as it is from now on; a symbol that is not known yet is left out."""
+        self._overlay[: len(self.symbols)] = 0.0
+        slots = [slot for slot in map(self.find, members) if slot >= 0]
+        self._overlay[slots] = 1.0
+
     @property
     def malformed(self) -> int:
         """Frames that could not be read."""
@@ -611,6 +619,7 @@ class Board:
             liquidation_sell_usdt=sell,
             quality_reason=self._quality_reasons,
             synthetic_flow=self.synthetic_flow,
+            overlay=self._overlay[:count],
         )
 
     def _count_hits(self, bars: Klines, now_ms: int) -> None:

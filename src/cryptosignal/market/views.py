@@ -129,7 +129,8 @@ class MarketView:
     `funding_history` holds settled rates, `open_interest` contracts and `open_interest_usdt` their
     value, hourly. `liquidation_*_usdt` are forced orders of the last hour by order side.
     `synthetic_flow` names the kinds of flow that are made up, where the simulated venue walks real
-    candles: taker_flow, trades, book, open_interest, funding, mark, liquidations, spot.
+    candles: taker_flow, trades, book, open_interest, funding, mark, liquidations, spot. `overlay` is 1
+    for members of the Overlay pool, 0 for others, NaN before a pool was made.
     """
 
     time_ms: int
@@ -156,3 +157,4 @@ class MarketView:
     liquidation_sell_usdt: Floats | None = None
     quality_reason: Mapping[str, str] = field(default_factory=dict)
     synthetic_flow: tuple[str, ...] = ()
+    overlay: Floats | None = None

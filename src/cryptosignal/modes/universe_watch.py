@@ -133,6 +133,7 @@ class UniverseWatch:
         if due["overlay"]:
             made = overlay(view, self._pools["elite"][1], self._pool_settings)
             self._pools["overlay"] = view.time_ms, made
+            self._board.set_overlay(made.symbols)
 
     def pooled(self) -> list[str]:
         """Overlay, then Elite, at most as many as the warm tier holds."""

@@ -15,7 +15,7 @@ from cryptosignal.signals import gates as g
 from cryptosignal.signals.decisions import PRIME, REJECT, WATCH, ScanDecisions
 from cryptosignal.signals.ev import expect
 from cryptosignal.signals.gates import GateTable, Sight, judge
-from cryptosignal.signals.hazards import fresh_prime
+from cryptosignal.signals.hazards import fresh_prime, in_overlay
 from cryptosignal.signals.keys import signal_key
 from cryptosignal.signals.memory import Published, SignalMemory
 from cryptosignal.signals.plan import plan
@@ -99,7 +99,7 @@ def settle(
     rows = found.rows
     now_ms = rows.time_ms if time_ms is None else time_ms
     if not len(found.rank):
-        found.rank, found.young_rank = np.zeros((2, len(rows.symbols)))
+        found.rank, found.young_rank, found.opposed = np.zeros((3, len(rows.symbols)))
         found.wait_ms = np.full(len(rows.symbols), np.inf)
     here = np.arange(len(rows.symbols)) if places is None else places
     candidates = here[found.tiers[here] == PRIME].tolist()
@@ -121,7 +121,8 @@ def _choose(
     """Prime in order of rank as far as correlation, new coins and cooldowns let it; their symbols."""
     rows, params = found.rows, found.params
     rho, fresh = column(rows, "ctx.rho_btc"), fresh_prime(rows, params)
-    taken, young = _standing_beside(rows, memory, now_ms)
+    pooled = in_overlay(rows)
+    taken, young, overlays = _standing_beside(rows, memory, now_ms)
     primes = set()
     for i in _ranked(found, memory, candidates, now_ms):
         symbol, side = rows.symbols[i], float(found.scores.side[i])
@@ -130,34 +131,41 @@ def _choose(
         moves_along = np.isnan(rho[i]) or abs(rho[i]) >= params.gates.correlation_max
         found.rank[i] = taken[side] + 1 if moves_along else 1
         found.young_rank[i] = young + 1 if fresh[i] else 0
+        is_out = _stands(memory, symbol, word, now_ms) is not None
+        found.opposed[i] = overlays[-side] if pooled[i] and not is_out else 0
         if (
             found.rank[i] > params.gates.correlated_max
             or found.young_rank[i] > params.new_coin.prime_max
+            or found.opposed[i] > 0.0
             or found.wait_ms[i] < 0.0
         ):
             found.tiers[i] = WATCH
             continue
         taken[side] += int(moves_along)
         young += int(fresh[i])
+        overlays[side] += int(pooled[i])
         primes.add(symbol)
-        _publish(found, memory, int(i), word, now_ms, is_new=bool(fresh[i]))
+        flags = {"is_new": bool(fresh[i]), "is_overlay": bool(pooled[i])}
+        _publish(found, memory, int(i), word, now_ms, **flags)
     return primes
 
 
 def _standing_beside(
     rows: ScanRows, memory: SignalMemory, now_ms: int
-) -> tuple[dict[float, int], int]:
-    """How many signals a side, and of new coins, stand already where one symbol is decided alone:
-    they come first, as they would in a scan of them all."""
-    taken, young = {1.0: 0, -1.0: 0}, 0
+) -> tuple[dict[float, int], int, dict[float, int]]:
+    """How many signals a side, of new coins, and of Overlay a side, stand already where one symbol
+    is decided alone: they come first, as they would in a scan of them all."""
+    taken, young, overlays = {1.0: 0, -1.0: 0}, 0, {1.0: 0, -1.0: 0}
     if rows.trigger != SYMBOL_TRIGGER:
-        return taken, young
+        return taken, young, overlays
     for symbol in set(memory.published).difference(rows.symbols):
         known = memory.standing(symbol, now_ms)
         if known is not None:
-            taken[1.0 if known.side == "long" else -1.0] += 1
+            side = 1.0 if known.side == "long" else -1.0
+            taken[side] += 1
             young += int(known.is_new)
-    return taken, young
+            overlays[side] += int(known.is_overlay)
+    return taken, young, overlays
 
 
 def _cool_gates(
@@ -202,8 +210,7 @@ def _ranked(
 
 def _wait(memory: SignalMemory, symbol: str, side: str, time_ms: int, params: ParamSet) -> float:
     """Milliseconds since the last cooldown ended; negative while one runs, inf without any."""
-    standing = memory.standing(symbol, time_ms)
-    if standing is not None and standing.side == side:
+    if _stands(memory, symbol, side, time_ms) is not None:
         return float("inf")
     blocked = memory.blocked.get(symbol)
     gate = float("inf") if blocked is None else float(time_ms - blocked)
@@ -215,17 +222,35 @@ def _wait(memory: SignalMemory, symbol: str, side: str, time_ms: int, params: Pa
     return min(gate, float(time_ms - free_ms))
 
 
+def _stands(memory: SignalMemory, symbol: str, side: str, time_ms: int) -> Published | None:
+    """The signal of a symbol that is out on this side."""
+    known = memory.standing(symbol, time_ms)
+    return known if known is not None and known.side == side else None
+
+
 def _publish(
-    found: ScanDecisions, memory: SignalMemory, i: int, side: str, time_ms: int, *, is_new: bool
+    found: ScanDecisions,
+    memory: SignalMemory,
+    i: int,
+    side: str,
+    time_ms: int,
+    *,
+    is_new: bool,
+    is_overlay: bool,
 ) -> None:
     symbol = found.rows.symbols[i]
-    standing = memory.standing(symbol, time_ms)
-    if standing is not None and standing.side == side:
+    standing = _stands(memory, symbol, side, time_ms)
+    if standing is not None:
         found.ids[i] = standing.signal_id
         return
     bar = column(found.rows, "ctx.bar_ms")[i]
     key = signal_key(symbol, int(bar) if bar == bar else time_ms, side)
     memory.published[symbol] = Published(
-        side, key, time_ms, time_ms + int(found.ttl_ms[i]), is_new=is_new
+        side,
+        key,
+        time_ms,
+        time_ms + int(found.ttl_ms[i]),
+        is_new=is_new,
+        is_overlay=is_overlay,
     )
     found.ids[i] = key

@@ -54,6 +54,7 @@ class ScanDecisions:
     rank: Floats = field(default_factory=lambda: np.zeros(0))
     wait_ms: Floats = field(default_factory=lambda: np.zeros(0))
     young_rank: Floats = field(default_factory=lambda: np.zeros(0))
+    opposed: Floats = field(default_factory=lambda: np.zeros(0))
 
     def __len__(self) -> int:
         return len(self.rows.symbols)
@@ -132,10 +133,13 @@ class ScanDecisions:
         """The gates between symbols, [symbol]: where each stops a candidate."""
         if not len(self.rank):
             nothing = np.zeros(len(self), dtype=np.bool_)
-            return dict.fromkeys(("correlation", "new_coins", "cooldown"), nothing)
+            return dict.fromkeys(
+                ("correlation", "new_coins", "opposite_overlay", "cooldown"), nothing
+            )
         return {
             "correlation": self.rank > self.params.gates.correlated_max,
             "new_coins": self.young_rank > self.params.new_coin.prime_max,
+            "opposite_overlay": self.opposed > 0.0,
             "cooldown": self.wait_ms < 0.0,
         }
 
@@ -152,6 +156,7 @@ class ScanDecisions:
         rank = float(self.rank[i]) if len(self.rank) else 0.0
         wait = float(self.wait_ms[i]) if len(self.wait_ms) else float("inf")
         young = float(self.young_rank[i]) if len(self.young_rank) else 0.0
+        against = float(self.opposed[i]) if len(self.opposed) else 0.0
         one = float(self.params.new_coin.prime_max)
         limit = float(self.params.gates.correlated_max)
         crowd = g.VERDICTS[g.PASS if rank <= limit else g.FAIL]
@@ -162,6 +167,9 @@ class ScanDecisions:
                  "" if rank <= limit else "stronger signals move with the market already"),
             Gate("new_coins", young, "<=", one, g.VERDICTS[g.PASS if young <= one else g.FAIL],
                  "" if young <= one else "another new coin is Prime already"),
+            Gate("opposite_overlay", against, "<=", 0.0,
+                 g.VERDICTS[g.PASS if against <= 0.0 else g.FAIL],
+                 "" if against <= 0.0 else "an Overlay signal of the other side is out"),
             Gate("cooldown", min(wait, 1e12), ">=", 0.0, cool,
                  "" if wait >= 0.0 else f"{-wait / 1000.0:.0f} s left"),
         )  # fmt: skip

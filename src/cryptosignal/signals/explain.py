@@ -59,6 +59,7 @@ GATE_WORDS = {
     "ignition": "new-coin ignition without exhaustion",
     "thrust": "new-coin momentum on this side",
     "new_coins": "place among new coins",
+    "opposite_overlay": "Overlay signals of the other side",
     "correlation": "place among signals that move together",
     "cooldown": "cooldown over",
 }

@@ -21,7 +21,8 @@ LEVELS: Final = ("low", "medium", "high")
 
 
 def size_left(rows: ScanRows, side: Floats, params: ParamSet) -> Floats:
-    """Share of the planned size, 0–1, [symbol]: spread × |funding| × FWI × phase of a new coin.
+    """Share of the planned size, 0–1, [symbol]: spread × |funding| × FWI × phase of a new coin ×
+    Overlay.
 
     A value that is missing takes nothing away here: its own gate fails closed.
     """
@@ -44,8 +45,14 @@ def size_left(rows: ScanRows, side: Floats, params: ParamSet) -> Floats:
         [own.fwi_same, own.fwi_opposite],
         default=1.0,
     )
-    out: Floats = by_spread * by_rate * by_pressure * phase(rows, params)
+    by_pool = np.where(in_overlay(rows), own.overlay, 1.0)
+    out: Floats = by_spread * by_rate * by_pressure * phase(rows, params) * by_pool
     return out
+
+
+def in_overlay(rows: ScanRows) -> NDArray[np.bool_]:
+    """Members of the Overlay pool (§1.2); nobody where no pool was made."""
+    return column(rows, "ctx.is_overlay") > 0.0
 
 
 def phase(rows: ScanRows, params: ParamSet) -> Floats:

@@ -16,6 +16,7 @@ class Published(msgspec.Struct, forbid_unknown_fields=True):
     until_ms: int
     ended_ms: int = 0
     is_new: bool = False
+    is_overlay: bool = False
 
 
 class SignalMemory(msgspec.Struct, forbid_unknown_fields=True):
