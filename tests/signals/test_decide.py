@@ -278,3 +278,45 @@ def test_imbalance_counts_against_the_side_only(market):
         sides = {found.side(i) for i in range(len(found))}
         assert sides == {"long", "short"}
         assert all(failed[i] == (found.side(i) == stopped) for i in range(len(found)))
+
+
+def bars_of(rows, place, age_days, **counts):
+    """The rows with other numbers of bars and another age of one symbol."""
+    columns = dict(rows.columns)
+    for name, value in {
+        "age_days": age_days,
+        **{f"bars_{k[1:]}": v for k, v in counts.items()},
+    }.items():
+        columns[f"ctx.{name}"] = columns[f"ctx.{name}"].copy()
+        columns[f"ctx.{name}"][place] = value
+    return dataclasses.replace(rows, columns=columns)
+
+
+@pytest.mark.parametrize(
+    ("age_days", "counts", "said"),
+    [
+        (500.0, {"i15m": 20, "i1h": 24, "i4h": 7, "i1d": 3}, None),
+        (500.0, {"i15m": 19}, (19.0, 20.0)),
+        (500.0, {"i1h": 23}, (23.0, 24.0)),
+        (500.0, {"i4h": 6}, (6.0, 7.0)),
+        (np.nan, {"i1d": 2}, (2.0, 3.0)),
+        (0.5, {"i15m": 47, "i1h": 11, "i4h": 2, "i1d": 0}, None),
+        (0.5, {"i15m": 47, "i1h": 9, "i4h": 2, "i1d": 0}, (9.0, 11.0)),
+    ],
+)
+def test_too_few_bars_of_an_interval_are_skipped_with_the_reason(market, age_days, counts, said):
+    """Fewer bars than the least of an interval, or than a young coin can have, skip the symbol: no
+    Prime, no Watch, one more in `skipped`, and the gate says how many of how many."""
+    rows = rows_of(market)
+    before = decide(rows, EASY, SignalMemory())
+    found = decide(bars_of(rows, 4, age_days, **counts), EASY, SignalMemory())
+    gate = next(g for g in found.decision(4).gates if g.name == "enough_bars")
+    is_skipped = said is not None
+    assert (gate.verdict is Verdict.FAIL) == is_skipped
+    assert found.skipped()[4] == is_skipped
+    skipped = [d.to_dict(0, {}, 1.0)["skipped"] for d in (before, found)]
+    assert skipped[1] == skipped[0] + is_skipped
+    if said is not None:
+        assert (gate.value, gate.limit) == said
+        assert found.tiers[4] == 2
+        assert any("enough_bars" in reason for reason in found.reasons(4))

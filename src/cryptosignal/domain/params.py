@@ -177,9 +177,11 @@ class GateParams(_Section, frozen=True):
     `strength_*` are higher than the running code's 25–35 (DOMAIN: 16…78 over the project's life):
     on markets without any edge 25 gives 60 Primes per 100 symbol-days, 75 less than one (§0.19). A
     new coin needs as much (§0.6), on a hotter temperature, and more p, factors, and an ignition.
+    `min_bars` are the bars of 15m, 1h, 4h and 1d below which a symbol is skipped (§1.2).
     `independence_score_min` is 45 where the originals had 70 on another scale of scores.
     """
 
+    min_bars: tuple[int, int, int, int] = (20, 24, 7, 3)
     quality_open: float = 0.90
     quality_hold: float = 0.88
     quality_watch: float = 0.85

@@ -219,15 +219,32 @@ def _relative(net: Floats, traded: Floats, i: int) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def structure(close: Floats, i: int, own_atr: float, slow: Floats) -> float:
-    """`structure.structure` at one bar; `slow` are the taps of EMA30."""
+def _theta(
+    close: Floats, i: int, own_atr: float, quote: Floats, at: int, taps: tuple[Floats, ...]
+) -> float:
+    """`structure.theta` at place `i` of the closes, `at` of the turnovers."""
+    big = clip(math.log(mean(quote, at, 24) / (25e6 / 24)) / math.log(4.0), 0.0, 1.0)
+    order = math.tanh((dot(close, i, taps[0]) - dot(close, i, taps[1])) / (0.1 * own_atr))
+    size = abs(40.0 * order + 60.0 * math.tanh(dot(close, i, taps[2]) / own_atr / 0.05))
+    strong = clip((size - 50.0) / 20.0, 0.0, 1.0)
+    less = 0.05 * (big if big == big else 0.0) + 0.05 * (strong if strong == strong else 0.0)
+    return clip(0.40 - less, 0.25, 0.60)
+
+
+@njit(cache=True, error_model="numpy")
+def structure(
+    close: Floats, i: int, own_atr: float, quote: Floats, at: int, taps: tuple[Floats, ...]
+) -> float:
+    """`structure.structure` at place `i` of the closes, `at` of the turnovers; `taps` as in
+    `raw_factors`."""
     part = close[i - 71 : i + 1]
     seen = 0
     for j in range(72):
         seen += part[j] == part[j]
     if not own_atr > 0.0 or close[i] != close[i] or seen < 36:
         return np.nan
-    leg, age, p1, p2, p3, p4 = _swings(part, 0.35 * own_atr)
+    turn = own_atr * _theta(close, i, own_atr, quote, at, taps)
+    leg, age, p1, p2, p3, p4 = _swings(part, turn)
     if p4 != p4:
         return 0.0
     scale = own_atr
@@ -237,7 +254,7 @@ def structure(close: Floats, i: int, own_atr: float, slow: Floats) -> float:
     retraced = abs(p1 - p2) / middle
     half = clip(1.0 - abs(retraced - 0.5) / 0.5, 0.0, 1.0)
     timing = clip(1.0 - age / 24.0, 0.0, 1.0)
-    stretch = abs(close[i] - dot(close, i, slow)) / scale
+    stretch = abs(close[i] - dot(close, i, taps[4])) / scale
     calm = clip(1.0 - (stretch - 0.8) / 1.6, 0.0, 1.0)
     calm = calm if calm == calm else 0.0
     lean = math.tanh(1.5 * (consistency + impulse))
@@ -497,6 +514,7 @@ def differing(kept: Floats, stop: int, now: Floats, shift: int) -> int:
 def raw_factors(
     price: tuple[Floats, Floats, Floats],
     base: Floats,
+    quote: Floats,
     flow: tuple[Floats, Floats],
     oi: Floats,
     taps: tuple[Floats, ...],
@@ -514,7 +532,7 @@ def raw_factors(
         out[0, k] = trend(close, i, own, (taps[0], taps[1], taps[2]))
         out[1, k] = momentum(close, i, own, taps[0])
         out[2, k] = cvd(flow[0], flow[1], flow[0].shape[0] - count + k)
-        out[3, k] = structure(close, i, own, taps[4])
+        out[3, k] = structure(close, i, own, quote, quote.shape[0] - count + k, taps)
         out[4, k] = volume(base, base.shape[0] - count + k, close, i)
         out[5, k] = np.nan
         if oi.shape[0]:
@@ -1027,7 +1045,9 @@ def scores(
         if beside[1].shape[0]:
             both = np.empty(flow[0].shape[0]), np.empty(flow[0].shape[0])
             _mixed(flow, (beside[1], beside[2]), both[0], both[1])
-        raw_factors(price, base, both, beside[0], taps, raw)
+        quote = np.empty(fresh + 23)
+        newest(hours[5], end, quote.shape[0], quote)
+        raw_factors(price, base, quote, both, beside[0], taps, raw)
     score_row(raw, slot, stages, stops, chain_taps, own, floors, out)
     return fresh
 

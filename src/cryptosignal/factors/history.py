@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.scan import ScanRows
+from cryptosignal.factors.now import intervals_of
 from cryptosignal.market.views import MarketView
 
 Floats = NDArray[np.float64]
@@ -26,5 +27,5 @@ def flatten(
         for k in range(len(times))
         if edges[k + 1] > edges[k]
     ]
-    meta = {"book": "absent", "flow": "absent", "params": ""}
+    meta = {"book": "absent", "flow": "absent", "params": "", "intervals": intervals_of(view)}
     return ScanRows(0, int(times[-1]), "history", symbols, flat, meta=meta), moments

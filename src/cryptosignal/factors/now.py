@@ -120,6 +120,7 @@ def receipt(view: MarketView, params: ParamSet) -> dict[str, str]:
         "book": "absent" if view.book is None else "live",
         "flow": "absent" if view.flow is None else "live",
         "synthetic_flow": ",".join(view.synthetic_flow),
+        "intervals": intervals_of(view),
         "params": params.version,
         **{
             f"bar.{name}": str(int(bars.open_ms[-1]))
@@ -128,6 +129,11 @@ def receipt(view: MarketView, params: ParamSet) -> dict[str, str]:
         },
         **{f"quality.{symbol}": reason for symbol, reason in view.quality_reason.items()},
     }
+
+
+def intervals_of(view: MarketView) -> str:
+    """The intervals that there are bars of, for a receipt."""
+    return ",".join(name for name, bars in view.bars.items() if len(bars.open_ms))
 
 
 def _column(known: Mapping[str, Floats], name: str, shape: tuple[int, int]) -> Floats:

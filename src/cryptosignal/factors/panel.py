@@ -19,6 +19,7 @@ from cryptosignal.market.views import (
     HIGH,
     LOW,
     OPEN,
+    QUOTE,
     TAKER_BASE,
     VOLUME,
     BarsView,
@@ -77,6 +78,11 @@ class Panel:
     def volume(self) -> Floats:
         """Base volume."""
         return self._raw[VOLUME]
+
+    @property
+    def quote(self) -> Floats:
+        """Turnover in USDT."""
+        return self._raw[QUOTE]
 
     @property
     def taker(self) -> Floats:

@@ -19,7 +19,15 @@ from cryptosignal.factors.window import filled
 Floats = NDArray[np.float64]
 
 SWING_BARS = 72
-THETA = 0.35
+THETA_SMALL, THETA_BIG_OFF, THETA_STRONG_OFF = 0.40, 0.05, 0.05
+THETA_MIN, THETA_MAX = 0.25, 0.60
+_TURNOVER_BARS = 24
+BIG_USDT = 25e6 / _TURNOVER_BARS
+BIG_RANGE = float(np.log(4.0))
+"""A coin is big from 100 M USDT a day on and small up to 25 M, joined by the log between: 50 M, where
+liquidity counts fully (§1.2), is the middle."""
+STRONG, STRONG_RANGE = 50.0, 20.0
+"""A regime is strong from ±60 on (§1.3), joined from 50 to 70."""
 _EMA, _EMA_BARS = 30, 60
 _EXTENDED_ATR = 0.8
 _TIMING_BARS = 24.0
@@ -36,7 +44,7 @@ class Swings:
     age: Floats
 
 
-def swings(close: Floats, atr: Floats, width: int, theta: float) -> Swings:
+def swings(close: Floats, atr: Floats, width: int, theta: Floats | float) -> Swings:
     """ZigZag of each window of `width` log closes; `close` is [row, count + width − 1]."""
     rows, count = atr.shape
     turn = theta * atr
@@ -80,11 +88,31 @@ def structure(panel: Panel) -> Floats:
     atr = np.where(panel.atr() > 0.0, panel.atr(), np.nan)
     close = panel.cut(panel.close, SWING_BARS)
     seen = window.fir((~np.isnan(close)).astype(float), np.ones(SWING_BARS))
-    found = swings(close, filled(atr), SWING_BARS, THETA)
+    found = swings(close, filled(atr), SWING_BARS, theta(panel, atr))
     raw = _composite(panel, found, atr)
     none = np.isnan(found.pivots[3])
     missing = np.isnan(atr) | np.isnan(panel.at(panel.close)) | (seen < SWING_BARS / 2)
     return np.where(missing, np.nan, np.where(none, 0.0, raw))
+
+
+def theta(panel: Panel, atr: Floats) -> Floats:
+    """θ of each bar: .40 for a small coin, .35 for a big one, .05 less in a strong regime (§1.3 S).
+
+    Size and regime are those of the coin's own closed bars, so that a raw value stands on its own
+    window alone (D4): turnover of 24 bars (unknown counts as small) and the trend as the market's
+    regime is measured. The originals' +.05 for Overlay and +.10 for new coins are not here: which
+    coins a pool held at each of the bars that the chain replays is not in closed bars, and S of a new
+    coin is a reading of 15m bars without a ZigZag (§1.8).
+    """
+    turnover = window.fir(panel.cut(panel.quote, _TURNOVER_BARS), window.mean_taps(_TURNOVER_BARS))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        big = np.clip(np.log(turnover / BIG_USDT) / BIG_RANGE, 0.0, 1.0)
+    order = np.tanh((panel.ema(5, 30) - panel.ema(20, 60)) / (0.1 * atr))
+    slope = window.fir(panel.cut(panel.close, 12), window.slope_taps(12))
+    trend = 40.0 * order + 60.0 * np.tanh(slope / atr / 0.05)
+    strong = np.clip((np.abs(trend) - STRONG) / STRONG_RANGE, 0.0, 1.0)
+    out = THETA_SMALL - THETA_BIG_OFF * filled(big) - THETA_STRONG_OFF * filled(strong)
+    return np.clip(out, THETA_MIN, THETA_MAX)
 
 
 def _composite(panel: Panel, found: Swings, atr: Floats) -> Floats:

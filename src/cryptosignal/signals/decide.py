@@ -60,7 +60,7 @@ def tier_codes(
     table: GateTable, p: Floats, params: ParamSet, is_missing_fine: bool = False
 ) -> Codes:
     """Prime: every gate passes. Watch: EV > 0, p and strength at least the Watch limits, data not
-    below the Watch level, and at most `watch_fails_max` of the gates that say "may be traded at
+    below the Watch level, bars enough, and at most `watch_fails_max` of the gates that say "may be traded at
     all" failed; a gate without data closes Prime, not Watch. Else reject.
 
     `is_missing_fine` takes gates without data for passed: what a history of candles alone would
@@ -79,6 +79,7 @@ def tier_codes(
     bar = verdicts[table.index("newest_bar")] == g.PASS
     good = verdicts[table.index("ev")] == g.PASS
     enough = verdicts[table.index("coverage")] == g.PASS
+    enough &= verdicts[table.index("enough_bars")] == g.PASS
     watch = good & bar & enough & (p >= params.tiers.watch_p) & ~poor
     watch &= bad <= params.tiers.watch_fails_max
     watch &= table.values[table.index("strength")] >= params.tiers.watch_strength

@@ -248,9 +248,11 @@ class ScanDecisions:
         }
 
     def skipped(self) -> NDArray[np.bool_]:
-        """Symbols with too little data to be scored."""
-        bar = self.table.verdicts[self.table.index("newest_bar")]
-        return (bar == g.NO_DATA) | (self.scores.coverage <= 0.0)
+        """Symbols with too little data to be scored: no newest bar, too few of an interval, or
+        nothing that a factor could read. Their reasons say which."""
+        table = self.table
+        bar, enough = (table.verdicts[table.index(n)] for n in ("newest_bar", "enough_bars"))
+        return (bar == g.NO_DATA) | (enough != g.PASS) | (self.scores.coverage <= 0.0)
 
     def to_dict(
         self,

@@ -31,6 +31,7 @@ GATE_WORDS = {
     "data_quality": "data can be trusted",
     "newest_bar": "the newest 1h bar is closed",
     "coverage": "enough factors have data",
+    "enough_bars": "bars of each interval",
     "ev": "expected value after costs",
     "probability": "probability against p_min",
     "delta_p": "margin over the other side",

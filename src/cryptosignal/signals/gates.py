@@ -17,6 +17,7 @@ from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.domain.signal import Verdict
 from cryptosignal.factors.window import filled
+from cryptosignal.ground.units import DAY_MS, INTERVAL_MS
 from cryptosignal.signals import hazards
 from cryptosignal.signals.ev import Values
 from cryptosignal.signals.probability import Odds
@@ -31,6 +32,9 @@ VERDICTS: Final = (Verdict.PASS, Verdict.MARGINAL, Verdict.FAIL, Verdict.NO_DATA
 
 LIVE_GATES: Final = frozenset({"data_quality", "spread", "impact", "obi", "book_age", "room_book"})
 """Gates that need live data: they say "warming" until a book or a stream is there."""
+
+MIN_BARS_OF: Final = ("15m", "1h", "4h", "1d")
+"""The intervals of `gates.min_bars`."""
 
 RANK_GATES: Final = frozenset({"probability", "delta_p", "strength", "dims", "persistence"})
 """Gates that say how good a signal is rather than whether it may be traded at all."""
@@ -153,6 +157,28 @@ def _bar(s: Sight) -> GateRow:
     close = s.col("ctx.close")
     finality = np.where(np.isnan(close), np.nan, s.col("ctx.finality"))
     return _row("newest_bar", ">=", finality, s.full(2.0), unit="finality")
+
+
+def _enough(s: Sight) -> GateRow:
+    """Bars of the interval that has the fewest for what it needs (§1.2).
+
+    A coin needs no bars from before its listing, the newest one may be under way, and of a receipt
+    that names no intervals nothing is asked: a young coin is judged by its minutes (§1.8).
+    """
+    step = np.array([INTERVAL_MS[name] for name in MIN_BARS_OF], dtype=np.float64)[:, None]
+    moment = s.col("ctx.time_ms")
+    listed = moment - filled(s.col("ctx.age_days"), nan=np.inf) * DAY_MS
+    possible = np.floor(moment / step) - np.floor(listed / step) - 1.0
+    watched = s.rows.meta.get("intervals", "").split(",")
+    asked = [
+        least * float(name in watched)
+        for name, least in zip(MIN_BARS_OF, s.params.gates.min_bars, strict=True)
+    ]
+    need = np.maximum(np.minimum(np.array(asked)[:, None], possible), 0.0)
+    have = np.stack([s.col(f"ctx.bars_{name}") for name in MIN_BARS_OF])
+    scarce = np.argmin((have + 1.0) / (need + 1.0), axis=0)
+    value, limit = (np.take_along_axis(x, scarce[None], axis=0)[0] for x in (have, need))
+    return _row("enough_bars", ">=", value, limit, unit="bars of the scarcest interval")
 
 
 def _coverage(s: Sight) -> GateRow:
@@ -407,7 +433,7 @@ def _mean(parts: list[Floats]) -> Floats:
 
 
 _GATES: Final[tuple[Callable[[Sight], GateRow], ...]] = (
-    _quality, _bar, _coverage, _ev, _probability, _delta_p, _strength, _dims, _persistence,
+    _quality, _bar, _enough, _coverage, _ev, _probability, _delta_p, _strength, _dims, _persistence,
     _spread, _impact, _obi, _book_age, _room_structure, _room_book, _funding_time,
     _coherent, _micro, _micro_atr, _micro_volume, _opposition, _independence, _lead, _conflict,
     _split, _risk, _breadth, _phase, _ignition, _thrust,
