@@ -43,6 +43,8 @@ AIM_WAIT_S = 8.0
 AIM_MEAN_S = 0.6
 AIMED_SHARE = 0.7
 HEAL_S = 90.0
+LOOK_S = 5.0
+"""Reading all orders costs 85 of the 2,400 that an address may ask in a minute."""
 CLI_SHARE = 0.1
 CLOSE_SHARE = 0.25
 CLOCK_STEPS_MS = (-3_600_000, 3_600_000, -1_500, 1_500, 0)
@@ -316,7 +318,7 @@ class Chaos:
         deadline_s = time.monotonic() + HEAL_S
         found = ["the program never came up"]
         while time.monotonic() < deadline_s:
-            await asyncio.sleep(1.0)
+            await asyncio.sleep(LOOK_S)
             try:
                 desk = await ask_once(self._socket, "desk")
             except Fault:
@@ -357,7 +359,7 @@ class Chaos:
             self._violations.append(f"naked p99 of {p99} ms, allowed {NAKED_P99_MS}")
         if self.duration_s >= JUDGED_S:
             self._violations += self.never(report)
-        if self._violations:
+        if self._violations and not self._bug:
             sys.stderr.write(f"chaos: logs of every life lie in {self._folder}\n")
         host = {name: self._counts[name] for name in HOST_FAULTS}
         return {

@@ -20,6 +20,7 @@ import msgspec
 from cryptosignal.cli import main as cli
 from cryptosignal.cli.console import Terminal
 from cryptosignal.ground.clock import LoopClock
+from cryptosignal.modes.beside import leave
 from cryptosignal.modes.config import load_config
 from cryptosignal.modes.embedded import VenueReady
 from cryptosignal.modes.live import Run, run_live
@@ -72,4 +73,4 @@ def _bug(name: str) -> contextlib.AbstractContextManager[Any]:
 
 if __name__ == "__main__":
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    sys.exit(cli.guarded(lambda: start(sys.argv[1:])))
+    leave(cli.guarded(lambda: start(sys.argv[1:])))

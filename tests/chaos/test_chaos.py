@@ -127,10 +127,7 @@ def test_a_minute_of_chaos_breaks_no_promise():
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(
-    ("bug", "found"), [("no stop at all", "naked"), ("trades never closed", "")]
-)
-def test_a_planted_bug_is_noticed(bug, found):
-    """A program that leaves positions naked, or never lets a trade go, does not pass."""
-    body = asyncio.run(Chaos(45.0, 7, bug=bug).run())
-    assert any(found in violation for violation in body["violations"]), body
+def test_a_planted_bug_is_noticed():
+    """A program whose exits can open positions does not pass."""
+    body = asyncio.run(Chaos(20.0, 7, bug="exit not reduce-only and doubled").run())
+    assert any(violation.startswith("flip") for violation in body["violations"]), body

@@ -331,6 +331,26 @@ def test_a_bug_in_an_asked_event_ends_the_engine_and_is_told_to_the_asker():
     assert isinstance(end.exceptions[0], ContractFault)
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_nobody_waits_for_an_engine_that_has_ended(fails):
+    """A question after the end, in order or by a fault, is refused at once."""
+
+    async def main(clock):
+        world = World(clock, on_start())
+        running = asyncio.create_task(world.rim.run())
+        await asyncio.sleep(0)
+        if fails:
+            world.script = lambda _event: 1 / 0
+            world.rim.post(TimerFired("go"))
+        else:
+            world.rim.stop("enough")
+        await asyncio.gather(running, return_exceptions=True)
+        with pytest.raises(UserFault, match="ending"):
+            await world.rim.ask(TimerFired("late"))
+
+    run_virtual(main)
+
+
 def test_a_disk_that_refuses_is_told_to_the_asker():
     """A command that could not be made durable is one line for its sender, not a success."""
 

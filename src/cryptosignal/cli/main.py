@@ -161,7 +161,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     is_map = not words or words[0] in _ASKS_FOR_MAP
     app = build_app(is_map=is_map)
-    sys.exit(guarded(lambda: app(words, exit_on_error=False, print_error=False)))
+    code = guarded(lambda: app(words, exit_on_error=False, print_error=False))
+    if "cryptosignal.modes.beside" not in sys.modules:  # nothing that could be under way
+        sys.exit(code)
+    from cryptosignal.modes.beside import leave
+
+    leave(code)
 
 
 def guarded(command: Callable[[], Any]) -> int:

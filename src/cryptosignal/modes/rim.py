@@ -151,6 +151,8 @@ class Rim:
         What goes wrong in its turn ends the engine, as ever. Raises UserFault to the asker then, or
         where the disk refuses.
         """
+        if not self.is_open:
+            raise UserFault("the engine is starting or ending: ask again in a moment")
         future: asyncio.Future[tuple[Action, ...]] = asyncio.get_running_loop().create_future()
         self._asked[id(event)] = future
         try:
@@ -183,6 +185,7 @@ class Rim:
                     await self._wakeup.wait()
                 await self._finish_jobs()
         finally:
+            self._tasks = None
             for future in self._asked.values():
                 if not future.done():
                     future.set_exception(UserFault("the engine ended before it came to that"))

@@ -21,6 +21,7 @@ from cryptosignal.ground.clock import Clock
 from cryptosignal.ground.units import HOUR_MS, INTERVAL_MS
 from cryptosignal.market.board import Board
 from cryptosignal.market.views import MarketView
+from cryptosignal.modes.beside import beside
 from cryptosignal.modes.config import RunSettings
 from cryptosignal.signals.screen import Screen
 
@@ -90,7 +91,7 @@ class ScanLoop:
                 if view.active[slot] and engine.glance(view, slot) is not None:
                     return
 
-        if await asyncio.to_thread(kernels.rehearse, work):
+        if await beside(lambda: kernels.rehearse(work)):
             hear(kernels.path_name())
 
     async def _next(self) -> str:
