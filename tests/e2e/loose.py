@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cryptosignal.modes.snapshots import ask_once
@@ -67,7 +68,8 @@ def loose_config(folder: Path, extra: str = "") -> Path:
 
 def asked(folder: Path, what: str) -> dict:
     """The engine's answer over its socket, as the command line would get it."""
-    return asyncio.run(ask_once(socket_of(folder / "runs"), what))
+    with ThreadPoolExecutor(1) as pool:  # a browser's test has a loop in its own thread
+        return pool.submit(asyncio.run, ask_once(socket_of(folder / "runs"), what)).result()
 
 
 def until(folder: Path, key: str, is_so):

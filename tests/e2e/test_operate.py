@@ -60,6 +60,7 @@ def test_a_signal_waits_for_a_yes_and_the_kill_switch_outlives_the_process(tmp_p
         assert asked(tmp_path, "status")["kill"] == 0
 
 
+@pytest.mark.long
 def test_the_switch_works_without_an_engine(tmp_path):
     """Thrown into the folder before a start, it is obeyed before anything is asked for; released there,
     it is released."""

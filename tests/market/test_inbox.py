@@ -162,3 +162,35 @@ def test_whole_market_fixtures_decode():
         known += board.feed(payload)
     board.flush(T0, whole=True)
     assert board.malformed == 0
+
+
+def test_layouts_that_alternate_within_a_stream_keep_the_newest_frame():
+    """Tight, spaced, reordered and raw frames of one stream in turn: the newest one counts."""
+    board = Board(capacity=4)
+    for k in range(40):
+        told = kline(event_ms=T0 + 1_000 + 250 * k, close=100 + k / 10)
+        data = json.loads(told)
+        shapes = (
+            told,
+            json.dumps(data).encode(),
+            json.dumps({"data": data["data"], "stream": data["stream"]}).encode(),
+            json.dumps(data["data"], separators=(",", ":")).encode(),
+        )
+        board.feed(shapes[(k * 7) % 4])
+        if k % 5 == 0:
+            board.flush(T0 + 1_100 + 250 * k)
+    board.flush(T0 + 12_000)
+    assert board.forming("BTCUSDT", "1m").close == 103.9
+    (stream,) = board.inbox.by_kind["kline"]
+    assert (stream.count, stream.inversions, board.malformed) == (40, 0, 0)
+
+
+def test_a_final_frame_counts_whatever_time_it_claims():
+    """A bar closes on its final frame, however early that says it was made."""
+    board = Board(capacity=4)
+    board.feed(kline(event_ms=T0 + 1_000))
+    board.flush(T0 + 1_100)
+    board.feed(kline(event_ms=T0 + 1_500, close=105, x=True))
+    board.flush(T0 + 1_600)
+    assert board.klines["1m"].closed_count == 1
+    assert board.klines["1m"].row(0, board.klines["1m"].column(T0))[3] == 105

@@ -9,8 +9,9 @@ import sys
 import pytest
 from tests.shared import ROOT
 
-from cryptosignal.modes.campaign import Day, DayResult, DaySettings, summary
+from cryptosignal.modes.campaign import JOURNAL_ROOT, Day, DayResult, DaySettings, summary
 from cryptosignal.modes.weather import Weather, calm, everything
+from cryptosignal.store.runs import read_run, run_dirs
 
 SHORT_DAYS = 0.02
 HARD = DaySettings(days=0.03, weather=Weather(), kill_mean_s=240.0, trade_mean_s=30.0)
@@ -152,3 +153,21 @@ def test_days_are_added_up():
     assert whole.violations == ["seed 2: naked at 3"]
     assert (whole.naked_ms_p99, whole.naked_ms_max) == (9, 9)
     assert whole.trace_hash != summary([second, first], 0.5).trace_hash
+
+
+def test_a_start_with_an_open_trade_protects_before_it_knows_the_market():
+    """Where the journal holds an open trade, the engine runs before the venue's list is read."""
+    hasty = 0
+    day = Day(
+        5,
+        DaySettings(
+            days=0.012, weather=calm(), kill_mean_s=90.0, trade_mean_s=20.0, host_mean_s=1e9
+        ),
+    )
+    assert day.run().violations == []
+    for run_dir in run_dirs(day.disk, JOURNAL_ROOT):
+        kinds = [type(r.event).__name__ for r in read_run(day.disk, run_dir, past_gaps=True)]
+        began, listed = kinds.index("EngineStarted"), "InstrumentsListed"
+        first_ask = next((i for i, k in enumerate(kinds) if k == "OrderLookedUp"), len(kinds))
+        hasty += listed in kinds and began < first_ask < kinds.index(listed)
+    assert hasty, "no start found an open trade"

@@ -79,6 +79,19 @@ def test_a_second_entry_of_one_signal_is_seen(watched):
     assert monitors.counts["entries"] == 2
 
 
+def test_a_stop_cancelled_under_a_position_is_seen(watched):
+    """Cancelling the only stop of a position is a violation; cancelling one of two is none."""
+    client, monitors = watched
+    enter(client, "csa-k-e1")
+    protect(client, "csa-k-s1")
+    protect(client, "csa-k-s2")
+    look(client, monitors, 2)
+    for name, kinds in (("csa-k-s1", []), ("csa-k-s2", ["uncovered"])):
+        client.call("DELETE", "/fapi/v1/algoOrder", signed=True, clientAlgoId=name)
+        look(client, monitors, 2)
+        assert [v.kind for v in monitors.violations] == kinds, name
+
+
 def test_one_id_filled_twice_is_seen(watched):
     """A market order sent again under the same client id fills again: a violation."""
     client, monitors = watched

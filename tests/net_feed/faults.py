@@ -111,7 +111,7 @@ def _burst(seconds: int) -> Break:
         for link in rig.venue.links():
             link.hold_until_ms = until_ms
             rig.venue.exchange.agenda.at(
-                until_ms, lambda _ms, _n, held=link: rig.venue.mischief._release(held)
+                until_ms, lambda _ms, _n, held=link: rig.venue.mischief._mishaps._release(held)
             )
 
     return start
@@ -139,11 +139,11 @@ def _without_streams(**rates: float) -> Break:
 
 def _weight_spent(rig: Soak) -> None:
     _without_streams()(rig)
-    rig.venue.mischief._do_http_429(rig.clock.now_ms())
+    assert rig.venue.mischief.befall("http_429")
 
 
 def _maintenance(rig: Soak) -> None:
-    rig.venue.mischief._down_until_ms = rig.clock.now_ms() + 3 * MINUTE_MS
+    rig.venue.mischief._mishaps.down_until_ms = rig.clock.now_ms() + 3 * MINUTE_MS
     _drop(rig, 1001, "going away")
 
 

@@ -201,17 +201,27 @@ class Soak:
         streamed = int(self.loop.time() * 1000) // INTERVAL_MS[interval]
         return min(_ROWS - 2 + streamed, self.board.settings.kline_cache_size)
 
+    def listed(self) -> list[str]:
+        """The symbols that have not been delisted meanwhile."""
+        exchange, now_ms = self.venue.exchange, self.clock.now_ms()
+        rows = {symbol: exchange.listed[exchange.index_of[symbol]] for symbol in self.symbols}
+        return [
+            symbol
+            for symbol, row in rows.items()
+            if not row.delist_notice_ms or row.delivery_ms > now_ms
+        ]
+
     def differences(self, newest: int = 0, settled_ms: int = 0) -> tuple[int, list[str]]:
         """(bars compared, where they differ from the venue's own as its REST would print them):
         all that must be there, or the `newest`, as of `settled_ms` ago."""
         self.board.flush(self.clock.now_ms(), whole=True)  # the past must not receive the present
         now_ms = self.clock.now_ms() - settled_ms
         truth = Board(MarketSettings(intervals=self.plan.intervals), capacity=len(self.symbols))
-        exchange = self.venue.exchange
+        exchange, symbols = self.venue.exchange, self.listed()
         for interval in self.plan.intervals:
             bars = min(newest or _ALL, self.bars_held(interval))
             first_ms = now_ms - (bars + 2) * INTERVAL_MS[interval]
-            for symbol in self.symbols:
+            for symbol in symbols:
                 index = exchange.index_of[symbol]
                 candles = exchange.klines.rows(index, interval, first_ms, now_ms, now_ms)
                 body = kline_rows(exchange.listed[index], interval, candles)
@@ -220,8 +230,8 @@ class Soak:
         compared, found = 0, []
         for interval in self.plan.intervals:
             bars = min(newest or _ALL, self.bars_held(interval))
-            compared += bars * len(self.symbols)
-            for symbol in self.symbols:
+            compared += bars * len(symbols)
+            for symbol in symbols:
                 mine = ours[interval].data[:, self.board.find(symbol), -bars:]
                 other = theirs[interval].data[:, truth.find(symbol), -bars:]
                 same = np.isclose(mine, other, rtol=_SAME, atol=0)
@@ -263,6 +273,7 @@ class Result(msgspec.Struct):
 
     hours: float
     symbols: int
+    delisted: int
     intervals: int
     seed: int
     faults: str
@@ -327,6 +338,7 @@ async def judge(rig: Soak) -> tuple[Result, list[str]]:
     result = Result(
         hours=plan.hours,
         symbols=len(rig.symbols),
+        delisted=len(rig.symbols) - len(rig.listed()),
         intervals=len(plan.intervals),
         seed=plan.seed,
         faults=plan.faults,

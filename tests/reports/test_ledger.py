@@ -10,13 +10,15 @@ import msgspec
 from cryptosignal.domain.events import (
     AccountSnapshotTaken,
     AccountUpdated,
+    FactRecorded,
     IntentRecorded,
     OrderUpdated,
     TradeSeen,
 )
 from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, Side
 from cryptosignal.domain.position import VenueTrade
-from cryptosignal.reports.ledger import HEADS, ledger_of
+from cryptosignal.ground.units import HOUR_MS
+from cryptosignal.reports.ledger import HEADS, INCOME_BOOKED, Booking, ledger_of
 
 D = Decimal
 ID = "csa-0123456789abcdef-e0"
@@ -54,11 +56,30 @@ def test_a_fee_that_nobody_told_is_left_open():
     assert ledger.unpriced == 1
 
 
+def listed(amount, time_ms, kind="FUNDING_FEE"):
+    booking = Booking(kind, "BTCUSDT", D(amount), "USDT", time_ms, 9)
+    return FactRecorded(INCOME_BOOKED, f"{kind}-9", msgspec.json.encode(booking).decode())
+
+
 def test_funding_is_counted_once():
-    """The same booking told twice is one row; another time is another."""
-    later = msgspec.structs.replace(FUNDING, event_ms=3_000, balance_change_usdt=D("0.02"))
-    rows = ledger_of([FUNDING, FUNDING, later]).rows("funding", 0, 10_000)
-    assert [(row[1], row[3]) for row in rows] == [("2000", "-0.031"), ("3000", "0.02")]
+    """The same booking told twice is one row; another settlement is another."""
+    later = msgspec.structs.replace(FUNDING, event_ms=8 * HOUR_MS, balance_change_usdt=D("0.02"))
+    rows = ledger_of([FUNDING, FUNDING, later]).rows("funding", 0, 9 * HOUR_MS)
+    assert [(row[1], row[3]) for row in rows] == [("2000", "-0.031"), (str(8 * HOUR_MS), "0.02")]
+
+
+def test_the_venues_list_of_bookings_is_believed():
+    """What the stream missed comes from the list; what both have is one row, as the list has it; other
+    bookings are no funding."""
+    events = [
+        FUNDING,
+        listed("-0.0312", 1_900),
+        listed("0.5", 8 * HOUR_MS),
+        listed("7", 0, "TRANSFER"),
+    ]
+    for order in itertools.permutations(events):
+        rows = ledger_of(order).rows("funding", 0, 9 * HOUR_MS)
+        assert [row[3] for row in rows] == ["-0.0312", "0.5"]
 
 
 def test_the_span_is_half_open():

@@ -200,3 +200,15 @@ def test_the_order_of_a_trailing_stop_shows_its_rate():
         ("MARKET", None, False),
         ("TRAILING_STOP_MARKET", "0.1", True),
     }
+
+
+def test_retry_after_names_the_end_of_the_pool_that_is_used_up():
+    """The statistics' pool lasts five minutes: waiting as told ends the refusals, and no ban follows."""
+    c = Client(futures_data_limit_5m=2)
+    asked = {"symbol": "BTCUSDT", "period": "5m"}
+    replies = [c.call("GET", "/futures/data/openInterestHist", **asked) for _ in range(3)]
+    assert [r.status for r in replies] == [200, 200, 429]
+    wait_ms = int(replies[2].headers["retry-after"]) * 1_000
+    assert (c.now + wait_ms) % (HOUR_MS // 12) < 1_000
+    c.run(wait_ms)
+    assert c.call("GET", "/futures/data/openInterestHist", **asked).status == 200

@@ -33,6 +33,7 @@ _FINAL = re.compile(rb'"x"(\s*:\s*)(?:true|false)')
 _NO_CUT: Final = itemgetter(slice(0, _DIGITS), slice(0, _DIGITS))
 _NEWEST_ONLY: Final = frozenset({names.PARTIAL, names.MARK, names.BEST, names.OTHER})
 _NAME = re.compile(rb'\s*\{\s*"stream"\s*:\s*"([^"\\]+)"\s*,\s*"data"\s*:')
+_DATA_TIGHT: Final = (b'","data":{"', b'","data":[{"')
 _LEAD: Final = 4
 
 
@@ -262,7 +263,7 @@ class Inbox:
 
     def _slow(self, frame: bytes) -> bool:
         found = _NAME.match(frame)
-        if found is not None:
+        if found is not None and frame.startswith(_DATA_TIGHT, found.end(1)):
             stream = self.stream(found.group(1).decode("utf-8", "replace"))
             self._remember(stream, frame, found.end(1))
             stream.queue.append(frame)
@@ -272,7 +273,7 @@ class Inbox:
             return False
         name, whole = rebuilt
         self.raw_frames += 1
-        self.stream(name).queue.append(whole)
+        self.stream(name).take(whole)
         return True
 
     def _remember(self, stream: Stream, frame: bytes, name_end: int) -> None:
@@ -287,15 +288,19 @@ class Inbox:
         if not frame.startswith((b"{", b"[", b" ", b"\n", b"\t")):
             self.malformed += 1
             return None
-        try:
-            envelope = frames.ENVELOPE.decode(frame)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            name = self._raw_name(frame)
-            data = frame
-        else:
-            name, data = envelope.stream, bytes(envelope.data)
+        name, data = "", frame
+        if b'"stream"' in frame:
+            try:
+                envelope = frames.ENVELOPE.decode(frame)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                pass
+            else:
+                name, data = envelope.stream, bytes(envelope.data)
+        name = name or self._raw_name(frame)
         if not name:
             return None
+        if b" " in data or b"\n" in data:
+            data = msgspec.json.format(data, indent=-1)  # one layout a stream, whoever printed it
         return name, b'{"stream":"' + name.encode() + b'","data":' + data + b"}"
 
     def _raw_name(self, frame: bytes) -> str:

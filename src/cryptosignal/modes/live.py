@@ -130,6 +130,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             account_identity=account.identity,
             checks_key=account.is_checked,
             knows_market_first=account.kind == PAPER,
+            keeps_books=True,
             ledger_dir=None if run.venue == EMBEDDED else runtime_dir(),
             symbols=run.symbols,
             scans_max=run.scans,

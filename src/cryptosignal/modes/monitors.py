@@ -25,6 +25,8 @@ _PROTECTING = ("NEW", "TRIGGERING", "TRIGGERED")
 NAKED_LIMIT_MS = 20_000
 """Never longer than this without a stop, venue outages and stopped clocks excluded (DESIGN §5.1)."""
 NAKED_P99_MS = 5_000
+UNSEEN_MS = 10_000
+"""So long the program may not have noticed that a stop is gone."""
 
 
 @dataclass
@@ -59,6 +61,7 @@ class Monitors:
     def __post_init__(self) -> None:
         self._naked_since: dict[str, int] = {}
         self._present: set[str] = set()
+        self._covered: set[str] = set()
         self._reported: set[str] = set()
         self._entry_ids: dict[str, set[str]] = {}
         self._last_fill = (-1, -1)
@@ -118,6 +121,7 @@ class Monitors:
         held = self._at_risk() if any(self._own.values()) else {}
         if not held and not self._naked_since:
             self._present.clear()
+            self._covered = set()
             return
         if self._naked_since:
             is_excused = self.is_excused()
@@ -134,7 +138,9 @@ class Monitors:
             self.naked_spans_ms.append(now_ms - self._naked_since.pop(symbol))
             self._reported.discard(symbol)
         self.naked_spans_ms += [0] * len(protected - self._present)
-        self._present = set(held)
+        for symbol in sorted(self._covered & (set(held) - protected)):
+            self._judge_uncovered(symbol, now_ms)
+        self._present, self._covered = set(held), protected
         for symbol in held:
             if symbol in protected:
                 continue
@@ -142,6 +148,23 @@ class Monitors:
             if now_ms - since_ms > NAKED_LIMIT_MS and symbol not in self._reported:
                 self._reported.add(symbol)
                 self.violate("naked", now_ms, f"{symbol} {held[symbol]} since {since_ms}")
+
+    def _judge_uncovered(self, symbol: str, now_ms: int) -> None:
+        """A stop that was all there was may not be cancelled by us (RELIABILITY §3.6).
+
+        Unless the other one, that we counted on, was gone a moment before without a word.
+        """
+        recent = [
+            algo
+            for algo in self.venue.account().algos.values()
+            if algo.kind == "STOP_MARKET"
+            and self._symbol(algo.index) == symbol
+            and algo.update_ms > now_ms - UNSEEN_MS
+            and parse_client_id(algo.client_id) is not None
+        ]
+        ends = {algo.status for algo in recent}
+        if "CANCELED" in ends and not ends & {"EXPIRED", "REJECTED", "FINISHED"}:
+            self.violate("uncovered", now_ms, f"{symbol}: its only stop was cancelled")
 
     def _check_executions(self, now_ms: int) -> None:
         fresh = self._new_fills()

@@ -43,6 +43,7 @@ from cryptosignal.market.board import Board
 from cryptosignal.market.universe import UniverseSettings
 from cryptosignal.modes.account import BinanceExchange
 from cryptosignal.modes.accounts import check_history
+from cryptosignal.modes.bookkeeper import Bookkeeper
 from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config, without_secrets
 from cryptosignal.modes.rights import CHECK_EVERY_S, check_key
@@ -144,6 +145,8 @@ class Setup:
     """The account in journals, without a secret; "" where nothing is traded."""
     checks_key: bool = False
     """Whether the key's rights must be known to be harmless before anything is traded."""
+    keeps_books: bool = False
+    """Whether the venue's list of bookings is read back into the journal."""
     knows_market_first: bool = False
     """Whether the account itself needs the market, so that even open positions wait for it (paper)."""
     is_compiled: bool = False
@@ -237,6 +240,7 @@ class Program:
         )
         self.warm_report = WarmUpReport()
         self.api_calls_at_scan = 0
+        self.bookkeeper = Bookkeeper()
         self.exchange: BinanceExchange | None = None
         self.account_feed: AccountFeed | None = None
         self.started = asyncio.Event()
@@ -362,6 +366,8 @@ class Program:
             yield self.keeper.run()
         if self.setup.checks_key:
             yield self._keep_checking_key()
+        if self.setup.keeps_books and self.setup.signer is not None:
+            yield self.bookkeeper.run(self)
         if self.setup.stores is not None:
             yield self.setup.stores.run()
         if self.config.run.metrics_port:
@@ -552,6 +558,7 @@ class Program:
         """Fold the money events of all former runs: what we own, owe and promised (D2)."""
         folded = 0
         for record in money_history(self.setup.disk, JOURNAL_ROOT):
+            self.bookkeeper.take(record.event)
             self.engine.fold(record.event)  # type: ignore[arg-type]  # money holds no digests
             folded += 1
         if folded:

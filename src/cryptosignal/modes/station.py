@@ -30,8 +30,10 @@ from cryptosignal.ground.clock import SystemClock, host_epoch_ms
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.market.caches import RealtimeKlineCache
+from cryptosignal.modes.accounts import PAPER, choose_account, named, within_limits
 from cryptosignal.modes.config import Config
 from cryptosignal.modes.embedded import VenueReady, embedded_venue
+from cryptosignal.modes.paper import PaperTransport
 from cryptosignal.modes.program import Program, Setup
 from cryptosignal.modes.recorder import Recorder
 from cryptosignal.modes.stores import Stores
@@ -132,13 +134,17 @@ class Station:
         symbol_count: int = 60,
         seed: int = 7,
         venue: VenueChoice = EMBEDDED,
+        live: bool = False,
     ) -> None:
+        """`live` arms a live account, as `--live` does on the command line."""
         self.config = quiet(config or Config())
         self.symbols = tuple(symbol.upper() for symbol in symbols)
         self.access = Access(self.config, venue, self.symbols, symbol_count)
         self.listener = _Listener()
         self.recorder: Recorder
         self._seed = seed
+        self._is_armed = live
+        self._paper: PaperTransport | None = None
         self._program: Program | None = None
         self._cache: RealtimeKlineCache | None = None
         self._running: asyncio.Task[str] | None = None
@@ -193,6 +199,8 @@ class Station:
             await asyncio.wait([running])
         if self._program is not None:
             await self.recorder.close()
+        if self._paper is not None:
+            await self._paper.close()
         await self.access.close()
         self._stack.close()
         if running is not None and not running.cancelled():
@@ -208,11 +216,15 @@ class Station:
         run_id = f"{host_epoch_ms():x}"
         stores = Stores(disk, config.store, run_id, access.clock, self.recorder.on_note)
         self._stack.callback(stores.close)
-        is_own = access.signer is not None and config.run.account == "sim"
+        account = choose_account(
+            config, access.routes.name, access.routes, access.signer, is_armed=self._is_armed
+        )
+        if account.kind == PAPER:
+            self._paper = PaperTransport(access.transport, disk, config.run.paper_usdt)
         setup = Setup(
-            config=config,
+            config=within_limits(named(config, account)),
             clock=access.clock,
-            transport=access.transport,
+            transport=self._paper or access.transport,
             disk=disk,
             seeds=Seeds(self._seed),
             routes=access.routes,
@@ -221,12 +233,18 @@ class Station:
             tap=stores.tap,
             tape_position=stores.position,
             stores=stores,
-            signer=access.signer if is_own else None,
+            signer=account.signer,
+            account_identity=account.identity,
+            checks_key=account.is_checked,
+            knows_market_first=self._paper is not None,
+            keeps_books=True,
             symbols=self.symbols,
             warm_up=WarmUpSettings(with_spot=bool(access.routes.spot_url)),
             info={"venue": access.routes.name, "seed": str(self._seed)},
         )
         self._program = self.recorder.program = Program(setup)
+        if self._paper is not None:
+            self._paper.bind(self._program)
         self._cache = RealtimeKlineCache(self._program.board, access.clock)
         self._hooks = asyncio.create_task(self._await_hooks(self._program, self._cache))
 

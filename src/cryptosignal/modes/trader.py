@@ -1,7 +1,8 @@
 """AutoTrader and its coroutines under the names people know: a thin face over the running program.
 
-It acts as the configuration says: `signal` (the default) publishes, `auto` trades on the account of
-the embedded venue. Nothing here sends an order by itself.
+It acts as the configuration says: `signal` (the default) publishes, `auto` trades on the account that
+the configuration names (the embedded venue's own, paper at a real one; a live one with `live=True` and all
+else that it needs). Nothing here sends an order by itself.
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class AutoTrader:
         mode: Mode | None = None,
         symbols: Sequence[str] = (),
         symbol_count: int = 60,
+        live: bool = False,
         say: Callable[[str], None] = _print,
     ) -> None:
         own = config or Config()
@@ -58,7 +60,9 @@ class AutoTrader:
         self._access: Access | None = None
         self._by_rest: RestScanner | None = None
         if use_optimized_scan:
-            self.station = Station(own, symbols=symbols, symbol_count=symbol_count, venue=venue)
+            self.station = Station(
+                own, symbols=symbols, symbol_count=symbol_count, venue=venue, live=live
+            )
             self.batch_scanner = OptimizedBatchScanner(own, station=self.station)
         else:
             self._access = Access(own, venue, self._symbols, symbol_count)

@@ -243,8 +243,7 @@ class MarketFeed:
 
     # ---- frames -------------------------------------------------------------------------------
     def arm(self) -> None:
-        """Frames wait: flush soon, sooner when bars are closing. Asked again before that, only take
-        in what has piled up."""
+        """Frames wait: flush soon, sooner at a close; asked again, only take in what piled up."""
         now_ms = self.clock.now_ms()
         if self._is_armed:
             self.board.take_many_trades(now_ms)
@@ -253,9 +252,8 @@ class MarketFeed:
             if self._flush_timer is not None:
                 self._flush_timer.cancel()
             self._is_armed = True
-            settings = self.settings
-            is_closing = now_ms % 60_000 < self.board.settings.close_grace_ms
-            delay_ms = settings.flush_at_close_ms if is_closing else settings.flush_ms
+            own, is_closing = self.settings, now_ms % 60_000 < self.board.settings.close_grace_ms
+            delay_ms = own.flush_at_close_ms if is_closing else own.flush_ms
             self._flush_timer = self.loop.call_later(delay_ms / 1000, self.flush)
 
     def drain_soon(self) -> None:
@@ -316,8 +314,7 @@ class MarketFeed:
             self.board.baseline.reset()
             self.note("clock.was_stepped", {"by_ms": gap_ms - self._clock_gap_ms})
             self._clock_gap_ms = gap_ms
-        if self._clock_gap_ms is None:
-            self._clock_gap_ms = gap_ms
+        self._clock_gap_ms = gap_ms if self._clock_gap_ms is None else self._clock_gap_ms
 
     # ---- news ---------------------------------------------------------------------------------
     def _on_close(self, symbol: str, interval: str, bar: Bar, finality: Finality) -> None:
@@ -411,7 +408,7 @@ class MarketFeed:
         now_ms = self.clock.now_ms()
         self.board.close_due(now_ms)
         self.board.repair_locally(now_ms)
-        self.judge_quality(now_ms)
+        self.judge_quality()
         self._tell_due(now_ms - self.board.settings.close_grace_ms, at_grace=True)
         self._arm_close()
 
@@ -453,11 +450,10 @@ class MarketFeed:
         self.flush()
         self.judge_quality()
 
-    def judge_quality(self, now_ms: int | None = None) -> None:
-        """Judge every symbol's quality by what the board has taken in, as of now."""
-        now_ms = self.clock.now_ms() if now_ms is None else now_ms
+    def judge_quality(self) -> None:
+        """Judge every symbol's quality by what the board has taken in."""
         self.quality.on_lost(self.board, cut_off(self.lines.values()))
-        for change in self.quality.refresh(self.board, now_ms):
+        for change in self.quality.refresh(self.board, self.clock.now_ms()):
             self.on_event(change)
 
     def note(self, event: str, fields: dict[str, str | int | float]) -> None:

@@ -23,7 +23,7 @@ from cryptosignal.market.inbox import Stream
 from cryptosignal.market.klines import Klines
 from cryptosignal.market.views import CONFIRMED
 from cryptosignal.net.warmup import Floats, MarketClient
-from cryptosignal.quality.reconcile import Verdict, compare_bars, compare_books
+from cryptosignal.quality.reconcile import Verdict, compare_bars, compare_books, relative
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.streams import names
 from cryptosignal.streams.gaps import ROWS_MAX, Range, merge, split
@@ -40,6 +40,8 @@ _BOOK_PAUSE_S: Final = 30.0
 _REST_MARKS_S: Final = 30.0
 _EXTRA_ROWS: Final = 1
 _QUEUE_MAX: Final = 5_000
+_LAST_DIGIT: Final = 1e-9
+"""Sums of floats may differ by so much from the venue's own figure, as a share of it."""
 _ROW = [1, 2, 3, 4, 5, 7, 8, 9, 10]
 
 
@@ -342,8 +344,9 @@ class Repairer:
             return
         verdict = compare_bars(bars.row(slot, column), summed, self._settings)
         self._count(symbol, slot, longer, open_ms, verdict)
-        if verdict.is_mismatch:
-            self._board.turns.suspects.add((slot, longer, open_ms))
+        ours = bars.row(slot, column)
+        if max(relative(a, b) for a, b in zip(ours, summed, strict=True)) > _LAST_DIGIT:
+            self._board.turns.suspects.add((slot, longer, open_ms))  # REST has the last word
         elif bars.finality[slot, column] != CONFIRMED:
             now_ms = self._clock.now_ms()
             bars.close(slot, open_ms, summed, CONFIRMED, klines.LOCAL_SUM, now_ms)

@@ -1,7 +1,8 @@
 """Trades, fees and funding for accounting, folded from money events. Pure; money is Decimal text.
 
 A fill is counted once by (symbol, trade id), whoever told of it first and however often; the telling
-with its fee wins. Funding is counted once by (symbol, time), as the account's own stream booked it.
+with its fee wins. Funding is counted once by (symbol, hour of the settlement): as the venue's list of
+bookings has it, or, until that was read, as the account's stream told it.
 """
 
 from __future__ import annotations
@@ -15,15 +16,19 @@ import msgspec
 from cryptosignal.domain.events import (
     AccountSnapshotTaken,
     AccountUpdated,
+    FactRecorded,
     IntentRecorded,
     OrderUpdated,
     TradeSeen,
 )
 from cryptosignal.domain.order import parse_client_id
 from cryptosignal.ground.calendar import utc_text
-from cryptosignal.ground.units import plain
+from cryptosignal.ground.units import HOUR_MS, plain
 
 WHATS: Final = ("trades", "fees", "funding")
+INCOME_BOOKED: Final = "income.booked"
+"""Kind of the fact that the venue's list of bookings has a row (its body is a `Booking`)."""
+FUNDING: Final = "FUNDING_FEE"
 FORCED: Final = ("autoclose-", "adl_autoclose", "settlement_autoclose-")
 HEADS: Final = {
     "trades": (
@@ -51,12 +56,23 @@ class Execution(msgspec.Struct, frozen=True, gc=False):
     realized_usdt: Decimal | None = None
 
 
+class Booking(msgspec.Struct, frozen=True, gc=False):
+    """One row of the venue's list of bookings."""
+
+    kind: str
+    symbol: str
+    amount: Decimal
+    asset: str
+    time_ms: int
+    tran_id: int
+
+
 class Ledger:
     """The account's bookings, as far as they were heard."""
 
     def __init__(self) -> None:
         self.executions: dict[tuple[str, int], Execution] = {}
-        self.funding: dict[tuple[str, int], Decimal] = {}
+        self.funding: dict[tuple[str, int], Booking] = {}
         self._signals: dict[str, str] = {}
 
     def take(self, event: Any) -> None:
@@ -95,9 +111,20 @@ class Ledger:
                         t.realized_usdt,
                     )
                 )
-        elif isinstance(event, AccountUpdated) and event.reason == "FUNDING_FEE":
-            key = event.funding_symbol, event.event_ms
-            self.funding.setdefault(key, event.balance_change_usdt)
+        elif isinstance(event, AccountUpdated) and event.reason == FUNDING:
+            told = Booking(
+                FUNDING,
+                event.funding_symbol,
+                event.balance_change_usdt,
+                "USDT",
+                event.event_ms,
+                0,
+            )
+            self.funding.setdefault(_settlement(told), told)
+        elif isinstance(event, FactRecorded) and event.kind == INCOME_BOOKED:
+            listed = msgspec.json.decode(event.body, type=Booking)
+            if listed.kind == FUNDING:
+                self.funding[_settlement(listed)] = listed
 
     def _book(self, fresh: Execution) -> None:
         key = fresh.symbol, fresh.trade_id
@@ -109,10 +136,11 @@ class Ledger:
     def rows(self, what: str, from_ms: int, to_ms: int) -> list[tuple[str, ...]]:
         """The rows of `what` from `from_ms` up to but without `to_ms`, in time order (`HEADS`)."""
         if what == "funding":
+            due = [b for b in self.funding.values() if from_ms <= b.time_ms < to_ms]
+            due.sort(key=lambda b: (b.time_ms, b.symbol))
             return [
-                (utc_text(at), str(at), symbol, plain(amount), "USDT")
-                for (symbol, at), amount in sorted(self.funding.items(), key=lambda i: i[0][::-1])
-                if from_ms <= at < to_ms
+                (utc_text(b.time_ms), str(b.time_ms), b.symbol, plain(b.amount), b.asset)
+                for b in due
             ]
         chosen = [e for e in self.executions.values() if from_ms <= e.time_ms < to_ms]
         chosen.sort(key=lambda e: (e.time_ms, e.symbol, e.trade_id))
@@ -152,6 +180,11 @@ def _from_update(event: OrderUpdated) -> Execution:
         event.last_quantity, event.last_price, event.trade_ms or event.event_ms, event.fee,
         event.fee_asset, event.realized_usdt,
     )  # fmt: skip
+
+
+def _settlement(booking: Booking) -> tuple[str, int]:
+    """A settlement by its symbol and hour: the stream and the list differ by moments."""
+    return booking.symbol, (booking.time_ms + HOUR_MS // 2) // HOUR_MS
 
 
 def _maybe(value: Decimal | None) -> str:

@@ -42,6 +42,8 @@ class Visitor(msgspec.Struct, eq=False):
     bans: int = 0
     banned_until_ms: int = 0
     blocked_window_ms: int = -1
+    blocked_until_ms: int = 0
+    """End of the window whose limit was exceeded last: of a minute, or of five."""
 
 
 class Limits:
@@ -93,6 +95,7 @@ class Limits:
     def _excess(self, now_ms: int, client: str, visitor: Visitor, window: Window) -> None:
         if visitor.blocked_window_ms != window.opened_ms:
             visitor.blocked_window_ms, visitor.warnings = window.opened_ms, 0
+        visitor.blocked_until_ms = window.opened_ms + window.span_ms
         visitor.warnings += 1
         if visitor.warnings > WARNINGS_BEFORE_BAN:
             span = min(BAN_MAX_MS, self._settings.ban_ms * 4**visitor.bans)
@@ -119,7 +122,9 @@ class Limits:
     def retry_after_s(self, now_ms: int, client: str) -> int:
         """Seconds until this address may ask again."""
         visitor = self.visitor(client)
-        until = max(visitor.banned_until_ms, now_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS)
+        until = max(visitor.banned_until_ms, visitor.blocked_until_ms)
+        if until <= now_ms:
+            until = now_ms // MINUTE_MS * MINUTE_MS + MINUTE_MS
         return max(1, -(-(until - now_ms) // SECOND_MS))
 
     def ban(self, now_ms: int, client: str, span_ms: int) -> None:
