@@ -128,6 +128,7 @@ def test_the_pools_steer_the_warm_tier(monkeypatch):
     over: Overlay after an hour, Elite after a day."""
     made = []
     rig = Watch(warm_max=3)
+    assert np.isnan(rig.board.view(1_763_640_000_000).overlay).all()  # no pool was made yet
     monkeypatch.setattr(
         universe_watch, "elite", lambda view, _settings: made.append("elite") or Pool(("CUSDT",))
     )
@@ -144,6 +145,7 @@ def test_the_pools_steer_the_warm_tier(monkeypatch):
     at(0)
     rig.scanned([9.0, 8.0, 2.0, 1.0])
     assert rig.watch.tiers.warm == ("DUSDT", "CUSDT", "AUSDT")
+    assert rig.board.view(1_763_640_000_000).overlay.tolist() == [0.0, 0.0, 0.0, 1.0]
     at(0.5)
     assert made == ["elite", "overlay"]
     at(1.1)

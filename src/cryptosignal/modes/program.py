@@ -46,6 +46,7 @@ from cryptosignal.modes.accounts import check_history
 from cryptosignal.modes.bookkeeper import Bookkeeper
 from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config, without_secrets
+from cryptosignal.modes.preload import tell_streams
 from cryptosignal.modes.rights import CHECK_EVERY_S, check_key
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
@@ -600,6 +601,15 @@ class Program:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.scans.run())
             tasks.create_task(self.repairer.run())
+            tasks.create_task(
+                tell_streams(
+                    self.board,
+                    setup.streams_extra,
+                    lambda: self.universe.tiers.warm,
+                    self.clock,
+                    setup.face.on_progress,
+                )
+            )
             tasks.create_task(self._keep_slow_series())  # fills in between scans
             tasks.create_task(self.universe.run(self._choose_again, self._on_universe))
 

@@ -129,6 +129,12 @@ class WarmUpReport(msgspec.Struct):
     steps: dict[str, float] = msgspec.field(default_factory=dict)
 
 
+SPOT_PRICES: Final = "spot prices"
+BTC_AND_ETH: Final = "BTC and ETH"
+LEADERS: Final = ("BTCUSDT", "ETHUSDT")
+"""Every row reads them: a step of its own, done when all their candles are there."""
+
+
 class _WarmUp:
     """One warm-up under way."""
 
@@ -198,6 +204,9 @@ class _WarmUp:
         """Candles of every symbol, symbol by symbol."""
         for interval in intervals:
             self._expect(f"klines {interval}", len(symbols))
+        leaders = sum(symbol in LEADERS for symbol in symbols)
+        if leaders:
+            self._expect(BTC_AND_ETH, leaders)
         queue = iter(symbols)
         workers = min(self.settings.concurrency, len(symbols))
 
@@ -212,6 +221,8 @@ class _WarmUp:
     async def _symbol(self, symbol: str, intervals: Sequence[str]) -> None:
         results = await asyncio.gather(*(self._series(symbol, name) for name in intervals))
         if all(results):
+            if symbol in LEADERS:
+                self._advance(BTC_AND_ETH)
             if not self.report.ready:
                 self.report.first_ready_s = self._seconds()
             self.report.ready.append(symbol)
@@ -237,22 +248,23 @@ class _WarmUp:
 
     # ---- the rest -----------------------------------------------------------------------------
     async def marks(self) -> None:
-        """Marks, funding and 24 h tickers of the whole market: two requests."""
-        self._expect("marks and tickers", 2)
+        """Marks and funding, then 24 h tickers, of the whole market: a request each."""
+        self._expect("mark and funding", 1)
         marks = await self._ask(
-            "marks and tickers", "", lambda: self.client.premium_index(lane=Lane.WARM_UP)
+            "mark and funding", "", lambda: self.client.premium_index(lane=Lane.WARM_UP)
         )
         if marks is not None:
             self.board.load_marks(marks)
-        self._advance("marks and tickers")
+        self._advance("mark and funding")
+        self._expect("24 h tickers", 1)
         tickers = await self._ask(
-            "marks and tickers", "", lambda: self.client.tickers_24h(lane=Lane.WARM_UP)
+            "24 h tickers", "", lambda: self.client.tickers_24h(lane=Lane.WARM_UP)
         )
         for ticker in tickers or ():
             self.board.load_ticker(
                 ticker.symbol, ticker.last, ticker.quote_volume_usdt, ticker.close_ms
             )
-        self._advance("marks and tickers")
+        self._advance("24 h tickers")
 
     async def open_interest(self, symbol: str) -> None:
         """Hourly open interest: only what came since the newest known point."""
@@ -275,12 +287,12 @@ class _WarmUp:
         limit = _rows_since(last_ms, self.clock.now_ms(), self.settings.funding_rows)
         if limit:
             rows = await self._ask(
-                "funding",
+                "funding history",
                 symbol,
                 lambda: self.client.funding_history(symbol, limit, lane=Lane.WARM_UP),
             )
             self.board.load_funding(symbol, [(row.time_ms, row.rate) for row in rows or ()])
-        self._advance("funding")
+        self._advance("funding history")
 
     async def spot(self, symbol: str) -> None:
         """Hourly spot bars; a symbol without a spot pair simply has none (DOMAIN §0.25)."""
@@ -294,11 +306,11 @@ class _WarmUp:
         except Refused:
             rows = None
         except Fault as fault:
-            self.report.failed.append((symbol, "spot", str(fault) or type(fault).__name__))
+            self.report.failed.append((symbol, SPOT_PRICES, str(fault) or type(fault).__name__))
             rows = None
         if rows is not None and len(rows):
             self.board.load_spot(symbol, scale_spot(rows, multiple), self.clock.now_ms())
-        self._advance("spot")
+        self._advance(SPOT_PRICES)
 
     async def each(
         self, step: str, symbols: Sequence[str], one: Callable[[str], Awaitable[None]]
@@ -343,9 +355,9 @@ async def warm_up(
     if chosen.with_open_interest:
         await run.each("open interest", symbols, run.open_interest)
     if chosen.with_funding:
-        await run.each("funding", symbols, run.funding)
+        await run.each("funding history", symbols, run.funding)
     if chosen.with_spot:
-        await run.each("spot", symbols, run.spot)
+        await run.each(SPOT_PRICES, symbols, run.spot)
     run.report.seconds = round(run._seconds(), 3)
     return run.report
 
