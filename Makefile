@@ -22,7 +22,7 @@ SIM_FLAGS = $(call flag,DAYS,days) $(call flag,SEED,seed)
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-setup: $(READY) ## install the program into .venv (hashed versions only)
+setup: $(READY) ## install the program into .venv (hashed versions only), compile its kernels
 
 setup-dev: $(READY_DEV) ## the same with what tests and checks need
 
