@@ -8,7 +8,7 @@ from tests.signals.test_noise import decided
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.signals.decisions import PRIME
-from cryptosignal.signals.reachability import passed, reachable
+from cryptosignal.signals.reachability import attainable, passed, reachable
 
 PARAMS = ParamSet()
 
@@ -82,4 +82,11 @@ def test_a_new_coin_out_of_reach_is_named():
     assert found.ok
     assert not found.new_ok
     said = [line for line in found.lines if "OUT OF REACH" in line]
-    assert said == ["new coin, first day: new_coin.tier_p 0.900 is OUT OF REACH: at most 0.840"]
+    assert said == ["new coin, first day: new_coin.tier_p 0.900 is OUT OF REACH: at most 0.836"]
+
+
+def test_what_the_crowd_takes_from_c_is_out_of_its_reach():
+    """C attains nine tenths of what the other chained factors do."""
+    most = attainable(PARAMS)
+    assert most["C"] == pytest.approx(0.9 * most["T"])
+    assert most["Q"] == 100.0

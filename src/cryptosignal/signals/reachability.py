@@ -84,10 +84,16 @@ def _check_new(params: ParamSet, place: int, lines: list[str]) -> bool:
 
 
 def attainable(params: ParamSet) -> dict[str, float]:
-    """The largest |score| of each factor: chained factors end where the soft winsor ends, L, B and
-    Q at 100. A factor of weight 0 counts as it is."""
-    ceiling = float(squash(np.array([[1e6]]), params.chain)[0, 0])
-    return {name: 100.0 if name in ("L", "B", "Q") else ceiling for name in params.weights}
+    """The largest |score| of each factor: chained factors end where the soft winsor ends (C where
+    its crowd leaves it), L, B and Q at 100. A factor of weight 0 counts as it is."""
+    top = np.array([[1e6]])
+    crowded = {factor.name: factor.crowded for factor in BAR_FACTORS}
+    return {
+        name: 100.0
+        if name in ("L", "B", "Q")
+        else float(squash(top, params.chain, crowded.get(name, 0.0))[0, 0])
+        for name in params.weights
+    }
 
 
 @dataclass(frozen=True, slots=True)
