@@ -166,6 +166,7 @@ class ScaledRun:
     def __init__(self, args) -> None:
         from cryptosignal.ground.clock import SystemClock
         from cryptosignal.ground.seeds import Seeds
+        from cryptosignal.market import trade_reading
         from cryptosignal.market.board import Board
         from cryptosignal.net.feed import MarketFeed
         from cryptosignal.net.settings import TransportSettings
@@ -175,6 +176,7 @@ class ScaledRun:
 
         self.args = args
         self.meter = Meter()
+        self.path = "numba" if args.path == "numba" and trade_reading.enable() else "numpy"
         self.board = Board(capacity=args.capacity)
         self.transport = SocketTransport(TransportSettings(ca_file=args.ca))
         self.quality = QualityBook(capacity=args.capacity)
@@ -220,6 +222,7 @@ class ScaledRun:
             symbols=len(board.symbols),
             flushes=self.feed.flushes,
             malformed=board.malformed,
+            path=self.path,
         )
         result["state"] = state_of(board)
         self.feed.stop()
@@ -451,6 +454,9 @@ def main() -> int:
     parser.add_argument("--capacity", type=int, default=256)
     parser.add_argument(
         "--idle", type=float, default=5.0, help="give up after so many silent seconds"
+    )
+    parser.add_argument(
+        "--path", choices=("numba", "numpy"), default="numba", help="as the `fast` extra, or without"
     )
     parser.add_argument("--ca", default="", help="PEM bundle to trust")
     parser.add_argument("--paced", action="store_true")
