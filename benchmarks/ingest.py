@@ -456,7 +456,10 @@ def main() -> int:
         "--idle", type=float, default=5.0, help="give up after so many silent seconds"
     )
     parser.add_argument(
-        "--path", choices=("numba", "numpy"), default="numba", help="as the `fast` extra, or without"
+        "--path",
+        choices=("numba", "numpy"),
+        default="numba",
+        help="as the `fast` extra, or without",
     )
     parser.add_argument("--ca", default="", help="PEM bundle to trust")
     parser.add_argument("--paced", action="store_true")

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
+Table = tuple[Bytes, Ints, Ints]
+Columns = tuple[Ints, Ints, Ints, Ints, Floats, Floats]
 
 PAD: Final = b"\0" * 8
 """Stands behind the last frame's NUL."""
@@ -32,7 +34,8 @@ _DIGITS_MAX: Final = 17
 _TIME_DIGITS: Final = 13
 _ALL_SEEN: Final = 127
 _QUOTE, _COMMA, _DOT, _ZERO, _NINE, _COLON, _ESCAPE, _CLOSE = b'",.09:\\}'
-_TRUE, _FALSE = b"tf"
+_TRUE = np.frombuffer(b"true", np.uint8).copy()
+_FALSE = np.frombuffer(b"false", np.uint8).copy()
 _EVENT, _ID, _PRICE, _QTY, _TIME, _MAKER, _SYMBOL = b"EapqTms"
 
 _bytes = types.Array(types.uint8, 1, "C", readonly=True)
@@ -41,29 +44,35 @@ _floats = types.Array(types.float64, 1, "C")
 _table = types.Array(types.uint8, 2, "C")
 
 
-@njit(types.int64(_bytes, types.int64), cache=True, inline="always")
+@njit(cache=True, inline="always")
 def _string_end(text: Bytes, at: int) -> int:
     """Where a plain ASCII string ends: at its quote, or at the byte that makes it no such thing."""
     while True:
         byte = text[at]
-        if byte == _QUOTE or byte < 32 or byte > 126 or byte == _ESCAPE:
+        if byte in (_QUOTE, _ESCAPE) or byte < 32 or byte > 126:
             return at
         at += 1
 
 
-@njit(types.int64(_bytes, types.int64), cache=True)
-def _word_end(text: Bytes, at: int) -> int:
+@njit(cache=True, inline="always")
+def _behind(text: Bytes, at: int, word: Bytes) -> int:
+    """Where `word` ends if it stands at `at`; −1 if it does not."""
+    for byte in word:
+        if text[at] != byte:
+            return -1
+        at += 1
+    return at
+
+
+@njit(cache=True)
+def _flag_end(text: Bytes, at: int) -> int:
     """Behind `true` or `false`; −1 for anything else."""
-    if text[at] == _TRUE:
-        if text[at + 1] == 114 and text[at + 2] == 117 and text[at + 3] == 101:
-            return at + 4
-    elif text[at] == _FALSE and text[at + 1] == 97 and text[at + 2] == 108:
-        if text[at + 3] == 115 and text[at + 4] == 101:
-            return at + 5
-    return -1
+    if text[at] == _TRUE[0]:
+        return _behind(text, at, _TRUE)
+    return _behind(text, at, _FALSE)
 
 
-@njit(types.UniTuple(types.int64, 2)(_bytes, types.int64), cache=True, inline="always")
+@njit(cache=True, inline="always")
 def _whole(text: Bytes, at: int) -> tuple[int, int]:
     """(number, place behind it) of at most thirteen digits; (0, −1) for anything else."""
     start, value = at, 0
@@ -77,7 +86,7 @@ def _whole(text: Bytes, at: int) -> tuple[int, int]:
     return value, at
 
 
-@njit(types.Tuple((types.float64, types.int64))(_bytes, types.int64), cache=True, inline="always")
+@njit(cache=True, inline="always")
 def _decimal(text: Bytes, at: int) -> tuple[float, int]:
     """(number, place behind it) of a quoted decimal whose digits and power of ten are both exact,
     which makes their quotient the nearest float; (0, −1) for anything else."""
@@ -105,7 +114,7 @@ def _decimal(text: Bytes, at: int) -> tuple[float, int]:
     return value / _POWERS[digits - whole], at + 1
 
 
-@njit(types.int64(_bytes, types.int64, types.int64), cache=True, inline="always")
+@njit(cache=True, inline="always")
 def _hash(text: Bytes, start: int, end: int) -> int:
     value = 5381
     for at in range(start, end):
@@ -113,9 +122,10 @@ def _hash(text: Bytes, start: int, end: int) -> int:
     return value ^ (value >> 15)
 
 
-@njit(types.int64(_bytes, types.int64, types.int64, _table, _ints, _ints), cache=True)
-def _find(text: Bytes, start: int, end: int, names: Bytes, widths: Ints, slots: Ints) -> int:
+@njit(cache=True)
+def _find(text: Bytes, start: int, end: int, known: Table) -> int:
     """The slot of the symbol text[start:end] in an open table; −1 if it is not there."""
+    names, widths, slots = known
     size = end - start
     mask = len(widths) - 1
     place = _hash(text, start, end) & mask
@@ -130,7 +140,7 @@ def _find(text: Bytes, start: int, end: int, names: Bytes, widths: Ints, slots: 
     return -1
 
 
-@njit(types.int64(_bytes, types.int64), cache=True)
+@njit(cache=True)
 def _skipped(text: Bytes, at: int) -> int:
     """Behind a value that nobody needs: a plain string, a small whole number, true or false."""
     if text[at] == _QUOTE:
@@ -138,40 +148,18 @@ def _skipped(text: Bytes, at: int) -> int:
         return at + 1 if text[at] == _QUOTE else -1
     if _ZERO <= text[at] <= _NINE:
         return _whole(text, at)[1]
-    return _word_end(text, at)
+    return _flag_end(text, at)
 
 
-@njit(
-    types.int64(
-        _bytes, types.int64, types.int64, _table, _ints, _ints,
-        _ints, _ints, _ints, _ints, _floats, _floats,
-    ),
-    cache=True,
-)  # fmt: skip
-def _read_one(
-    text: Bytes,
-    at: int,
-    index: int,
-    names: Bytes,
-    widths: Ints,
-    owners: Ints,
-    slots: Ints,
-    events: Ints,
-    ids: Ints,
-    times: Ints,
-    prices: Floats,
-    quantities: Floats,
-) -> int:
+@njit(cache=True)
+def _read_one(text: Bytes, at: int, index: int, known: Table, found: Columns) -> int:
     """One frame; answers where its NUL is, −1 if the frame is to be handed back."""
-    for byte in _HEAD:
-        if text[at] != byte:
-            return -1
-        at += 1
-    at = _string_end(text, at)
-    for byte in _DATA:
-        if text[at] != byte:
-            return -1
-        at += 1
+    slots, events, ids, times, prices, quantities = found
+    at = _behind(text, at, _HEAD)
+    if at >= 0:
+        at = _behind(text, _string_end(text, at), _DATA)
+    if at < 0:
+        return -1
     seen, is_sale = 0, False
     while True:
         if text[at] != _QUOTE:
@@ -197,13 +185,13 @@ def _read_one(
             times[index], at = _whole(text, at)
             bit = 16
         elif key == _MAKER:
-            is_sale = text[at] == _TRUE
-            at = _word_end(text, at)
+            is_sale = text[at] == _TRUE[0]
+            at = _flag_end(text, at)
             bit = 32
         elif key == _SYMBOL and text[at] == _QUOTE:
             start = at + 1
             at = _string_end(text, start)
-            slots[index] = _find(text, start, at, names, widths, owners)
+            slots[index] = _find(text, start, at, known)
             at = at + 1 if text[at] == _QUOTE and slots[index] >= 0 else -1
             bit = 64
         else:
@@ -246,12 +234,12 @@ def read(
     handed back. Answers the number of frames, −1 if there are more than the arrays have places.
     """
     at, count, end = 0, 0, len(text) - 8
+    known = (names, widths, owners)
+    found = (slots, events, ids, times, prices, quantities)
     while at < end:
         if count == len(slots):
             return -1
-        behind = _read_one(
-            text, at, count, names, widths, owners, slots, events, ids, times, prices, quantities
-        )
+        behind = _read_one(text, at, count, known, found)
         if behind < 0:
             slots[count] = UNREAD
             behind = at
@@ -262,7 +250,7 @@ def read(
     return count
 
 
-def table(slots: dict[str, int]) -> tuple[Bytes, Ints, Ints]:
+def table(slots: dict[str, int]) -> Table:
     """(names, widths, owners): the symbols by hash, at most half full."""
     keys = {name.encode(): slot for name, slot in slots.items()}
     size = 16

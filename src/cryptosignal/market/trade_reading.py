@@ -45,6 +45,17 @@ class Trades(NamedTuple):
     prices: NDArray[np.float64]
     quantities: NDArray[np.float64]
 
+    def chosen(self, which: NDArray[np.bool_] | Ints) -> Trades:
+        """A mask's trades, or those at these places."""
+        return Trades(
+            self.slots[which],
+            self.events[which],
+            self.ids[which],
+            self.times[which],
+            self.prices[which],
+            self.quantities[which],
+        )
+
 
 class TradeReader:
     """Reads frames of the symbols that `know` told it of."""
@@ -62,7 +73,7 @@ class TradeReader:
         """The trades of `raw`, without the frames of another shape or symbol."""
         found = self._compiled(raw, _active[0]) if _active else self._decoded(raw)
         sound = found.slots >= 0
-        return found if sound.all() else Trades(*(column[sound] for column in found))
+        return found if sound.all() else found.chosen(sound)
 
     def _compiled(self, raw: list[bytes], reader: ModuleType) -> Trades:
         count = len(raw)

@@ -138,7 +138,7 @@ class Monitors:
             self.naked_spans_ms.append(now_ms - self._naked_since.pop(symbol))
             self._reported.discard(symbol)
         self.naked_spans_ms += [0] * len(protected - self._present)
-        for symbol in self._covered & (set(held) - protected):
+        for symbol in sorted(self._covered & (set(held) - protected)):
             self._judge_uncovered(symbol, now_ms)
         self._present, self._covered = set(held), protected
         for symbol in held:
