@@ -168,6 +168,50 @@ def test_odd_figures_are_handed_back(price):
     same(raw)
 
 
+@pytest.mark.parametrize(
+    ("was", "becomes"),
+    [
+        (b'"a":1,', b'"a":01,'),
+        (b'"a":1,', b'"a":-0,'),
+        (b'"a":1,', b'"a":1.0,'),
+        (b'"a":1,', b'"a":null,'),
+        (b'"a":1,', b'"a":"1",'),
+        (b'"a":1,', b'"a":1,,'),
+        (b'"a":1,', b'"a":1,"a":"x",'),
+        (b'"a":1,', b'"a":1,"p":"7",'),
+        (b'"a":1,', b'"a":1,"st":"\\u0041",'),
+        (b'"a":1,', b'"a":1,"st":01,'),
+        (b'"a":1,', b'"a":1,"st":{"p":"7"},'),
+        (b'"a":1,', b'"a":1,"st":tru,'),
+        (b'"m":false', b'"m":falsy'),
+        (b'"m":false', b'"m":0'),
+        (b'"p":"5"', b'"p":5'),
+        (b'"p":"5"', b'"p":"5'),
+        (b'"p"', b'"\\u0070"'),
+        (b'"BTCUSDT"', b'"BTC\\u0055SDT"'),
+        (b'"BTCUSDT"', '"币安人生USDT"'.encode()),
+        (b'"BTCUSDT"', b'"BTC\xffUSDT"'),
+        (b'"BTCUSDT"', b'"BTCUSDTX"'),
+        (b'"BTCUSDT"', b'"BTCUSD"'),
+        (b'"BTCUSDT"', b"null"),
+        (b"}}", b"},}"),
+        (b"}}", b"}}}"),
+        (b"}}", b'},"data":{"p":"7"}}'),
+        (b"}}", b"} }"),
+        (b'"stream":"', b'"strewn":"'),
+        (b'","data":', b'" ,"data":'),
+        (b"@aggTrade", b"@agg\\u0054rade"),
+    ],
+)
+def test_odd_shapes_are_handed_back(was, becomes):
+    """What the kernel was not made for it leaves to msgspec, and only that frame."""
+    sound = trade(1, "5", "1", T0)
+    assert sound.count(was) == 1
+    raw = [sound, sound.replace(was, becomes), sound]
+    assert taken(raw) == 2
+    same(raw)
+
+
 def test_every_cut_of_a_frame_ends_where_it_ends():
     """A frame cut after any byte, before a sound one: nothing of the one reaches the other."""
     whole = trade(1, "100.25", "3.5", T0)
