@@ -44,25 +44,35 @@ warm_max = {symbols}
 intervals = {intervals}
 """
 CHILD = """
-import asyncio, json, resource, sys
+import asyncio, dataclasses, json, resource, sys
 from cryptosignal import Station, load_config
 from cryptosignal.factors import kernels
 
-def rss_mb():
+class Live(Station):
+    # with the kernels loaded beside the first scans, as a live run loads them
+    def _make(self):
+        super()._make()
+        self.program.setup = dataclasses.replace(self.program.setup, is_compiled=sys.argv[3] == "numba")
+
+def status_mb(key):
     for line in open("/proc/self/status"):
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1024
+        if line.startswith(key + ":"):
+            return round(int(line.split()[1]) / 1024, 1)
 
 async def main():
-    kernels.enable()
     config = load_config(sys.argv[1])
-    station = Station(config, symbol_count=int(sys.argv[2]))
+    station = Live(config, symbol_count=int(sys.argv[2]))
     await station.start()
     station.program.scans.scan("asked")
+    for _ in range(90):
+        await asyncio.sleep(1.0)
+        if kernels.path_name() == sys.argv[3]:
+            break
     await asyncio.sleep(10.0)
     station.program.scans.scan("asked")
     board = station.program.board
-    print(json.dumps({"rss_mb": round(rss_mb(), 1), "caches_mb": round(board.nbytes() / 1e6, 1),
+    print(json.dumps({"rss_mb": status_mb("VmRSS"),
+        "own_mb": status_mb("RssAnon"), "caches_mb": round(board.nbytes() / 1e6, 1),
         "peak_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
         "watched": len(station.program.symbols), "frames": board.frames,
         "kernels": kernels.path_name()}))
@@ -71,24 +81,25 @@ async def main():
 asyncio.run(main())
 """
 BARE = """
+import sys
 import cryptosignal
 from cryptosignal.factors import kernels
 cryptosignal.Station
-kernels.enable()
+sys.argv[1] == "numpy" or kernels.enable()
 print(int(next(l for l in open('/proc/self/status') if 'VmRSS' in l).split()[1]) / 1024)
 """
 
 
-def measure(size: Size) -> dict:
-    """The figures of one run."""
+def measure(size: Size, path: str) -> dict:
+    """The figures of one run; `own_mb` leaves out pages of libraries, which processes share."""
     intervals = json.dumps(size.intervals)
     with tempfile.TemporaryDirectory() as folder:
         config = Path(folder) / "memory.toml"
         config.write_text(CONFIG.format(symbols=size.symbols, intervals=intervals))
         found = json.loads(
-            _output(CHILD, str(config), str(round(size.symbols * LISTED)), cwd=folder)
+            _output(CHILD, str(config), str(round(size.symbols * LISTED)), path, cwd=folder)
         )
-    imports_mb = float(_output(BARE))
+    imports_mb = float(_output(BARE, path))
     ratio = (found["rss_mb"] - imports_mb) / max(found["caches_mb"], 0.1)
     return {
         "symbols": size.symbols,
@@ -131,10 +142,16 @@ def main() -> int:
     """Print the figures; with --check exit 1 below the bar."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--symbols", type=int, nargs="+", choices=tuple(SIZES), default=list(SIZES))
+    parser.add_argument(
+        "--path",
+        choices=("numba", "numpy"),
+        default="numba",
+        help="as the `fast` extra, or without",
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    found = {"figures": [measure(SIZES[symbols]) for symbols in options.symbols]}
+    found = {"figures": [measure(SIZES[symbols], options.path) for symbols in options.symbols]}
     if options.json:
         print(json.dumps(found))
     else:

@@ -61,7 +61,7 @@ class Tapes:
             self._slot_of.append(slot)
             self._row_of[slot] = row
             if row >= len(self.count):
-                self._widen(max(16, 2 * row))
+                self._widen(min(max(16, 2 * row), len(self._row_of)))
         return row
 
     def _widen(self, rows: int) -> None:

@@ -23,6 +23,7 @@ from cryptosignal.market.board import Board
 from cryptosignal.market.views import MarketView
 from cryptosignal.modes.beside import beside
 from cryptosignal.modes.config import RunSettings
+from cryptosignal.modes.spare import give_back
 from cryptosignal.signals.screen import Screen
 
 _LEADERS: Final = ("BTCUSDT", "ETHUSDT")
@@ -79,8 +80,14 @@ class ScanLoop:
                 self.scan(trigger)
 
     async def _speed_up(self, hear: Callable[[str], None]) -> None:
-        """Load the compiled kernels beside the run, rehearsed on an engine of their own."""
+        """Load the compiled kernels beside the run, then return what the start took and freed."""
         view = self._board.view(self._clock.now_ms())
+        if await beside(lambda: kernels.rehearse(self._rehearsal(view))):
+            hear(kernels.path_name())
+        await beside(give_back)
+
+    def _rehearsal(self, view: MarketView) -> Callable[[], None]:
+        """Scans and a glance on an engine of their own."""
         engine = FactorEngine(self._factors.params, self._factors.factors)
 
         def work() -> None:
@@ -91,8 +98,7 @@ class ScanLoop:
                 if view.active[slot] and engine.glance(view, slot) is not None:
                     return
 
-        if await beside(lambda: kernels.rehearse(work)):
-            hear(kernels.path_name())
+        return work
 
     async def _next(self) -> str:
         self.next_ms = self._clock.now_ms() + int(self._settings.scan_interval_s * 1000)
