@@ -126,7 +126,11 @@ class Chaos:
         """Take the disk away, and the logs too if nobody will want to read them."""
         self._disk.close()
         if not self._violations:
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self.forget()
+
+    def forget(self) -> None:
+        """Remove the logs of every life."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write_config(self) -> None:
         text = LOOSE.replace("[risk]", f"[risk]{BUSY}").replace(

@@ -129,5 +129,7 @@ def test_a_minute_of_chaos_breaks_no_promise():
 @pytest.mark.long
 def test_a_planted_bug_is_noticed():
     """A program whose exits can open positions does not pass."""
-    body = asyncio.run(Chaos(20.0, 7, bug="exit not reduce-only and doubled").run())
+    chaos = Chaos(20.0, 7, bug="exit not reduce-only and doubled")
+    body = asyncio.run(chaos.run())
+    chaos.forget()
     assert any(violation.startswith("flip") for violation in body["violations"]), body
