@@ -14,18 +14,22 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 from numpy.typing import NDArray
 
+from cryptosignal.market import trade_reading
+
 _active: list[ModuleType] = []
 _rehearsed: ContextVar[ModuleType | None] = ContextVar("rehearsed", default=None)
 
 
 def enable() -> bool:
-    """Load the compiled kernels; False where numba is not installed."""
+    """Load the compiled kernels, the market's reader of trades too; False where numba is not
+    installed."""
     if _active:
         return True
     try:
         from cryptosignal.factors import compiled
     except ImportError:
         return False
+    trade_reading.enable()
     _active.append(compiled)
     return True
 
@@ -51,6 +55,7 @@ def rehearse(work: Callable[[], object]) -> bool:
 def disable() -> None:
     """Back to numpy (tests compare the two)."""
     _active.clear()
+    trade_reading.disable()
 
 
 def compiled_kernels() -> ModuleType | None:

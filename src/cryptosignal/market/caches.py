@@ -15,7 +15,7 @@ import numpy as np
 from cryptosignal.domain.market import Bar, BarSource, Finality
 from cryptosignal.ground.clock import Clock
 from cryptosignal.ground.units import INTERVAL_MS
-from cryptosignal.market import frames
+from cryptosignal.market import frames, trade_reading
 from cryptosignal.market.board import Board, bar_of
 
 Candle = dict[str, float | int | bool]
@@ -82,7 +82,7 @@ class AggTradeCache:
             T=int(trade["T"]),
             m=bool(trade["m"]),
         )
-        self._board.tapes.add([self._board.slot(symbol)], [data])
+        self._board.tapes.add(trade_reading.one(self._board.slot(symbol), data))
 
     def get_recent(self, symbol: str, seconds: float = 60) -> list[dict[str, float | int | bool]]:
         """Trades of the last `seconds` of exchange time, oldest first."""

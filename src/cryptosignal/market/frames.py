@@ -7,11 +7,13 @@ as decimal strings. `finite` guards the caches: the venue's "" becomes NaN only 
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 Frame = TypeVar("Frame")
+Moment = Annotated[int, msgspec.Meta(ge=0, lt=10**13)]
+"""A time in ms or a trade's number: thirteen digits; tables of trades have room for no more."""
 
 
 class KlineBody(msgspec.Struct, gc=False):
@@ -52,11 +54,11 @@ class TradeData(msgspec.Struct, gc=False):
     """{"e":"aggTrade","E":1,"s":"BTCUSDT","a":1,"p":"1","q":"1","nq":"1","f":1,"l":1,"T":1,
     "m":true}: m true means that the buyer was the maker, so a taker sold."""
 
-    E: int
-    a: int
+    E: Moment
+    a: Moment
     p: float
     q: float
-    T: int
+    T: Moment
     m: bool
     s: str = ""
 

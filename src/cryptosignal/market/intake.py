@@ -20,6 +20,7 @@ from cryptosignal.market.inbox import Inbox, Stream
 from cryptosignal.market.marks import ForcedOrders, Marks
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.market.tally import Counters, LagBaseline
+from cryptosignal.market.trade_reading import TradeReader
 from cryptosignal.market.trades import Tapes
 from cryptosignal.market.turns import KlineTurns
 from cryptosignal.market.views import Ints
@@ -62,7 +63,7 @@ class Intake:
         self.ticker_ms = 0
         self.waits = False
         self._tape_streams: dict[int, Stream] = {}
-        self._tape_slots: dict[str, int] = {}
+        self._reader = TradeReader()
         self._late = b""
         self._top = b""
         self._handlers: tuple[tuple[str, Take], ...] = (
@@ -215,39 +216,32 @@ class Intake:
         count = len(raw)
         self.waits = False
         self._trades_ms = now_ms
-        try:
-            decoded = [one.data for one in frames.TRADES.decode(b"[" + b",".join(raw) + b"]")]
-        except msgspec.DecodeError:
-            decoded = self._one_by_one(raw)
+        streams = self._streams_of_trades()
+        trades = self._reader.read(raw)
         raw.clear()
-        streams, slots = self._streams_of(decoded)
-        if -1 in slots:
-            self.malformed += slots.count(-1)
-            decoded = [one for one, slot in zip(decoded, slots, strict=True) if slot >= 0]
-            slots = [slot for slot in slots if slot >= 0]
-        if decoded:
-            self._account_trades(streams, np.array(slots), [one.E for one in decoded], now_ms)
-            self._tapes.add(slots, decoded)
+        self.malformed += count - len(trades.slots)
+        if len(trades.slots):
+            self._account_trades(streams, trades.slots, trades.events, now_ms)
+            self._tapes.add(trades)
             self._count_missed_ids()
         return count
 
-    def _streams_of(self, trades: list[frames.TradeData]) -> tuple[dict[int, Stream], list[int]]:
-        """The streams by slot, and the slot of each trade (−1: of no stream that we know)."""
+    def _streams_of_trades(self) -> dict[int, Stream]:
+        """The streams by slot; the reader is told when there are new ones."""
         known = self._inbox.by_kind.get(names.TRADE, ())
         if len(self._tape_streams) != len(known):
             self._tape_streams = {stream.slot: stream for stream in known}
-            self._tape_slots = {
-                symbol: slot for symbol, slot in self._slots.items() if slot in self._tape_streams
-            }
-        find = self._tape_slots.get
-        return self._tape_streams, [find(trade.s, -1) for trade in trades]
+            self._reader.know(
+                {name: slot for name, slot in self._slots.items() if slot in self._tape_streams}
+            )
+        return self._tape_streams
 
     def _account_trades(
-        self, streams: dict[int, Stream], slots: Ints, events: list[int], now_ms: int
+        self, streams: dict[int, Stream], slots: Ints, events: Ints, now_ms: int
     ) -> None:
         """Heartbeat, order and lag of the trades' streams, as `_account` has them."""
         order = np.argsort(slots, kind="stable")
-        slot, event = slots[order], np.array(events, np.int64)[order]
+        slot, event = slots[order], events[order]
         starts = np.flatnonzero(np.r_[True, slot[1:] != slot[:-1]])
         own = slot[starts]
         counts = np.diff(np.r_[starts, len(slot)])
@@ -285,16 +279,6 @@ class Intake:
         """Milliseconds until waiting trades are due."""
         delay_ms = self._settings.trade_delay_ms
         return min(delay_ms, max(0, self._trades_ms + delay_ms - now_ms))
-
-    def _one_by_one(self, raw: list[bytes]) -> list[frames.TradeData]:
-        """One bad frame must not cost its neighbours."""
-        trades: list[frames.TradeData] = []
-        for frame in raw:
-            try:
-                trades.append(frames.TRADE.decode(frame).data)
-            except msgspec.DecodeError:
-                self.malformed += 1
-        return trades
 
     def _count_missed_ids(self) -> None:
         missed = self._counters.counts["ids_missed"]

@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cryptosignal.market import frames
 from cryptosignal.market.settings import MarketSettings
+from cryptosignal.market.trade_reading import Trades
 from cryptosignal.market.views import FlowView, Ints
 
 _BUCKETS: Final = 128
@@ -61,7 +61,7 @@ class Tapes:
             self._slot_of.append(slot)
             self._row_of[slot] = row
             if row >= len(self.count):
-                self._widen(max(16, 2 * row))
+                self._widen(min(max(16, 2 * row), len(self._row_of)))
         return row
 
     def _widen(self, rows: int) -> None:
@@ -74,19 +74,19 @@ class Tapes:
                 getattr(self, name)[: len(array)] = array
 
     # ---- writing ------------------------------------------------------------------------------
-    def add(self, slots: list[int], trades: list[frames.TradeData]) -> int:
-        """Trades in the order they came, `slots[i]` the symbol of `trades[i]`; answers those kept.
+    def add(self, trades: Trades) -> int:
+        """Trades in the order they came; answers those kept.
 
         A trade already in the ring is dropped by its id; out-of-order ones are kept. All numbers
         must be finite and positive, or the trade is dropped.
         """
-        rows_of = {slot: self._row(slot) for slot in dict.fromkeys(slots)}
-        count = len(trades)
-        row = np.fromiter((rows_of[slot] for slot in slots), np.int64, count)
-        ids = np.fromiter([t.a for t in trades], np.int64, count)
-        time_ms = np.fromiter([t.T for t in trades], np.int64, count)
-        price = np.fromiter([t.p for t in trades], np.float64, count)
-        qty = np.fromiter([-t.q if t.m else t.q for t in trades], np.float64, count)
+        slots = trades.slots
+        row = self._row_of[slots]
+        if (row < 0).any():
+            for slot in dict.fromkeys(slots[row < 0].tolist()):
+                self._row(slot)
+            row = self._row_of[slots]
+        ids, time_ms, price, qty = trades.ids, trades.times, trades.prices, trades.quantities
         with np.errstate(invalid="ignore", over="ignore"):
             sound = (price > 0) & np.isfinite(price) & np.isfinite(qty) & (qty != 0)
         if not sound.all():
