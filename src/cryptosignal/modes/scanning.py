@@ -22,11 +22,8 @@ from cryptosignal.market.board import Board
 from cryptosignal.market.views import MarketView
 from cryptosignal.modes.beside import beside
 from cryptosignal.modes.config import RunSettings
-<<<<<<< HEAD
 from cryptosignal.modes.rehearsal import scans
-=======
 from cryptosignal.modes.spare import give_back
->>>>>>> ingestb
 from cryptosignal.signals.screen import Screen
 
 _LEADERS: Final = ("BTCUSDT", "ETHUSDT")
@@ -84,29 +81,15 @@ class ScanLoop:
 
     async def _speed_up(self, hear: Callable[[str], None]) -> None:
         """Load the compiled kernels beside the run, then return what the start took and freed."""
-        view = self._board.view(self._clock.now_ms())
-        if await beside(lambda: kernels.rehearse(self._rehearsal(view))):
+        if await beside(self._rehearsal()):
             hear(kernels.path_name())
         await beside(give_back)
 
-    def _rehearsal(self, view: MarketView) -> Callable[[], None]:
-        """Scans and a glance on an engine of their own."""
+    def _rehearsal(self) -> Callable[[], bool]:
+        """Scans and a glance on an engine of their own, which end with it."""
+        view = self._board.view(self._clock.now_ms())
         engine = FactorEngine(self._factors.params, self._factors.factors)
-<<<<<<< HEAD
-        if await beside(lambda: kernels.rehearse(lambda: scans(view, engine))):
-            hear(kernels.path_name())
-=======
-
-        def work() -> None:
-            for hours in (1, 0):
-                moment = dataclasses.replace(view, time_ms=view.time_ms - hours * HOUR_MS)
-                engine.compute(moment, 0, "manual")
-            for slot in range(len(view.symbols)):
-                if view.active[slot] and engine.glance(view, slot) is not None:
-                    return
-
-        return work
->>>>>>> ingestb
+        return lambda: kernels.rehearse(lambda: scans(view, engine))
 
     async def _next(self) -> str:
         self.next_ms = self._clock.now_ms() + int(self._settings.scan_interval_s * 1000)
