@@ -7,6 +7,7 @@ import tomllib
 import msgspec
 import pytest
 
+from cryptosignal.domain.params import SHIPPED
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.modes.config import Config, load_config, render
 from cryptosignal.modes.pace import at_speed
@@ -64,3 +65,28 @@ def test_the_account_can_be_read_at_any_speed():
     assert fast.client.recv_window_ms < 60_000
     assert fast.client.timeout_ms == Config().client.timeout_ms * 3600
     assert at_speed(Config(), 2.0).client.recv_window_ms == 2 * Config().client.recv_window_ms
+
+
+def test_a_shipped_set_is_chosen_by_its_version_and_overlaid(tmp_path):
+    """`params.version` brings the weights of the set that it names; other keys overlay that set."""
+    file = tmp_path / "c.toml"
+    file.write_text('[params]\nversion = "evidence-2025-03"\n[params.gates]\nmin_score = 60.0\n')
+    params = load_config(str(file)).params
+    shipped = SHIPPED["evidence-2025-03"]
+    assert params.weights == shipped.weights
+    assert params.weights["T"] == 0.0
+    assert params.regime_weights == shipped.regime_weights
+    assert params.gates.min_score == 60.0
+    assert msgspec.structs.replace(params.gates, min_score=shipped.gates.min_score) == shipped.gates
+
+
+def test_an_unknown_set_is_not_the_default_by_another_name(tmp_path):
+    """A version that nobody shipped is refused alone, and is a name for keys of one's own."""
+    file = tmp_path / "c.toml"
+    file.write_text('[params]\nversion = "evidence-2025-3"\n')
+    with pytest.raises(
+        UserFault, match=r"params\.version: found 'evidence-2025-3', allowed: v6\.1"
+    ):
+        load_config(str(file))
+    file.write_text('[params]\nversion = "mine"\n[params.gates]\nmin_score = 60.0\n')
+    assert load_config(str(file)).params.version == "mine"

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import msgspec
 
-from cryptosignal.domain.params import ParamSet
+from cryptosignal.domain.params import SHIPPED, ParamSet
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.units import INTERVAL_MS
 from cryptosignal.market.pools import PoolSettings
@@ -202,9 +202,39 @@ def load_config(path: str) -> Config:
 def _converted(body: dict[str, Any], path: str) -> Config:
     _check_keys(body, Config, "", path)
     try:
-        return msgspec.convert(body, Config)
+        return msgspec.convert(_on_shipped(body, path), Config)
     except msgspec.ValidationError as error:
         raise UserFault(f"{path}: {readable(str(error), Config)}") from None
+
+
+def _on_shipped(body: dict[str, Any], path: str) -> dict[str, Any]:
+    """`params.version` names the set that comes with the program; other keys of params overlay it.
+
+    A name of one's own is for keys of one's own: alone it would call the default by another name.
+    """
+    own = body.get("params")
+    version = own.get("version") if isinstance(own, dict) else None
+    if not isinstance(own, dict) or not isinstance(version, str):
+        return body
+    if version not in SHIPPED:
+        if len(own) == 1:
+            shipped = ", ".join(SHIPPED)
+            raise UserFault(
+                f"{path}: params.version: found {version!r}, allowed: {shipped},"
+                " or a name of your own with other keys of params beside it"
+            )
+        return body
+    return {**body, "params": _overlaid(SHIPPED[version], own)}
+
+
+def _overlaid(base: msgspec.Struct, own: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the keys of `own` instead of its own; sections key by key, tables whole."""
+    out: dict[str, Any] = msgspec.to_builtins(base)
+    for key, value in own.items():
+        inner = getattr(base, key, None)
+        is_section = isinstance(inner, msgspec.Struct) and isinstance(value, dict)
+        out[key] = _overlaid(inner, value) if is_section else value  # type: ignore[arg-type]
+    return out
 
 
 def checked(config: Config, source: str) -> Config:
