@@ -9,7 +9,15 @@ import sys
 import pytest
 from tests.shared import ROOT
 
-from cryptosignal.modes.campaign import JOURNAL_ROOT, Day, DayResult, DaySettings, summary
+from cryptosignal.modes import campaign
+from cryptosignal.modes.campaign import (
+    JOURNAL_ROOT,
+    Day,
+    DayResult,
+    DaySettings,
+    run_days,
+    summary,
+)
 from cryptosignal.modes.weather import Weather, calm, everything
 from cryptosignal.store.runs import read_run, run_dirs
 
@@ -171,3 +179,13 @@ def test_a_start_with_an_open_trade_protects_before_it_knows_the_market():
         first_ask = next((i for i, k in enumerate(kinds) if k == "OrderLookedUp"), len(kinds))
         hasty += listed in kinds and began < first_ask < kinds.index(listed)
     assert hasty, "no start found an open trade"
+
+
+def test_processes_are_replaced_and_change_nothing(monkeypatch):
+    """More days than the processes of one pool live give the trace of one process, in order."""
+    monkeypatch.setattr(campaign, "SEEDS_A_PROCESS", 1)
+    seeds, moments = [7, 8, 9], DaySettings(days=0.001)
+    told = []
+    many = run_days(seeds, moments, told.append, workers=2)
+    assert [result.seed for result in told] == seeds
+    assert many == run_days(seeds, moments)

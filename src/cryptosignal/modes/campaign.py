@@ -652,6 +652,11 @@ class CampaignResult(msgspec.Struct):
     paths: dict[str, int]
 
 
+SEEDS_A_PROCESS = 12
+"""A process lives so many days, then a fresh pool goes on: memory stays bounded. The pool's own limit
+(`max_tasks_per_child`) waits for ever on Python 3.11 once every process has reached it."""
+
+
 def run_day(seed: int, settings: DaySettings) -> DayResult:
     """One seed; a crash of the day itself is a violation like any other."""
     return Day(seed, settings).run()
@@ -671,12 +676,12 @@ def run_days(
             results.append(job(seed))
             progress(results[-1])
         return summary(results, settings.days)
-    with ProcessPoolExecutor(
-        workers, max_tasks_per_child=20, mp_context=get_context("spawn")
-    ) as pool:
-        for result in pool.map(job, seeds):
-            results.append(result)
-            progress(result)
+    batch = workers * SEEDS_A_PROCESS
+    for start in range(0, len(seeds), batch):
+        with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+            for result in pool.map(job, seeds[start : start + batch]):
+                results.append(result)
+                progress(result)
     return summary(results, settings.days)
 
 
