@@ -90,3 +90,9 @@ def test_an_unknown_set_is_not_the_default_by_another_name(tmp_path):
         load_config(str(file))
     file.write_text('[params]\nversion = "mine"\n[params.gates]\nmin_score = 60.0\n')
     assert load_config(str(file)).params.version == "mine"
+
+
+@pytest.mark.parametrize(("speed", "guard_ms"), [(1, 1_500), (2, 3_000), (60, 10_000)])
+def test_the_guard_around_a_minutes_end_grows_with_the_speed(speed, guard_ms):
+    """A process is late by the wall's clock: in scaled time the ledger keeps so much more distance."""
+    assert at_speed(Config(), speed).ledger.guard_ms == guard_ms

@@ -318,6 +318,36 @@ async def test_a_caller_who_goes_away_in_the_handshake_leaves_no_socket(kind: st
 
 
 @pytest.mark.parametrize("kind", KINDS)
+async def test_a_handshake_answered_after_its_caller_left_is_hung_up(kind: str):
+    """A connection that nobody waits for any more is closed as soon as its answer comes."""
+    is_asked, is_given_up, is_left = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def serve(reader, writer, _number):
+        head = await read_request(reader)
+        is_asked.set()
+        await is_given_up.wait()
+        writer.write(upgraded(head))
+        await reader.read()
+        is_left.set()
+
+    transport = SocketTransport(TransportSettings(websocket=kind))
+    listener = Listener()
+    async with raw_server(serve) as url:
+        opening = asyncio.create_task(
+            transport.open_ws(url.replace("http", "ws") + "/ws", listener, 60_000)
+        )
+        await is_asked.wait()
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        is_given_up.set()
+        async with asyncio.timeout(10):
+            await is_left.wait()
+        await transport.close()
+    assert listener.closed == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_closed_transport_has_closed_its_sockets(kind: str):
     """When `close` returns every listener has heard of it, a peer that never answers included."""
     is_over = asyncio.Event()

@@ -2,7 +2,8 @@
 
 Nothing heavy is imported before a command runs. Exit codes: 0 done; 1 done, and the answer is no
 (a check failed, a replay differs, a simulation found a violation); 2 the input is wrong (one line
-says what, where and what is allowed); 3 the venue or the network cannot be reached; 130 interrupted.
+says what, where and what is allowed); 3 the venue or the network cannot be reached, or the disk not
+written; 130 interrupted.
 """
 
 from __future__ import annotations
