@@ -110,4 +110,12 @@ def _tell(text: str) -> None:
 
 def _words(summary: Any) -> str:
     body = msgspec.to_builtins(summary)
-    return "\n".join(f"{key:<16} {value}" for key, value in body.items())
+    return "\n".join(f"{key.replace('_', ' '):<16} {_said(value)}" for key, value in body.items())
+
+
+def _said(value: Any) -> str:
+    """Counts by name in words, most first."""
+    if not isinstance(value, dict):
+        return str(value)
+    parts = sorted(value.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{count} {name}" for name, count in parts) or "none"
