@@ -84,7 +84,7 @@ def evaluate_factors(
     """
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.evidence import evaluate_factors as measure
-    from cryptosignal.modes.evidence import markdown
+    from cryptosignal.modes.evidence_words import markdown
     from cryptosignal.modes.user_factors import factor_table
 
     settings = load_config(config)
