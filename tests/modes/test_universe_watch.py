@@ -154,6 +154,17 @@ def test_the_pools_steer_the_warm_tier(monkeypatch):
     assert made[3:] == ["elite", "overlay"]
 
 
+def test_large_pools_leave_room_for_the_best_by_score(monkeypatch):
+    """However many coins the pools hold, a third of the warm tier goes to the strongest."""
+    rig = Watch(warm_max=3)
+    pool = Pool(("BUSDT", "CUSDT", "DUSDT"))
+    monkeypatch.setattr(universe_watch, "elite", lambda view, _settings: pool)
+    monkeypatch.setattr(universe_watch, "overlay", lambda view, _elite, _own: Pool(()))
+    rig.watch.look(SimpleNamespace(time_ms=1_763_640_000_000, bars={"1h": None}))
+    rig.scanned([9.0, 1.0, 1.0, 1.0])
+    assert set(rig.watch.tiers.warm) == {"AUSDT", "BUSDT", "CUSDT"}
+
+
 def test_new_coins_carry_their_three_intervals():
     """A young contract gets 1m, 5m and 15m streams although the others do not, and its history is
     asked for once."""

@@ -718,7 +718,8 @@ class Program:
         before = self.client.api_calls.total()
         self.rim.handle(scan)
         self.api_calls_at_scan = self.client.api_calls.total() - before
-        if scan.rows.trigger.startswith("bar:") and self.engine.latest is not None:
+        is_told = scan.rows.trigger == "start" or scan.rows.trigger.startswith("bar:")
+        if is_told and self.engine.latest is not None:
             held = (position.symbol for position in self.desk.positions())
             self.universe.look(self.board.view(self.clock.now_ms()))
             self.universe.replan(self.engine.latest, held)

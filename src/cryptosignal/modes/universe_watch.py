@@ -136,10 +136,11 @@ class UniverseWatch:
             self._board.set_overlay(made.symbols)
 
     def pooled(self) -> list[str]:
-        """Overlay, then Elite, at most as many as the warm tier holds."""
+        """Overlay, then Elite, at most two thirds of the warm tier: the rest is for the best by
+        score, which without a book are no signals."""
         pools = [self._pools[name][1] for name in ("overlay", "elite") if name in self._pools]
         listed = dict.fromkeys(symbol for pool in pools for symbol in pool.symbols)
-        return list(listed)[: self._settings.warm_max]
+        return list(listed)[: self._settings.warm_max - self._settings.warm_max // 3]
 
     def _find_new_coins(self, view: MarketView) -> None:
         """Decided from the listing date, before anything is fetched (§1.8); their series that no
