@@ -187,3 +187,19 @@ def test_own_bars_win_over_sums(tmp_path):
     assert known.height == own.height
     assert (known["volume"] == known["volume_right"]).all()
     assert found.height > own.height
+
+
+def test_a_bar_that_knows_no_takers_has_them_from_shorter_ones(tmp_path):
+    """An hour without taker volume takes it from its four quarters where both have the same volume;
+    another volume is another market, and its own figures stay."""
+    quarter = candles("15m", 400)
+    hour = hours(written(tmp_path, quarter, "a.parquet"))[0]
+    bare = hour.drop("taker_buy_volume").rename({"time": "open_time"})
+    odd = pl.int_range(pl.len()) == 7
+    bare = bare.with_columns(volume=pl.when(odd).then(2.0).otherwise(1.0) * pl.col("volume"))
+    written(tmp_path, bare, "b.parquet")
+    found, _ = hours(tmp_path)
+    np.testing.assert_allclose(np.delete(found["taker_buy_volume"], 7),
+                               np.delete(hour["taker_buy_volume"], 7))  # fmt: skip
+    assert found["taker_buy_volume"][7] is None
+    np.testing.assert_allclose(found["close"], hour["close"])
