@@ -185,7 +185,6 @@ def health(program: Program) -> Health:
     scan = program.engine.latest
     quality = np.sort(scan.rows.columns["ctx.quality"]) if scan is not None else np.zeros(0)
     quality = quality[~np.isnan(quality)]
-    lags: Any = program.board.lags_ms()
     connections: Any = stats["connections"]
     return Health(
         connections=[
@@ -196,7 +195,7 @@ def health(program: Program) -> Health:
                 "age_s": c["age_s"],
                 "frames": c["frames"],
                 "streams": c["streams"],
-                "lag_ms": float(max(lags.values(), default=0)),
+                "lag_ms": float(c["lag_ms"]),
             }
             for c in connections
         ],
