@@ -53,7 +53,7 @@ _COMMANDS: tuple[tuple[str, str, Group, str], ...] = (
         "stats",
         "cryptosignal.cli.stats:stats",
         _WATCH,
-        "what passes and what stops signals over many scans, near misses, drift",
+        "what passes and what stops signals, over many scans",
     ),
     ("doctor", "cryptosignal.cli.doctor:doctor", _WATCH, "look the venue and our own streams over"),
     (
