@@ -190,6 +190,14 @@ class VenueClient(Caller):
             return CancelReplied(client_id, symbol, outcome, code, message, self._clock.now_ms())
         return CancelReplied(client_id, symbol, SendOutcome.ACKED, server_ms=self._clock.now_ms())
 
+    async def cancel_all(self, symbol: str) -> None:
+        """Cancel every ordinary order of a symbol, whoever placed it; raises what went wrong."""
+        await self._order_call(encode.cancel_all(symbol))
+
+    async def countdown_cancel_all(self, symbol: str, countdown_ms: int) -> None:
+        """The same at the venue's hand after `countdown_ms` (0: never mind); raises what went wrong."""
+        await self._order_call(encode.countdown_cancel_all(symbol, countdown_ms))
+
     async def look_up(self, client_id: str, symbol: str, is_algo: bool) -> OrderLookedUp:
         """Ask for one order. `found` is False on the venue's word alone (-2013), None if we cannot know.
 
