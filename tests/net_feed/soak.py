@@ -211,6 +211,15 @@ class Soak:
             if not row.delist_notice_ms or row.delivery_ms > now_ms
         ]
 
+    def stale(self, age_ms: int) -> list[str]:
+        """Symbols whose mark is older than `age_ms`, and the market's ticker if all of it is."""
+        now_ms, marks = self.clock.now_ms(), self.board.marks
+        slots = {symbol: self.board.find(symbol) for symbol in self.listed()}
+        found = [f"{s} mark" for s, at in slots.items() if not now_ms - marks.mark_ms[at] <= age_ms]
+        if not now_ms - self.board.intake.ticker_ms <= age_ms:
+            found.append("ticker")
+        return found
+
     def differences(self, newest: int = 0, settled_ms: int = 0) -> tuple[int, list[str]]:
         """(bars compared, where they differ from the venue's own as its REST would print them):
         all that must be there, or the `newest`, as of `settled_ms` ago."""

@@ -430,9 +430,11 @@ class MarketFeed:
             streams, now_ms, self.board.traded_ms, lambda name: self._since_ms.get(name, 0)
         )
         dead: dict[str, None] = {}
+        streamed = {one.slot for one in known.values() if one.is_wanted} - {-1}
         for verdict in verdicts:
-            if verdict.slot >= 0 and only is None:
-                self.board.note_check(verdict.slot, is_silent=verdict.is_silent)
+            concerned = (verdict.slot,) if verdict.slot >= 0 else streamed
+            for slot in concerned if only is None else ():
+                self.board.note_check(slot, is_silent=verdict.is_silent)
             if verdict.is_silent:
                 dead[verdict.name] = None
         if only is None:
