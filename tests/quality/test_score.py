@@ -216,12 +216,12 @@ def test_a_silent_stream_of_the_whole_market_concerns_every_symbol_it_serves():
     scene.pass_(events=10)
     assert scene.score == 1.0
     scene.book.on_silence(scene.board, ["!markPrice@arr@1s"])
-    for slot in (scene.slot, other):
-        scene.board.note_check(slot, is_silent=True)
-        scene.board.counters.counts["events"][slot] += 10
+    scene.board.note_checks([scene.slot, other], [scene.slot, other])
+    scene.board.counters.counts["events"][other] += 10
     scene.board.counters.counts["events"][idle] += 10
     scene.pass_(events=10)
-    assert scene.score < 0.9 and scene.book.score[other] < 0.9
+    assert scene.score < 0.9
+    assert scene.book.score[other] < 0.9
     assert scene.book.score[idle] == 1.0
     assert "!markPrice@arr@1s" in scene.book.reasons["ETHUSDT"]
     scene.book.on_silence(scene.board, [])

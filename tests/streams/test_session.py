@@ -167,7 +167,8 @@ def test_a_stream_that_does_not_begin_takes_no_healthy_ones_along():
         made.step(now, s.Ponged())
         out = [*made.step(now, s.Received(5, now, (CANARY,))), *made.step(now, s.Due())]
         notes += [one.fields["stream"] for one in out if isinstance(one, s.Note)]
-    assert made.is_open and made.is_healthy
+    assert made.is_open
+    assert made.is_healthy
     assert notes == [marks]
     assert made.reasons == {}
 

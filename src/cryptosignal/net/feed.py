@@ -311,7 +311,7 @@ class MarketFeed:
         """A step of the local clock voids what was learned of lateness."""
         gap_ms = now_ms - now_ns // 1_000_000
         if self._clock_gap_ms is not None and abs(gap_ms - self._clock_gap_ms) > _CLOCK_STEP_MS:
-            self.board.baseline.reset()
+            self.board.forget_lateness()
             self.note("clock.was_stepped", {"by_ms": gap_ms - self._clock_gap_ms})
             self._clock_gap_ms = gap_ms
         self._clock_gap_ms = gap_ms if self._clock_gap_ms is None else self._clock_gap_ms
@@ -431,13 +431,15 @@ class MarketFeed:
         )
         dead: dict[str, None] = {}
         streamed = {one.slot for one in known.values() if one.is_wanted} - {-1}
+        checked, silent = list[int](), list[int]()
         for verdict in verdicts:
             concerned = (verdict.slot,) if verdict.slot >= 0 else streamed
-            for slot in concerned if only is None else ():
-                self.board.note_check(slot, is_silent=verdict.is_silent)
+            checked.extend(concerned)
             if verdict.is_silent:
+                silent.extend(concerned)
                 dead[verdict.name] = None
         if only is None:
+            self.board.note_checks(checked, silent)
             self.quality.on_silence(self.board, dead)
         self.silent_streams = len(dead)
         for line in lines.values():
