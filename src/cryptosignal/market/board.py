@@ -251,7 +251,8 @@ class Board:
             if bars is None or not (stream.is_wanted or stream.count):
                 continue
             due = bars.due_open_ms(moment)
-            if self._grace_done.get(stream.interval, 0) >= due:
+            done = self._grace_done.get(stream.interval, 0)
+            if due <= done <= due + bars.step_ms:  # later ones are of a clock that was set back
                 continue
             judged.add(stream.interval)
             self.turns.close_by_clock(stream, due, now_ms)
@@ -515,6 +516,10 @@ class Board:
         if made:
             bars.settle(slot, now_ms)
         return made
+
+    def confirm_sum(self, slot: int, interval: str, open_ms: int, row: Row, now_ms: int) -> None:
+        """The bar equals the sum of its confirmed parts: it is confirmed too."""
+        self.klines[interval].close(slot, open_ms, row, CONFIRMED, klines.LOCAL_SUM, now_ms)
 
     def laggards(self, now_ms: int, wait_ms: int = 2_000) -> list[tuple[str, str, int, int]]:
         """(symbol, interval, first open, last open) of streamed bars that should be there by now:

@@ -31,7 +31,7 @@ _BOARD_CALLS: Final = (
     "expect", "forget", "mark_lost", "flush", "take_many_trades", "close_due", "repair_locally",
     "load_history", "load_spot", "load_open_interest", "load_funding", "load_marks", "load_ticker",
     "load_book", "restart_book", "set_universe", "set_overlay", "set_synthetic_flow", "note_checks",
-    "note_compared", "forget_lateness",
+    "note_compared", "forget_lateness", "confirm_sum",
 )  # fmt: skip
 _SLOT: Final = "slot"
 _QUALITY: Final = "quality."
@@ -232,5 +232,7 @@ _READ: Final[dict[str, Callable[[list[Any]], list[Any]]]] = {
     "set_universe": _as(Instrument),
     "load_book": _book,
 }
-_BY_SLOT: Final = frozenset({"note_compared", "restart_book", "quality.on_bar", "quality.on_rest"})
+_BY_SLOT: Final = frozenset(
+    {"note_compared", "restart_book", "confirm_sum", "quality.on_bar", "quality.on_rest"}
+)
 _SEEING: Final = frozenset({"on_silence", "on_lost", "refresh"})

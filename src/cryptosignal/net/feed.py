@@ -350,7 +350,7 @@ class MarketFeed:
             if told is None:
                 self._due_told[interval] = due
                 continue
-            if told >= due:
+            if due <= told <= due + INTERVAL_MS[interval]:  # later: the clock was set back
                 continue
             if at_grace or self.board.due_share(interval, now_ms) >= _READY_SHARE:
                 self._due_told[interval] = due

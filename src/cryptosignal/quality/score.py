@@ -127,7 +127,7 @@ class QualityBook:
 
     def _roll(self, tally: Tally, now_ms: int) -> None:
         step = now_ms // (self.settings.step_s * 1000)
-        if self._step < 0:
+        if self._step < 0 or step < self._step:  # the first look, or a clock that was set back
             self._step = step
         while self._step < step:
             self._step = max(self._step + 1, step - self._steps)
