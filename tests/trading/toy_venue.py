@@ -175,6 +175,7 @@ class ToyVenue:
     now_ms: int = START_MS
     prices: dict[str, Decimal] = field(default_factory=lambda: {"BTCUSDT": D(100)})
     positions: dict[str, Decimal] = field(default_factory=dict)
+    cancels_refused: int = 0
     orders: dict[str, ToyOrder] = field(default_factory=dict)
     algos: dict[str, ToyOrder] = field(default_factory=dict)
     trades: list[VenueTrade] = field(default_factory=list)
@@ -236,6 +237,7 @@ class ToyVenue:
     def cancel(self, client_id: str, is_algo: bool) -> tuple[str, int]:
         order = (self.algos if is_algo else self.orders).get(client_id)
         if order is None or order.status not in ("NEW", "PARTIALLY_FILLED"):
+            self.cancels_refused += 1
             return "rejected", -2011
         order.status, order.update_ms = "CANCELED", self.now_ms
         if is_algo:

@@ -143,7 +143,7 @@ def _continues(round_: Round, trade: Trade) -> bool:
 def _clear(round_: Round, trade: Trade) -> None:
     """Flat: siblings are cancelled, then the books are closed (RELIABILITY §5.11)."""
     for order in [o for o in trade.orders.values() if o.is_open]:
-        if order.state in CANCELLABLE and not order.triggered_ms:
+        if order.state in CANCELLABLE and order.may_rest:
             round_.cancel(order, "the position is flat")
     if trade.is_quiet:
         closing.settle(round_, trade)
