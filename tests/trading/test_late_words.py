@@ -145,7 +145,9 @@ def test_an_exit_whose_own_word_is_late_is_not_cancelled(end, delay_ms):
     else:
         rig.price("BTCUSDT", "97.9")
     rig.run(20_000)
-    cancelled = {e.client_id.split("-")[-1][0] for e in rig.journal if isinstance(e, CancelRecorded)}
+    cancelled = {
+        e.client_id.split("-")[-1][0] for e in rig.journal if isinstance(e, CancelRecorded)
+    }
     assert cancelled == ({"s", "t", "u"} if end == "close" else {"t", "u"})
     assert rig.venue.cancels_refused == 0
     assert not rig.desk.state.trades

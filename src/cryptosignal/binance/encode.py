@@ -121,6 +121,12 @@ def cancel(client_id: str, symbol: str, is_algo: bool) -> Call:
     return Call("DELETE", "/fapi/v1/order", params, Security.SIGNED)
 
 
+def count_down(symbol: str, countdown_ms: int) -> Call:
+    """The countdown to the cancel of a symbol's open orders; 0 stops it."""
+    params = (("symbol", symbol), ("countdownTime", str(countdown_ms)))
+    return Call("POST", "/fapi/v1/countdownCancelAll", params, Security.SIGNED)
+
+
 def look_up(client_id: str, symbol: str, is_algo: bool) -> Call:
     """The query of one order, finished ones included."""
     if is_algo:

@@ -14,7 +14,16 @@ from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Leg, OrderKind, OrderState
 from cryptosignal.ground.calendar import utc_day
 from cryptosignal.risk.breaker import KillLevel
-from cryptosignal.trading import bracket, closing, entries, exits, facts, foreign, proofs
+from cryptosignal.trading import (
+    bracket,
+    closing,
+    deadman,
+    entries,
+    exits,
+    facts,
+    foreign,
+    proofs,
+)
 from cryptosignal.trading.errands import Asked, Round
 from cryptosignal.trading.state import StrayOrder
 from cryptosignal.trading.trade import Trade
@@ -32,6 +41,7 @@ def run(round_: Round) -> None:
     foreign.take_in(round_)
     for trade in list(round_.state.trades.values()):
         _steer(round_, trade)
+    deadman.run(round_)
     for stray in list(round_.state.strays.values()):
         _remove_orphan(round_, stray)
     proofs.ask(round_)

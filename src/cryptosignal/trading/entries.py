@@ -154,9 +154,7 @@ def drift_refusal(ticket: Ticket, price: Decimal, limit_bps: int) -> str:
     return ""
 
 
-def final_reason(
-    ticket: Ticket, price: Decimal | None, limit_bps: int, reason: str
-) -> str:
+def final_reason(ticket: Ticket, price: Decimal | None, limit_bps: int, reason: str) -> str:
     """Why a refusal stands for good: taken, expired, or the price has left the plan. "" for any other
     (a limit reached, the funding guard, no fresh price): it may be gone a moment later."""
     if reason in (TAKEN, EXPIRED):
