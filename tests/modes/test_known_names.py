@@ -318,7 +318,14 @@ async def test_a_function_of_the_users_fills_the_learning_slot(config, answer):
 
     async def follow():
         station = scheduler.trader.station
-        station.listener.hear.append(lambda note: notes.append(note.event))
+        ended = asyncio.Event()
+
+        def hear(note):
+            notes.append(note.event)
+            if note.event in ("learning.has_ended", "learning.has_failed"):
+                ended.set()
+
+        station.listener.hear.append(hear)
         engine = station.program.engine
         slot_ms = engine.schedule.next_ms(LEARNING.name) - LEARNING.every_ms
         engine.schedule._done[LEARNING.name] -= LEARNING.every_ms  # a slot that was missed
@@ -326,9 +333,7 @@ async def test_a_function_of_the_users_fills_the_learning_slot(config, answer):
         for row in closed:
             station.recorder.on_outcome(RecordOutcome(row))
         station.program.rim.post(TimerFired(LEARNING.name))
-        ends = {"learning.has_ended", "learning.has_failed"}
-        while not ends & set(notes):
-            await asyncio.sleep(0.01)
+        await ended.wait()
         await station.program.rim.ask(TimerFired("whatever was posted before is handled"))
         version.append(engine.params.version)
         assert [row.signal_id for row in given[0].outcomes] == ["s1", "s0"]
