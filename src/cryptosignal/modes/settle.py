@@ -239,7 +239,7 @@ class _Asking:
         return await self._sweep(
             question,
             stop,
-            lambda: self.client.countdown_cancel_all(self.symbol, _COUNTDOWN_MS),
+            lambda: self.client.count_down(self.symbol, _COUNTDOWN_MS),
             _COUNTDOWN_MS / 1000.0,
         )
 
@@ -342,7 +342,7 @@ class _Asking:
         self,
         question: str,
         stop: OrderIntent,
-        sweep: Callable[[], Awaitable[None]],
+        sweep: Callable[[], Awaitable[object]],
         after_s: float,
     ) -> Answer:
         order, reply = await self._place(self._resting())
