@@ -66,14 +66,19 @@ class Facts:
         self._calm = [0.00045 if f.listed.turnover_usdt > 1e8 else 0.0008 for f in flows]
         self._steady: dict[int, tuple[int, float]] = {}
         self._marks: dict[int, tuple[int, int, float]] = {}
+        self._premiums: dict[int, tuple[int, float]] = {}
         self._rates: dict[tuple[int, int], float] = {}
 
     def premium(self, index: int, now_ms: int) -> float:
         """Contract over index, as a share: slow crowding plus an hourly swing."""
+        known = self._premiums.get(index)
+        if known is not None and known[0] == now_ms:
+            return known[1]
         key = self._keys[index]
-        return self._calm[index] * (
-            0.8 * smooth_one(key, now_ms, 16 * HOUR_MS) + 0.4 * smooth_one(key + 1, now_ms, HOUR_MS)
-        )
+        slow, swing = smooth_one(key, now_ms, 16 * HOUR_MS), smooth_one(key + 1, now_ms, HOUR_MS)
+        found = self._calm[index] * (0.8 * slow + 0.4 * swing)
+        self._premiums[index] = now_ms, found
+        return found
 
     def premiums(self, index: int, times_ms: I64) -> F64:
         """`premium` at many times."""

@@ -459,12 +459,14 @@ class Hub:
 
     def _mark_arrays(self, channel: Channel, open_: list[int], now: int) -> None:
         """TradFi symbols come in a message of their own (BINANCE §4)."""
-        for is_tradfi in (False, True):
-            rows = [
+        coins: list[str] = []
+        tradfi: list[str] = []
+        for i in open_:
+            is_coin = self._flows[i].listed.contract_type == "PERPETUAL"
+            (coins if is_coin else tradfi).append(
                 self.frames[i].mark(self._facts.mark(i, now), now)
-                for i in open_
-                if (self._flows[i].listed.contract_type != "PERPETUAL") == is_tradfi
-            ]
+            )
+        for rows in (coins, tradfi):
             if rows:
                 self.send(channel, "[" + ",".join(rows) + "]")
 
