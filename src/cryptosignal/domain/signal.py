@@ -5,6 +5,7 @@ CLI, page, notifications, ledger and executor read this and nothing else.
 
 from __future__ import annotations
 
+import math
 from enum import StrEnum
 
 import msgspec
@@ -110,11 +111,18 @@ def decision_from_json(text: str) -> Decision:
 
 
 def _with_nan(value: object) -> object:
+    """`value` with its nulls filled, in place; a decision without a plan keeps its null."""
     if isinstance(value, dict):
-        return {
-            key: item if key == "plan" and item is None else _with_nan(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_with_nan(item) for item in value]
-    return float("nan") if value is None else value
+        for key, item in value.items():
+            if item is None:
+                if key != "plan":
+                    value[key] = math.nan
+            elif isinstance(item, dict | list):
+                _with_nan(item)
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            if item is None:
+                value[place] = math.nan
+            elif isinstance(item, dict | list):
+                _with_nan(item)
+    return value

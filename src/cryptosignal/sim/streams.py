@@ -86,6 +86,8 @@ class Hub:
         self.channels: dict[str, Channel] = {}
         self._by_symbol: list[list[Channel]] = [[] for _ in flows]
         self._timed: dict[tuple[str, int, int], list[Channel]] = {}
+        self._beating: set[tuple[str, int, int]] = set()
+        """Groups of timed channels that somebody hears."""
         self._force: dict[int, tuple[int, str, int, int]] = {}
         self.on_heard: Callable[[int], None] = lambda _index: None
         self.is_open: Callable[[int], bool] = lambda _index: True
@@ -183,12 +185,12 @@ class Hub:
         spec = channel.spec
         slot = spec.index % SLOTS if spec.index >= 0 else 0
         key = (spec.kind, spec.period_ms, slot)
-        group = self._timed.get(key)
-        if group is None:
-            group = self._timed[key] = []
+        group = self._timed.setdefault(key, [])
+        group.append(channel)
+        if key not in self._beating:
+            self._beating.add(key)
             number = list(self._timed).index(key)
             self._agenda.at(self._next_beat(spec, slot), self._beat, number)
-        group.append(channel)
         if spec.kind == "depth":
             book = self._books[spec.index]
             now = self._agenda.now_ms
@@ -346,6 +348,9 @@ class Hub:
         key = list(self._timed)[number]
         kind, period_ms, _slot = key
         group = self._timed[key]
+        if not group:
+            self._beating.discard(key)
+            return
         make = {
             "partial": self._partial,
             "depth": self._diff,
@@ -454,12 +459,14 @@ class Hub:
 
     def _mark_arrays(self, channel: Channel, open_: list[int], now: int) -> None:
         """TradFi symbols come in a message of their own (BINANCE §4)."""
-        for is_tradfi in (False, True):
-            rows = [
+        coins: list[str] = []
+        tradfi: list[str] = []
+        for i in open_:
+            is_coin = self._flows[i].listed.contract_type == "PERPETUAL"
+            (coins if is_coin else tradfi).append(
                 self.frames[i].mark(self._facts.mark(i, now), now)
-                for i in open_
-                if (self._flows[i].listed.contract_type != "PERPETUAL") == is_tradfi
-            ]
+            )
+        for rows in (coins, tradfi):
             if rows:
                 self.send(channel, "[" + ",".join(rows) + "]")
 
