@@ -7,7 +7,7 @@ from decimal import Decimal
 from tests.trading.toy_venue import ENTRY_FIRST, Faults, Rig, decision
 
 from cryptosignal.domain.events import OrderLookedUp, OrderSent
-from cryptosignal.domain.order import Leg, OrderState
+from cryptosignal.domain.order import Leg, OrderState, Side
 
 D = Decimal
 HOUR_MS = 3_600_000
@@ -107,3 +107,23 @@ def test_words_of_an_unknown_order_are_no_news():
     rig.desk.apply(OrderSent("cst-nobody-e0", "BTCUSDT", rig.now, 3000))
     rig.desk.apply(OrderLookedUp("cst-nobody-e0", "BTCUSDT", False, rig.now))
     assert repr(rig.desk.state.books) == before
+
+
+def test_a_clock_that_jumps_closes_no_books_by_a_guess():
+    """Executions that could not be read yet are waited for, also when an hour seems to have passed."""
+    rig = ready()
+    rig.open(decision(time_ms=rig.now))
+    rig.run(2_000)
+    rig.faults = Faults(event_lost=1.0, snapshot_fails=1.0)
+    rig.price("BTCUSDT", "90")
+    rig.run(30_000)
+    rig.venue.now_ms += HOUR_MS
+    rig.queue = [(at + HOUR_MS, *rest) for at, *rest in rig.queue]
+    rig.price("BTCUSDT", "91")
+    rig.run(10_000)
+    assert not rig.outcomes
+    rig.faults = Faults()
+    rig.run(60_000)
+    signs = {Side.BUY: -1, Side.SELL: 1}
+    realised = sum((signs[t.side] * t.quantity * t.price - t.fee for t in rig.venue.trades), D(0))
+    assert [o.net_usdt for o in rig.outcomes] == [realised]
