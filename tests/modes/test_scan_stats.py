@@ -25,20 +25,39 @@ def decided(seed, columns=None):
     return decide(rows, EASY, SignalMemory())
 
 
+def counted():
+    """A run of the kept journal that holds scans."""
+    for run in sorted((GOLDEN / "journal").iterdir(), reverse=True):
+        try:
+            return str(run), scan_stats("", str(run), 96, None)
+        except UserFault:
+            continue
+    raise AssertionError("no scan in the kept journal")
+
+
 def test_the_journal_alone_gives_them():
-    """Counts and shares of the kept journal's newest run add up; the command says them as text and as
-    JSON, of fewer scans where fewer are asked for."""
-    found = scan_stats(str(GOLDEN), "", 96, None)
-    assert found.scans >= 2
+    """Counts and shares of a kept journal's run add up."""
+    run, found = counted()
+    assert found.scans >= 1
     assert sum(found.tiers.values()) == found.decisions > 0
     assert all(0.0 <= g.passed + g.no_data <= 1.0 for g in found.gates.values())
     assert {"ev", "spread", "correlation", "cooldown"} <= set(found.gates)
     assert found.percentiles["score"]["min"] <= found.percentiles["score"]["max"]
-    one = scan_stats(str(GOLDEN), "", 1, None)
-    assert one.scans == 1
-    assert one.last_ms == found.last_ms
-    assert np.isnan(one.drift)
-    assert scan_stats(str(GOLDEN), "", 96, found.first_ms).scans == 1
+    assert scan_stats("", run, 96, found.first_ms).scans == 1
+    with pytest.raises(UserFault, match="no scan of the market at or before"):
+        scan_stats("", run, 96, found.first_ms - 1)
+
+
+def test_the_newest_scans_count(monkeypatch):
+    """Of three scans two are asked for: the newest two."""
+    told = [st._told(decided(seed)) for seed in (9, 10, 11)]
+    for k, one in enumerate(told):
+        one.time_ms = 1_000 * k
+    monkeypatch.setattr(st, "_scans", lambda *_: iter(told))
+    found = scan_stats(str(GOLDEN), "", 2, None)
+    assert (found.scans, found.first_ms, found.last_ms) == (2, 1_000, 2_000)
+    assert not np.isnan(found.drift)
+    assert np.isnan(scan_stats(str(GOLDEN), "", 1, None).drift)
 
 
 def test_the_command_says_them(capsys):
@@ -46,12 +65,13 @@ def test_the_command_says_them(capsys):
 
     def said(*more):
         with pytest.raises(SystemExit) as ended:
-            main(["stats", "--data-dir", str(GOLDEN), *more])
+            main(["stats", *more])
         assert ended.value.code == 0
         return capsys.readouterr().out
 
-    assert "expected value after costs" in said()
-    assert json.loads(said("--json"))["scans"] >= 2
+    run, found = counted()
+    assert "expected value after costs" in said("--run", run)
+    assert json.loads(said("--run", run, "--json"))["decisions"] == found.decisions
 
 
 @pytest.mark.parametrize(

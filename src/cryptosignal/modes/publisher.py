@@ -180,6 +180,7 @@ def candles(program: Program, symbol: str, interval: str, count: int = 300) -> l
 
 def health(program: Program) -> Health:
     """Connections, weight, quality, calls and lag."""
+    program.feed.flush()  # a frame that waits would show as one from the future
     stats = program.feed.stats()
     ledger = program.ledger.snapshot()
     scan = program.engine.latest

@@ -18,6 +18,7 @@ from cryptosignal.domain.events import (
     AccountSnapshotTaken,
     AccountStreamChanged,
     BarClosed,
+    CountdownReplied,
     InstrumentsListed,
     MarksUpdated,
     OperatorCommanded,
@@ -359,6 +360,12 @@ def _see_reply(desk: Desk, now_ms: int, event: OrderReplied) -> None:
         desk.errands.is_suspicious = True
 
 
+def _see_countdown(desk: Desk, now_ms: int, event: CountdownReplied) -> None:
+    errand = desk.errands.countdowns.get(event.symbol)
+    if errand is not None and errand.countdown_ms == event.countdown_ms:
+        errand.is_out = False
+
+
 def _see_instruments(desk: Desk, now_ms: int, event: InstrumentsListed) -> None:
     errands = desk.errands
     for new in event.instruments:
@@ -377,4 +384,5 @@ _OBSERVERS: dict[type, Callable[[Desk, int, Any], None]] = {
     SnapshotFailed: _see_no_snapshot,
     InstrumentsListed: _see_instruments,
     OrderReplied: _see_reply,
+    CountdownReplied: _see_countdown,
 }
