@@ -126,13 +126,17 @@ def test_other_files_in_the_folder_are_passed_over(tmp_path):
     assert set(read_candles(tmp_path).frames) == {"1h", "4h", "1d"}
 
 
-def test_a_file_named_after_its_symbol_needs_no_symbol_column(tmp_path):
-    """BTCUSDT-1h-2025-06.csv, in the columns of the exchange's own archive."""
-    one = BASE.filter(pl.col("symbol") == "BTCUSDT").drop("symbol")
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [("BTCUSDT", "BTCUSDT"), ("ethusdt", "ETHUSDT"), ("币安人生USDT", "币安人生USDT")],
+)
+def test_a_file_named_after_its_symbol_needs_no_symbol_column(tmp_path, name, symbol):
+    """BTCUSDT-1h-2025-06.csv, in the columns of the exchange's own archive, in any letters."""
+    one = BASE.filter(pl.col("symbol") == symbol).drop("symbol")
     path = written(tmp_path, one.rename({"taker_buy_volume": "taker_buy_base_asset_volume"}),
-                   "BTCUSDT-1h-2025-06.csv")  # fmt: skip
+                   f"{name}-1h-2025-06.csv")  # fmt: skip
     found, _ = hours(path)
-    assert found["symbol"].unique().to_list() == ["BTCUSDT"]
+    assert found["symbol"].unique().to_list() == [symbol]
     assert found["taker_buy_volume"].null_count() == 0
 
 

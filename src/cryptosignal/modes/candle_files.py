@@ -136,8 +136,8 @@ def _named(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
         old: new for old, new in _ALIASES.items() if old in frame.columns and new not in frame.columns
     })  # fmt: skip
     if "symbol" not in frame.columns:
-        name = re.split(r"[-_.]", file.name)[0]
-        if re.fullmatch(r"[A-Z0-9]+USD[TC]", name):
+        name = re.split(r"[-_.]", file.name)[0].upper()
+        if re.fullmatch(r"\w+USD[TC]", name):
             frame = frame.with_columns(pl.lit(name).alias("symbol"))
     if "symbol" in frame.columns:
         text = pl.col("symbol").cast(pl.String).str.strip_chars().str.to_uppercase()
