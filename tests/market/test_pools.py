@@ -80,6 +80,58 @@ def test_overlay_takes_new_coins_and_leaves_elite_out(market):
     assert len(both) == len(set(both))
 
 
+@pytest.fixture(scope="module")
+def synced():
+    """A market in which one coin moves 2 % in the hour on threefold volume, 7 % off its extremes."""
+    view = random_market(2, symbols=24)
+    old = view.bars["1h"]
+    data = old.data.copy()
+    base = data[3, HOT, -80]
+    data[:4, HOT, -79:] = base * np.exp(0.004 * np.random.default_rng(1).normal(size=79))
+    data[1, HOT, -60], data[2, HOT, -50] = base * 1.25, base * 0.85
+    data[:4, HOT, -24:] *= np.exp(np.linspace(0.0, 0.06, 24))
+    data[:4, HOT, -1] *= 1.02
+    data[4:9, HOT, -5:] *= 3.0
+    data[7, HOT, -1] = 0.5 * data[4, HOT, -1]
+    return dataclasses.replace(view, bars={**view.bars, "1h": dataclasses.replace(old, data=data)})
+
+
+def pooled(view, **change):
+    settings = PoolSettings(elite_anomaly_min=101.0, **change)
+    return view.symbols[HOT] in overlay(view, elite(view, settings), settings).symbols
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"overlay_quote_usdt": 1e12},
+        {"overlay_hour_usdt": 1e12},
+        {"overlay_move": 0.5},
+        {"overlay_surge": 9.0},
+        {"overlay_z": 50.0},
+        {"overlay_chase": 0.9},
+    ],
+)
+def test_each_limit_of_overlay_decides(synced, change):
+    """Two of three in sync make a coin Overlay; tightening any one limit puts it out."""
+    assert pooled(synced)
+    assert not pooled(synced, **change)
+
+
+def test_takers_of_spot_count_in_the_mix(synced):
+    """A coin whose futures takers are even is in sync by those of spot, where they are known of the
+    same hour; of another hour they say nothing."""
+    old = synced.bars["1h"]
+    data = np.full_like(old.data, np.nan)
+    data[4], data[7] = old.data[4], 0.9 * old.data[4]
+    spot = dataclasses.replace(old, data=data)
+    limits = {"overlay_surge": 9.0}
+    assert not pooled(synced, **limits)
+    assert pooled(dataclasses.replace(synced, spot_1h=spot), **limits)
+    late = dataclasses.replace(spot, open_ms=spot.open_ms - 3_600_000)
+    assert not pooled(dataclasses.replace(synced, spot_1h=late), **limits)
+
+
 def test_base_has_at_least_twenty(market):
     """A quiet market still gives twenty symbols, by liquidity."""
     assert len(base(market, PoolSettings(base_z=1e9)).symbols) == 20

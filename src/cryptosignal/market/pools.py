@@ -105,7 +105,7 @@ def overlay(view: MarketView, elite_pool: Pool, settings: PoolSettings | None = 
     young = (age >= low) & (age <= high) & (view.quote_volume_24h >= own.overlay_new_quote_usdt)
     move = np.abs(_change(hours.close, 1))
     surge = _ratio(hours.volume, 5, 20)
-    flow = _net_share(hours, 1)
+    flow = _mixed_share(view)
     known = np.stack([move >= own.overlay_move, surge >= own.overlay_surge,
                       np.abs(flow) >= own.overlay_cvd])  # fmt: skip
     z = z_24h(hours)
@@ -269,6 +269,23 @@ def _net_share(hours: BarsView, bars: int) -> Floats:
     with np.errstate(invalid="ignore", divide="ignore"):
         volume = hours.volume[:, -bars:].sum(axis=1)
         return (2.0 * hours.taker_buy[:, -bars:].sum(axis=1) - volume) / volume
+
+
+def _mixed_share(view: MarketView) -> Floats:
+    """Net taker share of the newest hour, futures and spot by their volumes (§1.2, "CVD mix"); of
+    futures alone where the same hour of spot is not known."""
+    hours, spot = view.bars["1h"], view.spot_1h
+    own = _net_share(hours, 1)
+    if spot is None or not len(spot.open_ms) or not len(hours.open_ms):
+        return own
+    at = int(np.searchsorted(spot.open_ms, hours.open_ms[-1]))
+    if at == len(spot.open_ms) or spot.open_ms[at] != hours.open_ms[-1]:
+        return own
+    volume = hours.volume[:, -1] + spot.volume[:, at]
+    taken = hours.taker_buy[:, -1] + spot.taker_buy[:, at]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        both = (2.0 * taken - volume) / volume
+    return np.where(np.isnan(both), own, both)
 
 
 def _oi_change(view: MarketView) -> Floats:
