@@ -27,13 +27,22 @@ from cryptosignal.modes.desk_body import desk_body
 from cryptosignal.modes.snapshots import SnapshotHub
 from cryptosignal.net.warmup import WarmUpReport
 from cryptosignal.signals.decisions import TIERS
-from cryptosignal.signals.explain import FACTOR_WORDS, GATE_WORDS, explain, stopped_by
+from cryptosignal.signals.explain import (
+    FACTOR_WORDS,
+    GATE_WORDS,
+    TIME_GATES,
+    explain,
+    stopped_by,
+)
 
 if TYPE_CHECKING:
     from cryptosignal.modes.program import Program
 
 SIGNALS_KEPT = 200
 PERIOD_S = 1.0
+
+_PLAIN_GATES = GATE_WORDS | {name: f"{GATE_WORDS[name]}, ms" for name in TIME_GATES}
+"""Names of the gates beside bare figures."""
 
 
 class Publisher:
@@ -84,7 +93,7 @@ class Publisher:
             "decision": decision,
             "explain": explain(decision) if decision is not None else ["no scan yet"],
             "signals": [d for d in self._signals if d.symbol == symbol],
-            "words": {"gates": GATE_WORDS, "factors": FACTOR_WORDS},
+            "words": {"gates": _PLAIN_GATES, "factors": FACTOR_WORDS},
         }
 
     def _run_body(self, program: Program) -> Run:

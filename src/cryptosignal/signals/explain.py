@@ -216,13 +216,13 @@ def _wish(gate: Gate) -> str:
     return f"{words}: {gate.relation} {limit}, was {value} ({more} {verb})"
 
 
-_TIMES = ("book_age", "funding_time", "cooldown")
+TIME_GATES = ("book_age", "funding_time", "cooldown")
 """Gates whose values are milliseconds."""
 
 
 def _of(gate: Gate, value: float) -> str:
     """A value of a gate; a time in the unit that people would use."""
-    if gate.name not in _TIMES or not 0.0 < abs(value) < 1e12:
+    if gate.name not in TIME_GATES or not 0.0 < abs(value) < 1e12:
         return _value(value)
     for unit, length in (("h", 3_600_000.0), ("min", 60_000.0), ("s", 1000.0)):
         if abs(value) >= length:
