@@ -161,8 +161,8 @@ def lines_of(found: Findings) -> list[str]:
     if found.scan:
         shown = {key: value for key, value in found.scan.items() if key != "cache_stats"}
         shown["results"] = len(found.scan["results"])
-        lines.append("scan          " + ", ".join(f"{key} {value}" for key, value in shown.items()))
-        lines.append(f"cache_stats   {found.scan['cache_stats']}")
+        lines.append("scan          " + _keyed(shown))
+        lines.append("cache_stats   " + _keyed(found.scan["cache_stats"]))
     if found.savings:
         lines.append(f"{'REST calls an hour':<52} {'polling':>9} {'streams':>9} {'saved':>8}")
     for row in found.savings:
@@ -172,3 +172,11 @@ def lines_of(found: Findings) -> list[str]:
         )
     lines.append("all is well" if found.is_well else "something is not well")
     return lines
+
+
+def _keyed(figures: dict[str, Any]) -> str:
+    """Keys with their figures, to four digits."""
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in figures.items()
+    )
