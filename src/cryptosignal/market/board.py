@@ -478,8 +478,9 @@ class Board:
         """Whether any symbol has candles of any interval."""
         return any(any(bars.next_ms) for bars in self.klines.values())
 
-    def repair_locally(self, now_ms: int) -> int:
-        """Fill gaps of longer intervals with sums of complete shorter bars; answers bars made."""
+    def repair_locally(self, now_ms: int, symbol: str = "") -> int:
+        """Fill gaps of longer intervals with sums of complete shorter bars, of one symbol or of all;
+        answers bars made."""
         made = 0
         intervals = sorted(self.klines, key=lambda interval: INTERVAL_MS[interval])
         for interval in intervals[1:]:
@@ -490,16 +491,16 @@ class Board:
                 if INTERVAL_MS[shorter] < bars.step_ms and bars.step_ms % INTERVAL_MS[shorter] == 0
             ]
             due = bars.due_open_ms(now_ms)
-            behind = set(bars.gaps) | {
-                slot
-                for slot, following in enumerate(bars.next_ms[: len(self.symbols)])
-                if 0 < following <= due
-            }
+            behind = {self.slot(symbol)} if symbol else self._behind(bars, due)
             for slot in behind:
                 made += self._sum_up(bars, parts, slot, due, now_ms)
         self.bars_summed += made
         self._give_out()
         return made
+
+    def _behind(self, bars: Klines, due: int) -> set[int]:
+        ends = enumerate(bars.next_ms[: len(self.symbols)])
+        return set(bars.gaps) | {slot for slot, following in ends if 0 < following <= due}
 
     def _sum_up(self, bars: Klines, parts: list[Klines], slot: int, due: int, now_ms: int) -> int:
         made = 0

@@ -302,7 +302,7 @@ class Program:
         self._rim = self._make_rim(journal)
         if self.setup.checks_key:  # others can reach this account
             twins = TwinWatch(self.desk.state, self.config.run.data_dir, self._on_twin)
-            self._rim.on_event.append(twins.hear)
+            self._rim.on_event += [twins.hear, self._tell_risk]
         self.scans.on_kernels = self._on_kernels if self.setup.is_compiled else None
         self._first_events(chosen)
         self.started.set()
@@ -665,15 +665,31 @@ class Program:
         settings: WarmUpSettings,
         symbols: tuple[str, ...] = (),
     ) -> WarmUpReport:
-        return await warm_up(
-            self.client,
-            self.board,
-            symbols or self.symbols,
-            intervals,
-            self.clock,
-            self.setup.face.on_progress,
-            settings=settings,
+        """A warm-up; while nothing is at risk it may take nearly all of the weight there is (D8)."""
+        self._tell_risk()
+        self.rim.on_event.append(self._tell_risk)
+        try:
+            return await warm_up(
+                self.client,
+                self.board,
+                symbols or self.symbols,
+                intervals,
+                self.clock,
+                self.setup.face.on_progress,
+                settings=settings,
+            )
+        finally:
+            self.rim.on_event.remove(self._tell_risk)
+            self.ledger.set_flat(False)
+
+    def _tell_risk(self, *_event: Any) -> None:
+        """Tell the ledger whether a position or an order is open, by the account's own word."""
+        state = self.desk.state
+        is_open = bool(state.trades or state.strays) or any(
+            book.foreign or book.venue_quantity for book in state.books.values()
         )
+        self.ledger.set_flat(not is_open and (self.setup.signer is None or state.is_reconciled))
+        self.ledger.set_at_risk(is_open and self.setup.checks_key)
 
     async def _choose_again(self) -> list[Instrument]:
         """The venue's list as it is now; of symbols asked for by name, those that still trade."""
