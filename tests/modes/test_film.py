@@ -109,3 +109,33 @@ def test_a_call_of_a_newer_version_is_refused(taken):
     odd = TapeFrame(1, CALL, 0, 0, 0, _packed("load_weather", (), {}))
     with pytest.raises(UserFault, match="load_weather"):
         taken.film(chain([odd])).advance(1)
+
+
+def test_frames_lie_on_the_tape_in_the_order_in_which_the_board_took_them():
+    """A frame that was put aside while somebody looked at the board comes after that look."""
+    disk, loop = SimDisk(), VirtualLoop()
+    tape = Tape(disk, "tape", "r1")
+    frame = b'{"stream":"newusdt@aggTrade","data":{"e":"aggTrade","E":1763640431000,"s":"NEWUSDT"}}'
+
+    async def main():
+        rig = Soak(loop, PLAN, tape)
+        await rig.start()
+        await asyncio.sleep(1)
+        rig.feed.flush()
+        before = tape.position
+        line = next(iter(rig.feed.lines.values()))
+        line.socket.on_frame(frame)
+        rig.board.view(rig.clock.now_ms())
+        rig.feed.flush()
+        await rig.stop()
+        return before
+
+    try:
+        before = loop.run_until_complete(main())
+    finally:
+        empty(loop)
+    tape.close()
+    after = list(read_tape(disk, "tape", "r1", before + 1))
+    assert after[0].kind == CALL
+    assert b"flush" in after[0].payload
+    assert after[1].payload == frame

@@ -96,7 +96,7 @@ def _is_done(program: Program, *, every_stream: bool) -> bool:
 
 def silent(program: Program) -> list[str]:
     """Streams that never spoke; forced orders come when they come and are not waited for."""
-    return [name for name in program.feed.unheard() if name != names.FORCE_ORDER_STREAM]
+    return [name for name in program.feed.unheard() if name not in names.ON_OCCASION]
 
 
 async def _compare(program: Program) -> list[Saving]:

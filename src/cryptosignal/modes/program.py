@@ -133,6 +133,7 @@ class Setup:
         names.MARK_ARRAY_STREAM,
         names.TICKER_ARRAY_STREAM,
         names.FORCE_ORDER_STREAM,
+        names.CONTRACT_STREAM,
     )
     tap: Callable[[int, int, bytes], None] | None = None
     tape_position: Callable[[], int] = lambda: 0
