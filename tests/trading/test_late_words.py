@@ -15,7 +15,7 @@ from cryptosignal.domain.events import (
     OrderSent,
     OrderUpdated,
 )
-from cryptosignal.domain.order import Leg, OrderState
+from cryptosignal.domain.order import Leg, OrderState, Side
 
 D = Decimal
 HOUR_MS = 3_600_000
@@ -153,3 +153,23 @@ def test_an_exit_whose_own_word_is_late_is_not_cancelled(end, delay_ms):
     assert not rig.desk.state.trades
     assert rig.venue.own_open() == []
     assert [o.exit_reason for o in rig.outcomes] == ["manual" if end == "close" else "stop"]
+
+
+def test_a_clock_that_jumps_closes_no_books_by_a_guess():
+    """Executions that could not be read yet are waited for, also when an hour seems to have passed."""
+    rig = ready()
+    rig.open(decision(time_ms=rig.now))
+    rig.run(2_000)
+    rig.faults = Faults(event_lost=1.0, snapshot_fails=1.0)
+    rig.price("BTCUSDT", "90")
+    rig.run(30_000)
+    rig.venue.now_ms += HOUR_MS
+    rig.queue = [(at + HOUR_MS, *rest) for at, *rest in rig.queue]
+    rig.price("BTCUSDT", "91")
+    rig.run(10_000)
+    assert not rig.outcomes
+    rig.faults = Faults()
+    rig.run(60_000)
+    signs = {Side.BUY: -1, Side.SELL: 1}
+    realised = sum((signs[t.side] * t.quantity * t.price - t.fee for t in rig.venue.trades), D(0))
+    assert [o.net_usdt for o in rig.outcomes] == [realised]

@@ -135,6 +135,11 @@ def look_up(client_id: str, symbol: str, is_algo: bool) -> Call:
     return Call("GET", "/fapi/v1/order", params, Security.SIGNED)
 
 
+def cancel_all(symbol: str) -> Call:
+    """Cancels every ordinary order of a symbol; the algo service's stay (BINANCE §2.2)."""
+    return Call("DELETE", "/fapi/v1/allOpenOrders", (("symbol", symbol),), Security.SIGNED)
+
+
 def set_leverage(symbol: str, leverage: int) -> Call:
     """Initial leverage of a symbol."""
     params = (("symbol", symbol), ("leverage", str(leverage)))

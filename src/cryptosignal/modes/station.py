@@ -38,6 +38,7 @@ from cryptosignal.modes.paper import PaperTransport
 from cryptosignal.modes.program import Program, Setup
 from cryptosignal.modes.recorder import Recorder
 from cryptosignal.modes.stores import Stores
+from cryptosignal.modes.whereabouts import runtime_dir
 from cryptosignal.net.client import VenueClient, ledger_host
 from cryptosignal.net.ledger import WeightLedger
 from cryptosignal.net.transport import SocketTransport
@@ -69,6 +70,9 @@ class Access:
         self.transport = SocketTransport(config.transport)
         self.routes: Routes
         self.signer: Signer | None = None
+        self.ledger_dir: Path | None = None
+        """Where the weight ledger is shared with the host's other processes; an embedded or announced
+        venue has its own."""
         self._venue = venue
         self._arguments = ["--port", "0", "--symbols", ",".join(symbols) or str(count)]
         self._stack = ExitStack()
@@ -77,7 +81,7 @@ class Access:
         """Find the venue, or start the embedded one. Raises UserFault with one line."""
         venue, given = self._venue, self._given()
         if isinstance(venue, str) and (venue != EMBEDDED or given):
-            self.routes = self._real(venue, given)
+            self.routes, self.ledger_dir = self._real(venue, given), runtime_dir()
             return
         if isinstance(venue, str):
             child = embedded_venue(self._arguments)
@@ -98,6 +102,7 @@ class Access:
             self.clock,
             host=ledger_host(self.routes.rest_url),
             settings=self.config.ledger,
+            shared_path=self.ledger_dir,
         )
         return VenueClient(
             self.transport,
@@ -250,6 +255,7 @@ class Station:
             checks_key=account.is_checked,
             knows_market_first=self._paper is not None,
             keeps_books=True,
+            ledger_dir=access.ledger_dir,
             symbols=self.symbols,
             warm_up=WarmUpSettings(with_spot=bool(access.routes.spot_url)),
             info={"venue": access.routes.name, "seed": str(self._seed)},

@@ -191,6 +191,10 @@ class VenueClient(Caller):
             return CancelReplied(client_id, symbol, outcome, code, message, self._clock.now_ms())
         return CancelReplied(client_id, symbol, SendOutcome.ACKED, server_ms=self._clock.now_ms())
 
+    async def cancel_all(self, symbol: str) -> None:
+        """Cancel every ordinary order of a symbol, whoever placed it; raises what went wrong."""
+        await self._order_call(encode.cancel_all(symbol))
+
     async def count_down(self, symbol: str, countdown_ms: int) -> CountdownReplied:
         """Set, renew or stop (0) the countdown after which the venue cancels a symbol's orders."""
         asked_ms = self._clock.now_ms()

@@ -27,6 +27,7 @@ from cryptosignal.domain.events import (
     SnapshotFailed,
 )
 from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.order import Direction
 from cryptosignal.domain.signal import Decision
 from cryptosignal.ground.units import decimal_of
 from cryptosignal.risk.breaker import AccountState
@@ -141,6 +142,11 @@ class Desk:
     def exposure(self) -> Exposure:
         """What is at stake now, UNKNOWN counted as filled."""
         return entries.exposure_of(self.state, self.errands)
+
+    def sides(self) -> dict[str, Direction]:
+        """By symbol which way our own trades look that hold something or may still come to."""
+        trades = self.state.trades.items()
+        return {symbol: t.direction for symbol, t in trades if self.state.exposed(t) > ZERO}
 
     def positions(self) -> tuple[PositionView, ...]:
         """Own trades that hold something, then positions of others."""

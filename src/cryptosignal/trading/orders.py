@@ -139,7 +139,7 @@ class Order:
     @property
     def is_open(self) -> bool:
         """It may still do something."""
-        return not self.state.is_terminal
+        return self.state is not OrderState.FILLED and self.state is not OrderState.DEAD
 
     @property
     def is_algo(self) -> bool:
@@ -149,7 +149,7 @@ class Order:
     @property
     def executed(self) -> Decimal:
         """Filled base quantity: the most that any source has proven."""
-        return max(self.reported, self.booked)
+        return self.reported if self.reported >= self.booked else self.booked
 
     @property
     def signed(self) -> Decimal:
@@ -165,7 +165,7 @@ class Order:
     def is_resting(self) -> bool:
         """Seen at the venue, not triggered yet, not contradicted by a later read."""
         return (
-            self.state in (OrderState.LIVE, OrderState.PARTIAL)
+            (self.state is OrderState.LIVE or self.state is OrderState.PARTIAL)
             and not self.triggered_ms
             and not self.doubted_ms
         )
