@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -226,7 +227,7 @@ def test_incident_g_invisible_stops_are_not_multiplied():
     stops = [i for i in rig.venue.sent_requests if i.leg is Leg.STOP]
     assert 2 <= len(stops) <= rig.settings.stop_open_max
     asked_ms = [i.created_ms for i in stops]
-    apart_ms = [later - former for former, later in zip(asked_ms, asked_ms[1:], strict=False)]
+    apart_ms = [later - former for former, later in pairwise(asked_ms)]
     assert min(apart_ms) >= rig.settings.stop_confirm_ms, "each has its time to be confirmed"
     assert rig.venue.positions["BTCUSDT"] == 0
     assert any(i.leg is Leg.FLATTEN and i.reduce_only for i in rig.venue.sent_requests)
