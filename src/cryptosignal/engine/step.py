@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -45,12 +46,13 @@ from cryptosignal.engine.manual import manual_decision
 from cryptosignal.engine.schedule import LEARNING, REPORT, SLOT_DONE, Schedule
 from cryptosignal.engine.timers import Timers
 from cryptosignal.ground.calendar import utc_day
-from cryptosignal.ground.units import DAY_MS
+from cryptosignal.ground.units import DAY_MS, decimal_of
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.signals.decide import decide
 from cryptosignal.signals.decisions import PRIME, WATCH, ScanDecisions
 from cryptosignal.signals.hazards import fresh_prime, in_overlay
 from cryptosignal.signals.memory import Held, SignalMemory, memory_from_bytes
+from cryptosignal.signals.score import column
 from cryptosignal.trading.desk import Desk
 
 SIGNAL_PUBLISHED = "signal.published"
@@ -82,6 +84,7 @@ class Engine:
         """What was decided last, be it one symbol's refresh."""
         self.published: dict[str, Decision] = {}
         self.scans = 0
+        desk.errands.rho_btc = self._rho_btc
         self._started_ms = 0
         self._memory_text = ""
         self._desk_watch: tuple[str, ...] = ()
@@ -266,6 +269,16 @@ class Engine:
                 new, pooled = fresh_prime(seen, self.params)[i], in_overlay(seen)[i]
                 out.append(Held(symbol, direction.value, bool(new), bool(pooled)))
         return tuple(out)
+
+    def _rho_btc(self, symbol: str) -> Decimal | None:
+        """How a symbol moves with BTC by the newest scan, to two places; None if it did not say."""
+        if symbol == "BTCUSDT":
+            return Decimal(1)
+        rows = self.latest.rows if self.latest is not None else None
+        if rows is None or symbol not in rows.symbols:
+            return None
+        rho = round(float(column(rows, "ctx.rho_btc")[rows.symbols.index(symbol)]), 2)
+        return decimal_of(rho) if isfinite(rho) else None
 
     # ---- parts ------------------------------------------------------------------------------
     def _publish(self, decision: Decision) -> list[Action]:

@@ -45,6 +45,7 @@ from cryptosignal.market.universe import UniverseSettings
 from cryptosignal.modes.account import BinanceExchange
 from cryptosignal.modes.accounts import check_history
 from cryptosignal.modes.bookkeeper import Bookkeeper
+from cryptosignal.modes.brackets import Brackets
 from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config, without_secrets
 from cryptosignal.modes.film import TapedBoard, TapedQuality
@@ -195,6 +196,7 @@ class Program:
             sapi_url=setup.routes.sapi_url,
             spot_ledger=self._spot_ledger() if setup.routes.spot_url else None,
         )
+        self._brackets = Brackets(self.client, self._note, has_account=setup.signer is not None)
         self.feed = MarketFeed(
             setup.transport,
             setup.routes,
@@ -418,6 +420,9 @@ class Program:
         if rules.synthetic_flow:
             self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
         self.universe.take(chosen)
+        await self._brackets.read()
+        chosen = [self._brackets.onto(item) for item in chosen]
+        self.universe.take(chosen)
         return chosen
 
     async def _follow_market(self, chosen: list[Instrument] | None) -> None:
@@ -480,7 +485,7 @@ class Program:
     def _tradable(self, listed: Iterable[Instrument]) -> dict[str, Instrument]:
         """Contracts that may be watched: TRADING USDT perpetuals on coins, none of the blacklist."""
         return {
-            item.symbol: item
+            item.symbol: self._brackets.onto(item)
             for item in listed
             if item.is_tradable_perpetual
             and item.underlying_type == "COIN"
@@ -694,6 +699,7 @@ class Program:
     async def _choose_again(self) -> list[Instrument]:
         """The venue's list as it is now; of symbols asked for by name, those that still trade."""
         rules = await self.client.exchange_info()
+        await self._brackets.read()
         tradable = self._tradable(rules.instruments)
         if self.setup.symbols:
             return [tradable[symbol] for symbol in self.setup.symbols if symbol in tradable]

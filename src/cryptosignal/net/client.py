@@ -29,6 +29,7 @@ from cryptosignal.domain.events import (
     SendOutcome,
     SnapshotFailed,
 )
+from cryptosignal.domain.instrument import LeverageBracket
 from cryptosignal.domain.market import MarkPrice
 from cryptosignal.domain.order import OrderIntent
 from cryptosignal.domain.position import VenueTrade
@@ -269,6 +270,12 @@ class VenueClient(Caller):
             if purpose.startswith(AUDIT_PURPOSES):
                 self.audit_calls += made
         return SnapshotFailed(purpose, reason)
+
+    async def leverage_brackets(
+        self, lane: Lane = Lane.RECONCILE
+    ) -> dict[str, tuple[LeverageBracket, ...]]:
+        """What leverage our account may take at which notional, by symbol."""
+        return rest.leverage_brackets(await self._get(encode.BRACKETS, lane))
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set a symbol's leverage; raises Refused with the venue's code."""
