@@ -26,6 +26,7 @@ def figures(program: Program) -> dict[str, Any]:
         "weight_by_lane": ledger.spent_by_lane,
         "weight_used_1m": ledger.used.get("weight", 0),
         "rate_limited": ledger.punished,
+        "account_reads": dict(program.client.account_reads),
         "data_quality": {s: q if q == q else None for s, q in quality.items()},
         "repair": program.repairer.stats(),
         "slow_series": program.refresher.stats(),

@@ -130,6 +130,12 @@ class _Source:
         for lane, weight in view.spent_by_lane.items():
             spent.add_metric([lane.lower()], weight)
         yield spent
+        reads = CounterMetricFamily(
+            "cryptosignal_account_reads", "requests that read the account, by why", labels=["why"]
+        )
+        for why, count in self._program.client.account_reads.items():
+            reads.add_metric([why], count)
+        yield reads
         yield _by_label("limit_used", "used of each limit now", "pool", view.used)
         yield _total("rate_limited", "429 and 418 answers", view.punished)
 
