@@ -72,6 +72,7 @@ def examine(run: Run, face: Face, *, every_stream: bool, compare: bool) -> Findi
     Raises as a run does if the venue cannot be reached.
     """
     found = Findings()
+    run.is_lasting = False
     run.on_venue = lambda name, _ready: setattr(found, "venue", name)
 
     async def witness(program: Program, _recorder: Recorder) -> None:

@@ -10,6 +10,7 @@ trade, protection comes first: the engine runs before the market is known.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ from cryptosignal.modes.accounts import check_history
 from cryptosignal.modes.bookkeeper import Bookkeeper
 from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config, without_secrets
+from cryptosignal.modes.film import TapedBoard, TapedQuality
 from cryptosignal.modes.preload import tell_streams
 from cryptosignal.modes.rights import CHECK_EVERY_S, check_key
 from cryptosignal.modes.rim import Audience, Rim
@@ -162,8 +164,14 @@ class Program:
         self.setup = setup
         config = self.config = setup.config
         self.clock = setup.clock
-        self.board = Board(config.market, capacity=config.run.symbols_max)
-        self.quality = QualityBook(config.quality, capacity=config.run.symbols_max)
+        capacity = config.run.symbols_max
+        record = None if setup.stores is None else setup.stores.record
+        if record is None:
+            self.board = Board(config.market, capacity)
+            self.quality = QualityBook(config.quality, capacity)
+        else:
+            self.board = TapedBoard(config.market, capacity, record)
+            self.quality = TapedQuality(config.quality, capacity, record)
         table = factor_table(config.run.factor_files, config.params)
         self.factors = FactorEngine(config.params, table)
         self.desk = Desk(config.trading, config.risk, config.run.bot)
@@ -405,7 +413,7 @@ class Program:
         """The venue's rules, and the contracts to watch."""
         rules = await self._ask(self.client.exchange_info)
         chosen = await self._choose(rules.instruments)
-        self.board.synthetic_flow = rules.synthetic_flow
+        self.board.set_synthetic_flow(rules.synthetic_flow)
         if rules.synthetic_flow:
             self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
         self.universe.take(chosen)
@@ -732,6 +740,8 @@ class Program:
     # ---- running ------------------------------------------------------------------------
     def _take_scan(self, scan: ScanTaken) -> None:
         before = self.client.api_calls.total()
+        rows = dataclasses.replace(scan.rows, tape_position=self.setup.tape_position())
+        scan = ScanTaken(rows)
         self.rim.handle(scan)
         self.api_calls_at_scan = self.client.api_calls.total() - before
         if scan.rows.trigger.startswith("bar:") and self.engine.latest is not None:

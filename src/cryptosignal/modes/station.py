@@ -7,7 +7,7 @@ asked for, never by a timer of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from cryptosignal.domain.actions import (
 )
 from cryptosignal.domain.outcome import Outcome
 from cryptosignal.domain.signal import Decision
+from cryptosignal.ground.calendar import utc_day
 from cryptosignal.ground.clock import SystemClock, host_epoch_ms
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.seeds import Seeds
@@ -44,6 +45,7 @@ from cryptosignal.net.transport import SocketTransport
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings
 from cryptosignal.store.disk import FileDisk
 from cryptosignal.store.lease import Lease
+from cryptosignal.store.outcomes import OutcomeLog
 
 EMBEDDED = "embedded"
 _REAL = {"binance": MAINNET, "testnet": TESTNET}
@@ -155,6 +157,15 @@ class Station:
         self._running: asyncio.Task[str] | None = None
         self._hooks: asyncio.Task[None] | None = None
         self._stack = ExitStack()
+        self._outcomes: OutcomeLog | None = None
+
+    def outcomes(self, from_ms: int, to_ms: int) -> tuple[Outcome, ...]:
+        """What closed in a span (exchange ms, its end left out), in a run of now or a former one."""
+        if self._outcomes is None:
+            raise UserFault("not started: `await initialize()` comes first")
+        days = [day for day in self._outcomes.days() if utc_day(from_ms) <= day <= utc_day(to_ms)]
+        rows = [row for day in days for row in self._outcomes.read_day(day)]
+        return tuple(row for row in rows if from_ms <= row.closed_ms < to_ms)
 
     @property
     def program(self) -> Program:
@@ -218,6 +229,7 @@ class Station:
         disk = FileDisk(data_dir, config.store)
         self._stack.callback(disk.close)
         self.recorder = Recorder(disk, self.listener)
+        self._outcomes = OutcomeLog(disk)
         run_id = f"{host_epoch_ms():x}"
         stores = Stores(disk, config.store, run_id, access.clock, self.recorder.on_note)
         self._stack.callback(stores.close)
@@ -300,6 +312,8 @@ class _Listener:
         self.signals: list[Decision] = []
         self.outcomes: list[Outcome] = []
         self.notes: list[tuple[int, Note]] = []
+        self.hear: list[Callable[[Note], None]] = []
+        """Called with each note as it comes."""
 
     def on_progress(self, step: str, done: int, total: int, seconds: float) -> None:
         """The report of the warm-up says all of it."""
@@ -325,6 +339,8 @@ class _Listener:
     def on_note(self, now_ms: int, action: Note) -> None:
         """Keep it for the status."""
         self.notes = [*self.notes[1 - _KEPT_MAX :], (now_ms, action)]
+        for hear in self.hear:
+            hear(action)
 
 
 def quiet(config: Config) -> Config:

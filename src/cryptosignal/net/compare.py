@@ -31,6 +31,10 @@ Key = tuple[str, str]
 
 _LAST_DIGIT: Final = 1e-9
 """Sums of floats may differ by so much from the venue's own figure, as a share of it."""
+_EVERYTHING: Final = 1
+_STEP_MS: Final = 1_000
+"""A clock that was set back by more has closed bars, and taken them from REST, before their time: all
+that is held is compared again, from `_EVERYTHING` on."""
 _ROW = [1, 2, 3, 4, 5, 7, 8, 9, 10]
 
 
@@ -73,6 +77,7 @@ class BarComparison:
         self._compare_ms: dict[int, int] = {}
         self._first_ms: dict[int, int] = {}
         """By slot: when its bars are compared next, and from which time on they are not yet."""
+        self._tick_ms = 0
         self.requests = 0
         self.bars_compared = 0
         self.bars_mismatched = 0
@@ -84,6 +89,10 @@ class BarComparison:
         shortest = self._shortest()
         window_ms = int(self._settings.kline_reconcile_interval * 1000)
         turns = Turns.of(INTERVAL_MS[shortest], window_ms)
+        if now_ms < self._tick_ms - _STEP_MS:
+            self._first_ms = dict.fromkeys(self._compare_ms, _EVERYTHING)
+            self._compare_ms = {slot: turns.first_ms(slot, now_ms) for slot in self._compare_ms}
+        self._tick_ms = now_ms
         due_ms: dict[int, int] = {}
         for stream in self._board.inbox.by_kind.get(names.KLINE, ()):
             slot = stream.slot
@@ -118,17 +127,20 @@ class BarComparison:
         now_ms = self._clock.now_ms()
         last_ms = min(bars.due_open_ms(now_ms), bars.next_ms[slot] - bars.step_ms)
         first_ms = self._first_uncompared(bars, slot, last_ms)
-        if (
-            last_ms < first_ms
-        ):  # nothing closed since, or what closed is missing: a repair brings it
+        if last_ms < first_ms:  # nothing closed, or what closed is missing: a repair brings it
             self._compare_ms[slot] = turns.next_ms(slot, now_ms, first_ms)
             return
-        if not await self._compare_range(symbol, slot, Range(interval, first_ms, last_ms)):
+        known_ms = self._first_ms.get(slot)
+        is_told = known_ms != _EVERYTHING and self._is_rest(bars, slot, first_ms, last_ms)
+        if not is_told and not await self._ask(symbol, slot, Range(interval, first_ms, last_ms)):
             return  # what was not compared is still due
+        if self._first_ms.get(slot) != known_ms:
+            return  # a wrong clock was found meanwhile
         self._first_ms[slot] = last_ms + bars.step_ms
         done_ms = self._clock.now_ms()
         self._compare_ms[slot] = turns.next_ms(slot, done_ms, last_ms + bars.step_ms)
-        self.age_ms_max = max(self.age_ms_max, done_ms - first_ms - bars.step_ms)
+        if known_ms and known_ms != _EVERYTHING:
+            self.age_ms_max = max(self.age_ms_max, done_ms - first_ms - bars.step_ms)
         self._compare_sums(symbol, slot, interval, first_ms)
 
     def _first_uncompared(self, bars: Klines, slot: int, last_ms: int) -> int:
@@ -144,13 +156,14 @@ class BarComparison:
         told = np.flatnonzero(bars.source[slot, low : high + 1] != klines.REST)
         return oldest_ms + int(told[0] if len(told) else high + 1 - low) * bars.step_ms
 
-    async def _compare_range(self, symbol: str, slot: int, piece: Range) -> bool:
-        """Ask for the bars and judge ours by them; what came from REST is the venue's word already.
-        False if the venue did not answer."""
-        bars = self._board.klines[piece.interval]
-        low = bars.column(piece.first_ms)
-        if low >= 0 and (bars.source[slot, low : low + piece.rows] == klines.REST).all():
-            return True
+    @staticmethod
+    def _is_rest(bars: Klines, slot: int, first_ms: int, last_ms: int) -> bool:
+        """All of these bars came from REST: the venue's own word already."""
+        low, high = bars.column(first_ms), bars.column(last_ms)
+        return low >= 0 and bool((bars.source[slot, low : high + 1] == klines.REST).all())
+
+    async def _ask(self, symbol: str, slot: int, piece: Range) -> bool:
+        """Ask for the bars and judge ours by them; False if the venue did not answer."""
         rows = await self._rows((symbol, "compare"), symbol, piece)
         if rows is None:
             return False
@@ -209,10 +222,10 @@ class BarComparison:
         column = bars.column(open_ms)
         if column < 0 or bars.finality[slot, column] == 0:
             return
-        if bars.source[slot, column] == klines.REST:  # the venue's own word already
-            return
-        longer = bars.interval
+        longer, is_rest = bars.interval, bars.source[slot, column] == klines.REST
         summed = bars.sum_of(slot, open_ms, parts)
+        if summed is None and is_rest:  # the venue's own word already
+            return
         if summed is None:
             if self._lane.may_start((symbol, longer)):
                 hole = Range(longer, open_ms, open_ms)
@@ -220,14 +233,14 @@ class BarComparison:
             else:
                 self._board.turns.suspects.add((slot, longer, open_ms))
             return
-        verdict = compare_bars(bars.row(slot, column), summed, self._settings)
-        self._count(symbol, slot, longer, open_ms, verdict)
         ours = bars.row(slot, column)
+        if not is_rest:  # two words of the venue's are no mismatch of ours, but are asked again
+            verdict = compare_bars(ours, summed, self._settings)
+            self._count(symbol, slot, longer, open_ms, verdict)
         if max(relative(a, b) for a, b in zip(ours, summed, strict=True)) > _LAST_DIGIT:
             self._board.turns.suspects.add((slot, longer, open_ms))  # REST has the last word
         elif bars.finality[slot, column] != CONFIRMED:
-            now_ms = self._clock.now_ms()
-            bars.close(slot, open_ms, summed, CONFIRMED, klines.LOCAL_SUM, now_ms)
+            self._board.confirm_sum(slot, longer, open_ms, summed, self._clock.now_ms())
 
     async def _compare_one(self, symbol: str, slot: int, hole: Range) -> None:
         rows = await self._rows((symbol, hole.interval), symbol, hole)

@@ -312,7 +312,7 @@ class Repairer:
                     "id_gap": found.id_gap,
                 },
             )
-            book.restart()
+            self._board.restart_book(slot)
 
     # ---- falling back -------------------------------------------------------------------------
     def _carry_by_rest(self, now_ms: int) -> None:
