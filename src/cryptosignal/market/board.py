@@ -49,6 +49,8 @@ SOURCE_CODES: Final = {
 _SPOT: Final = "1h"
 TRADES_MANY: Final = 6000
 _EMPTY_REASONS: Final[Mapping[str, str]] = {}
+_LOOK_FLUSHES: Final = 50
+"""Lags are looked at once in so many flushes: every few seconds on a busy market."""
 
 
 class Board:
@@ -66,6 +68,7 @@ class Board:
         self.counters = Counters(capacity)
         self.baseline = LagBaseline()
         self.lags = LagBook()
+        self._flushes = 0
         self.inbox = Inbox(self.slot)
         self.klines: dict[str, Klines] = {}
         for interval in self.settings.intervals:
@@ -221,6 +224,9 @@ class Board:
         self.frames += total
         if total:
             self._give_out()
+            self._flushes += 1
+            if not self._flushes % _LOOK_FLUSHES:
+                self.look_at_lags(now_ms)
         return total
 
     @property

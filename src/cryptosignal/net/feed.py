@@ -36,8 +36,6 @@ OnNote = Callable[[str, dict[str, str | int | float]], None]
 
 FRAMES_WAITING_MAX: Final = 100_000
 """Frames that may wait for one flush; past that the flush comes at once."""
-_LOOK_FLUSHES: Final = 50
-"""Lags are looked at once in so many flushes: every few seconds on a busy market."""
 _CLOCK_STEP_MS: Final = 1_000
 _READY_SHARE: Final = 1.0
 
@@ -286,8 +284,6 @@ class MarketFeed:
         self._check_clock(now_ms, now_ns)
         self.flushes += 1
         self.board.flush(now_ms)
-        if not self.flushes % _LOOK_FLUSHES:
-            self.board.look_at_lags(now_ms)
         intake = self.board.intake
         firsts, intake.firsts = intake.firsts, []
         for line, count in zip(lines, counts, strict=True):
