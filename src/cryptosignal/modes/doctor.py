@@ -16,6 +16,7 @@ from cryptosignal.ground.units import HOUR_MS, INTERVAL_MS
 from cryptosignal.modes.live import Run, run_live
 from cryptosignal.net.caller import UNASKED
 from cryptosignal.net.client import READ_AFTER_RECONNECT, READ_AS_AUDIT, READ_AS_PROOF
+from cryptosignal.quality.turns import Turns
 from cryptosignal.streams import names
 
 if TYPE_CHECKING:
@@ -115,13 +116,16 @@ async def _compare(program: Program) -> list[Saving]:
     def row(what: str, polled: float, calls: int, promised_percent: float = 0.0) -> Saving:
         return Saving(what, polled, round(calls / hours, 1), promised_percent)
 
+    shortest_ms = min(INTERVAL_MS[interval] for interval in intervals)
+    turns = Turns.of(shortest_ms, int(program.config.websocket.kline_reconcile_interval * 1000))
+    fewest = len(program.symbols) * HOUR_MS / (turns.bars * turns.step_ms)
     repairs = made.repairs - made.comparisons
     reads = made.account_reads
     return [
         row("klines for scans (repairs, books included)", polling, repairs, _KLINES_PERCENT),
         row("account, polled (positions, orders, balances)", 3600.0 / ACCOUNT_POLL_S,
             reads[UNASKED], 100.0),
-        row("checks: klines compared with REST", 0.0, made.comparisons),
+        row(f"checks: klines compared with REST (at least {fewest:.0f})", 0.0, made.comparisons),
         row("checks: account audits", 0.0, reads[READ_AS_AUDIT]),
         row("checks: account after a reconnect", 0.0, reads[READ_AFTER_RECONNECT]),
         row("checks: account, a doubtful order or fill", 0.0, reads[READ_AS_PROOF]),
