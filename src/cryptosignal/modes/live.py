@@ -79,6 +79,8 @@ class Run:
     venue_arguments: tuple[str, ...] = ()
     is_armed: bool = False
     """`--live` was given: half of what a live account needs."""
+    is_lasting: bool = True
+    """Not so soon over that loading compiled kernels would only delay its end."""
     page_port: int | None = None
     attached: VenueReady | None = None
     """A simulated venue that runs already, instead of one that starts and ends with the run."""
@@ -142,7 +144,7 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
             candles=None if run.venue == EMBEDDED else _candles(disk, routes),
             info={"venue": routes.name, "seed": str(run.seed)},
-            is_compiled=run.scans == 0,
+            is_compiled=run.scans == 0 and run.is_lasting,
             tap=stores.tap,
             tape_position=stores.position,
             stores=stores,
