@@ -44,6 +44,7 @@ from cryptosignal.market.board import Board
 from cryptosignal.market.universe import UniverseSettings
 from cryptosignal.modes.account import BinanceExchange
 from cryptosignal.modes.accounts import check_history
+from cryptosignal.modes.beside import beside
 from cryptosignal.modes.bookkeeper import Bookkeeper
 from cryptosignal.modes.brackets import Brackets
 from cryptosignal.modes.candle_keeper import CandleKeeper
@@ -53,6 +54,7 @@ from cryptosignal.modes.preload import tell_streams
 from cryptosignal.modes.rights import CHECK_EVERY_S, check_key
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
+from cryptosignal.modes.spare import give_back
 from cryptosignal.modes.stores import JOURNAL_ROOT as JOURNAL_ROOT
 from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.supervise import patiently
@@ -648,6 +650,8 @@ class Program:
     async def _keep_slow_series(self) -> None:
         """Open interest, funding, spot: their history once, then what is new of them."""
         await self._warm((), self.setup.warm_up)
+        if self.setup.is_compiled:  # a live run, whose threads may take their time
+            await beside(give_back)
         await self.refresher.run()
 
     def _say_reach(self) -> None:
