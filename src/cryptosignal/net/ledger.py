@@ -199,8 +199,11 @@ class WeightLedger:
             self._timer = loop.call_later(delay_ms / 1000.0, self._pump)
 
     def _spend(self, lane: Lane, cost: Cost) -> int:
-        with self._state(is_changed=True):
+        if self._file is None:  # only ours: the common case, without the block's ceremony
             when_ms = self._budget.spend(self._clock.now_ms(), lane, cost)
+        else:
+            with self._state(is_changed=True):
+                when_ms = self._budget.spend(self._clock.now_ms(), lane, cost)
         if not when_ms:
             self._spent[lane.name] += cost.weight
         return when_ms
