@@ -187,7 +187,11 @@ KNOWING: tuple[Mutant, ...] = (
     Mutant("lookups not folded", handlers(without("OrderLookedUp"))),
     Mutant("snapshots not folded", handlers(without("AccountSnapshotTaken"))),
     Mutant("snapshots never taken", swap(proofs, "_wanted_snapshot", nothing(""))),
-    Mutant("account never read after the start", swap(proofs, "_wanted_snapshot", only("start"))),
+    Mutant(
+        "account never read after the start",
+        swap(proofs, "_wanted_snapshot", only("start")),
+        hours=CROWDED,
+    ),
     Mutant(
         "no audit",
         swap(proofs, "_wanted_snapshot", only("start", "stream", "proof", "mismatch", "fills")),
