@@ -56,6 +56,13 @@ class Line:
             self.feed.drain_soon()
         self.frames.append(payload)
 
+    def tap(self, payloads: Iterable[bytes]) -> None:
+        """Show frames to the feed's tap as the board takes them."""
+        tap, clock = self.feed.tap, self.feed.clock
+        if tap is not None:
+            for payload in payloads:
+                tap(self.conn_id, clock.now_ms(), payload)
+
     def sort_frames(self, takes: dict[bytes, Callable[[bytes], None]]) -> None:
         """Send frames straight to their streams, except while the connection has to prove some:
         then, and before it is open, they are put aside and looked at."""
@@ -228,9 +235,9 @@ class Socket:
             self.put_aside(payload)
 
     def _tapped(self, payload: bytes) -> None:
-        feed = self._line.feed
-        if feed.tap is not None:
-            feed.tap(self._line.conn_id, feed.clock.now_ms(), payload)
+        """What is put aside is tapped when the board takes it: in the order in which it learns."""
+        if payload[11:43] in self.takes:
+            self._line.tap((payload,))
         self._frame(payload)
 
     def on_pong(self) -> None:
