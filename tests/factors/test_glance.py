@@ -118,6 +118,24 @@ def test_a_new_hour_is_told_symbol_by_symbol_before_any_scan_of_it(seed):
     same(engine, view, 5, engine.glance(view, 5), whole)
 
 
+@pytest.mark.parametrize("age_hours", [448.2, 449.0, 450.5, 719.5, 721.0])
+def test_a_coin_just_grown_has_its_last_bars_told_anew(age_hours):
+    """Three repaired bars of a coin that left its channel this hour, or Overlay's lane, are told as
+    the scan tells them, its wider swings included."""
+    view = random_market(12, symbols=SYMBOLS, hours=420)
+    onboard = view.onboard_ms.copy()
+    onboard[3] = view.time_ms - age_hours * HOUR
+    view = dataclasses.replace(view, onboard_ms=onboard)
+    engine = FactorEngine(PARAMS)
+    data = view.bars["1h"].data.copy()
+    data[:4, 3, -3:] *= 1.03
+    earlier = dataclasses.replace(view.bars["1h"], data=data)
+    engine.compute(dataclasses.replace(view, bars={**view.bars, "1h": earlier}), 1, "bar:1h")
+    told = engine.glance(view, 3)
+    assert told is not None
+    same(engine, view, 3, told, FactorEngine(PARAMS).compute(view, 2, "symbol"))
+
+
 def test_what_it_cannot_tell_it_leaves_to_the_scan():
     """New coins, repaired older bars and other tables of factors have no glance."""
     view = random_market(3, symbols=SYMBOLS, hours=420)
