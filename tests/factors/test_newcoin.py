@@ -2,12 +2,14 @@
 
 import dataclasses
 
+import msgspec
 import numpy as np
 import pytest
 from tests.markets import mirrored, permuted, poisoned, scaled, with_ignition, young_market
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import newcoin, now
+from cryptosignal.factors.age import lane_hours, newness
 from cryptosignal.factors.catalogue import FactorEngine
 from cryptosignal.factors.panel import Panel
 
@@ -149,7 +151,15 @@ def test_independence_of_a_new_coin_counts_less_of_the_market(market):
 def test_the_channel_is_left_over_48_hours(market):
     """1 until the 400th hour, half a day later less, 0 after 448 hours; unknown age is not new."""
     hours = np.array([0.0, 399.0, 424.0, 448.0, 5000.0, np.nan])
-    np.testing.assert_allclose(newcoin.newness(hours, OWN), [1.0, 1.0, 0.5, 0.0, 0.0, 0.0])
+    np.testing.assert_allclose(newness(hours, OWN), [1.0, 1.0, 0.5, 0.0, 0.0, 0.0])
+
+
+def test_minutes_are_read_as_long_as_they_are_blended_in():
+    """The lane's feed ends when the coin's minutes no longer count, whatever the parameters."""
+    for own in (OWN, msgspec.structs.replace(OWN, age_days=30.0, blend_hours=10.0)):
+        until = lane_hours(own)
+        assert newness(np.array([until - 1.0]), own)[0] > 0.0
+        assert newness(np.array([float(until)]), own)[0] == 0.0
 
 
 def test_the_mirror_swaps_the_channel(market):

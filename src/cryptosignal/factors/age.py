@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,11 @@ Floats = NDArray[np.float64]
 def grown_hours(own: NewCoinParams) -> float:
     """Hours since listing at which a coin leaves the channel; it fades over `blend_hours` more."""
     return max(own.age_days * 24.0, float(own.bars_1h))
+
+
+def lane_hours(own: NewCoinParams) -> int:
+    """Whole hours since listing until which a coin's minutes are read: the channel and its fading."""
+    return math.ceil(grown_hours(own) + own.blend_hours)
 
 
 def newness(hours: Floats, own: NewCoinParams) -> Floats:

@@ -36,6 +36,7 @@ from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.ports import AccountEvent, Disk, Transport
 from cryptosignal.engine.step import Engine
 from cryptosignal.factors import kernels
+from cryptosignal.factors.age import lane_hours
 from cryptosignal.factors.catalogue import FactorEngine
 from cryptosignal.ground.faults import Fault, RateLimited, UserFault
 from cryptosignal.ground.seeds import Seeds
@@ -241,7 +242,11 @@ class Program:
         self.universe = UniverseWatch(
             self.board,
             self.feed,
-            UniverseSettings(stream_intervals=config.run.intervals, warm_max=config.run.warm_max),
+            UniverseSettings(
+                stream_intervals=config.run.intervals,
+                warm_max=config.run.warm_max,
+                new_coin_bars_1h=lane_hours(config.params.new_coin),
+            ),
             setup.streams_extra,
             setup.streams_market,
             self._note,
