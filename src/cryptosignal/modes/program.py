@@ -766,6 +766,8 @@ class Program:
 
     # ---- running ------------------------------------------------------------------------
     def _take_scan(self, scan: ScanTaken) -> None:
+        if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
+            return  # as many as were asked for; the run is ending
         before = self.client.api_calls.total()
         rows = dataclasses.replace(scan.rows, tape_position=self.setup.tape_position())
         scan = ScanTaken(rows)
