@@ -16,10 +16,12 @@ def test_the_lag_of_a_connection_is_that_of_its_own_streams():
              "silent": stream(80_000, 0, 0), "other": stream(5_000)}  # fmt: skip
     line = Line.__new__(Line)
     line.feed = SimpleNamespace(
-        board=SimpleNamespace(inbox=SimpleNamespace(streams=known)),
+        board=SimpleNamespace(
+            inbox=SimpleNamespace(streams=known), baseline=SimpleNamespace(value_ms=-7)
+        ),
         clock=SimpleNamespace(now_ms=lambda: 1_000_000),
     )
     line.session = SimpleNamespace(wanted=("a", "b", "c", "old", "silent", "unknown"))
-    assert line._lag_ms() == 50
+    assert line._lag_ms() == 57  # our clock is 7 ms behind
     line.session = SimpleNamespace(wanted=("old", "silent"))
     assert line._lag_ms() == 0

@@ -111,10 +111,13 @@ class Line:
 
     def _lag_ms(self) -> int:
         """From the venue's event to our memory: the middle one of the streams that spoke in the last
-        minute, ms (raw, as the streams tell it)."""
+        minute, ms. A clock of ours that is behind is reckoned in, as in the board's own figures."""
+        behind_ms = max(0, -self.feed.board.baseline.value_ms)
         known, since_ms = self.feed.board.inbox.streams, self.feed.clock.now_ms() - MINUTE_MS
         own = (known[name] for name in self.session.wanted if name in known)
-        lags = sorted(one.lag_ms for one in own if one.count and one.last_ms >= since_ms)
+        lags = sorted(
+            one.lag_ms + behind_ms for one in own if one.count and one.last_ms >= since_ms
+        )
         return lags[len(lags) // 2] if lags else 0
 
     # ---- actions ------------------------------------------------------------------------------
