@@ -66,6 +66,7 @@ class ToyExchange:
     fills: list[dict[str, Any]] = field(default_factory=list)
     lines: list[Callable[[bytes], None]] = field(default_factory=list)
     gear: dict[str, int] = field(default_factory=dict)
+    leashes: dict[str, float] = field(default_factory=dict)
     numbers: int = 70_000
     answers: int = 0
     on_change: Callable[[], None] = lambda: None
@@ -98,6 +99,20 @@ class ToyExchange:
         CONTRACTS[asked["instr"]]  # unknown contracts are refused
         self.gear[asked["instr"]] = asked["times"]
         return {"ok": 1}
+
+    def _on_leash(self, asked: dict[str, Any]) -> dict[str, Any]:
+        CONTRACTS[asked["instr"]]
+        self.leashes.pop(asked["instr"], None)
+        if asked["seconds"]:
+            self.leashes[asked["instr"]] = self.now_s() + asked["seconds"]
+        return {"ok": 1}
+
+    def _pull_the_unleashed(self) -> None:
+        """Waiting deals of a contract whose leash has run out; guards stay."""
+        for instr in [i for i, until in self.leashes.items() if until <= self.now_s()]:
+            del self.leashes[instr]
+            for deal in [d for d in self.deals.values() if d.instr == instr and d.state in OPEN]:
+                self._move(deal, "pulled")
 
     def _on_all(self, _asked: dict[str, Any]) -> dict[str, Any]:
         return {
@@ -201,6 +216,7 @@ class ToyExchange:
     # ---- prices and guards ------------------------------------------------------------------
     def price(self, instr: str, ticks: int) -> None:
         """The price moves; guards that it reaches fire."""
+        self._pull_the_unleashed()
         self.ticks[instr] = ticks
         for guard in list(self.guards.values()):
             if guard.instr == instr and guard.state == "waiting" and self._is_fired(guard):

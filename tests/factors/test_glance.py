@@ -63,6 +63,8 @@ def spoiled(seed):
         change["spot_1h"] = spot
     change["btc"], change["eth"] = int(rng.choice([0, 0, -1])), int(rng.choice([1, 1, -1]))
     change["next_funding_ms"] = view.time_ms + rng.uniform(-HOUR, 8 * HOUR, SYMBOLS)
+    ages = rng.uniform(452.0, 900.0, SYMBOLS) * HOUR  # out of the channel, in Overlay's lane or not
+    change["onboard_ms"] = np.where(rng.random(SYMBOLS) < 0.5, view.time_ms - ages, view.onboard_ms)
     change["mark"] = np.where(rng.random(SYMBOLS) < 0.2, np.nan, view.mark)
     return dataclasses.replace(view, bars=with_holes(rng, view.bars), **change)
 

@@ -136,6 +136,23 @@ def test_a_file_named_after_its_symbol_needs_no_symbol_column(tmp_path):
     assert found["taker_buy_volume"].null_count() == 0
 
 
+def test_a_file_of_the_archive_without_a_header(tmp_path):
+    """The exchange's older files name no columns: twelve in its order, the first bar none of them."""
+    one = BASE.filter(pl.col("symbol") == "BTCUSDT").drop("symbol")
+    zero = pl.lit(0)
+    wide = one.select(
+        "open_time", "open", "high", "low", "close", "volume", zero.alias("a"), zero.alias("b"),
+        zero.alias("c"), "taker_buy_volume", zero.alias("d"), zero.alias("e"),
+    )  # fmt: skip
+    path = tmp_path / "BTCUSDT-1h-2021-06.csv"
+    wide.write_csv(path, include_header=False)
+    found, _ = hours(path)
+    own = expected(tmp_path).filter(pl.col("symbol") == "BTCUSDT")
+    assert found["time"].to_list() == own["time"].to_list()
+    for name in ("open", "close", "volume", "taker_buy_volume"):
+        np.testing.assert_array_equal(found[name], own[name])
+
+
 @pytest.mark.parametrize("interval", ["1m", "3m", "5m", "15m", "30m"])
 def test_longer_bars_are_whole_groups_of_shorter_ones(tmp_path, interval):
     """15m, 1h, 4h and 1d follow from any shorter interval; a group with a hole is no bar."""

@@ -21,6 +21,7 @@ from cryptosignal.trading.settings import TradingSettings
 
 D = Decimal
 DAY_MS = 86_400_000
+FUNDING_MS = 8 * 3_600_000
 
 
 def ready(**kwargs) -> Rig:
@@ -369,6 +370,59 @@ def test_yes_after_the_price_moved_is_refused():
     rig.price("BTCUSDT", "100.6")
     rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
     assert "moved 60 bps" in rig.noted("approval.refused")[0].fields["reason"]
+
+
+@pytest.mark.parametrize("obstacle", ["stream", "funding", "orders", "price"])
+def test_a_yes_refused_for_now_leaves_the_signal_waiting(obstacle):
+    """A reason that passes by itself refuses one yes, not the signal: a later yes opens it."""
+    rig = ready(mode="approve")
+    rig.run(FUNDING_MS - rig.now % FUNDING_MS - 90_000)
+    rig.open(decision(time_ms=rig.now))
+    [asked] = rig.desk.waiting()
+    text = {
+        "stream": "the account stream is down",
+        "funding": "funding is due",
+        "orders": "orders in the last minute",
+        "price": "no fresh price",
+    }[obstacle]
+    if obstacle == "stream":
+        rig.disconnect()
+    elif obstacle == "funding":
+        rig.run(45_000)
+        rig.price("BTCUSDT", "100")
+    elif obstacle == "orders":
+        for _ in range(rig.risk.orders_per_minute_max):
+            rig.desk.state.breaker.observe_order(rig.now, is_entry=False)
+    else:
+        rig.run(11_000)
+    rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
+    reason = rig.noted("approval.refused")[0].fields["reason"]
+    assert text in reason
+    assert "it waits on for" in reason
+    assert rig.desk.waiting() == (asked,)
+    assert rig.venue.entries == {}
+    rig.connect()
+    rig.run(100_000)
+    rig.price("BTCUSDT", "100")
+    rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
+    rig.run(500)
+    assert rig.venue.entries == {"s1": 1}
+    assert rig.desk.waiting() == ()
+
+
+@pytest.mark.parametrize("now", ["97.9", "102.5"])
+def test_a_yes_refused_for_good_ends_the_signal(now):
+    """A price that has left the plan ends the waiting, and a second yes is told why."""
+    rig = ready(settings=TradingSettings(approve_drift_bps=1_000), mode="approve")
+    rig.open(decision(time_ms=rig.now))
+    rig.price("BTCUSDT", now)
+    rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
+    assert "the price is beyond" in rig.noted("approval.refused")[0].fields["reason"]
+    assert rig.desk.waiting() == ()
+    rig.price("BTCUSDT", "100")
+    rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
+    assert "late: it was refused" in rig.noted("approval.refused")[1].fields["reason"]
+    assert rig.venue.entries == {}
 
 
 def test_rejected_signal_is_gone():

@@ -121,12 +121,23 @@ def cancel(client_id: str, symbol: str, is_algo: bool) -> Call:
     return Call("DELETE", "/fapi/v1/order", params, Security.SIGNED)
 
 
+def count_down(symbol: str, countdown_ms: int) -> Call:
+    """The countdown to the cancel of a symbol's open orders; 0 stops it."""
+    params = (("symbol", symbol), ("countdownTime", str(countdown_ms)))
+    return Call("POST", "/fapi/v1/countdownCancelAll", params, Security.SIGNED)
+
+
 def look_up(client_id: str, symbol: str, is_algo: bool) -> Call:
     """The query of one order, finished ones included."""
     if is_algo:
         return Call("GET", "/fapi/v1/algoOrder", (("clientAlgoId", client_id),), Security.SIGNED)
     params = (("symbol", symbol), ("origClientOrderId", client_id))
     return Call("GET", "/fapi/v1/order", params, Security.SIGNED)
+
+
+def cancel_all(symbol: str) -> Call:
+    """Cancels every ordinary order of a symbol; the algo service's stay (BINANCE §2.2)."""
+    return Call("DELETE", "/fapi/v1/allOpenOrders", (("symbol", symbol),), Security.SIGNED)
 
 
 def set_leverage(symbol: str, leverage: int) -> Call:

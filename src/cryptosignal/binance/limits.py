@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -56,9 +57,14 @@ class Cost(msgspec.Struct, frozen=True, gc=False):
     data: int = 0
     funding: int = 0
 
-    def parts(self) -> list[tuple[Pool, int]]:
+    def parts(self) -> tuple[tuple[Pool, int], ...]:
         """The pools it touches and by how much."""
-        return [(pool, amount) for pool in Pool if (amount := getattr(self, pool.value))]
+        return _parts(self)
+
+
+@lru_cache(maxsize=256)
+def _parts(cost: Cost) -> tuple[tuple[Pool, int], ...]:
+    return tuple((pool, amount) for pool in Pool if (amount := getattr(cost, pool.value)))
 
 
 class RateLimit(msgspec.Struct, frozen=True, gc=False, rename="camel"):

@@ -6,7 +6,6 @@ Values are percent-encoded as UTF-8 *before* signing: symbols outside ASCII exis
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Iterable
 from typing import Protocol
@@ -43,7 +42,7 @@ class HmacSigner:
     def sign(self, payload: str) -> str:
         """64 hex digits."""
         secret = self._secret.reveal().encode()
-        return hmac.new(secret, payload.encode(), hashlib.sha256).hexdigest()
+        return hmac.digest(secret, payload.encode(), "sha256").hex()
 
     def __repr__(self) -> str:
         return "HmacSigner(***)"

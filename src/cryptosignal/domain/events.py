@@ -139,6 +139,16 @@ class CancelReplied(_Event, frozen=True, gc=False):
     server_ms: int = 0
 
 
+class CountdownReplied(_Event, frozen=True, gc=False):
+    """The reply to setting a symbol's countdown (0: to stopping it). `asked_ms` is when it left."""
+
+    symbol: str
+    countdown_ms: int
+    outcome: SendOutcome
+    asked_ms: int = 0
+    message: str = ""
+
+
 class OrderLookedUp(_Event, frozen=True, gc=False):
     """A query of `client_id`: `found` None means the query itself failed and proves nothing."""
 
@@ -295,6 +305,7 @@ Event = (
     | AccountStreamChanged
     | OrderReplied
     | CancelReplied
+    | CountdownReplied
     | OrderLookedUp
     | AccountSnapshotTaken
     | SnapshotFailed
@@ -316,6 +327,7 @@ MONEY_EVENTS: tuple[type, ...] = (
     ParamsPublished,
     OrderReplied,
     CancelReplied,
+    CountdownReplied,
     OrderLookedUp,
     AccountSnapshotTaken,
     OrderUpdated,

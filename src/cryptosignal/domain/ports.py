@@ -17,6 +17,7 @@ from cryptosignal.domain.events import (
     AccountUpdated,
     AlgoUpdated,
     CancelReplied,
+    CountdownReplied,
     MarginCalled,
     OrderLookedUp,
     OrderReplied,
@@ -189,6 +190,11 @@ class OrderDesk(Protocol):
 
     async def cancel(self, client_id: str, symbol: str, is_algo: bool) -> CancelReplied:
         """Send one cancel. That nothing was there to cancel is REJECTED: a question, not a proof."""
+        ...
+
+    async def count_down(self, symbol: str, countdown_ms: int) -> CountdownReplied:
+        """Have the venue take the symbol's waiting entry orders off its book after `countdown_ms`, unless
+        asked again before; 0 stops it. A venue without such a thing answers REJECTED."""
         ...
 
     async def look_up(self, client_id: str, symbol: str, is_algo: bool) -> OrderLookedUp:

@@ -5,7 +5,10 @@ CLI, page, notifications, ledger and executor read this and nothing else.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -110,11 +113,16 @@ def decision_from_json(text: str) -> Decision:
 
 
 def _with_nan(value: object) -> object:
+    """`value` with its nulls filled, in place; a decision without a plan keeps its null."""
+    places: Iterable[tuple[Any, object]] = ()
     if isinstance(value, dict):
-        return {
-            key: item if key == "plan" and item is None else _with_nan(item)
-            for key, item in value.items()
-        }
-    if isinstance(value, list):
-        return [_with_nan(item) for item in value]
-    return float("nan") if value is None else value
+        places = value.items()
+    elif isinstance(value, list):
+        places = enumerate(value)
+    box: Any = value
+    for place, item in places:
+        if isinstance(item, dict | list):
+            _with_nan(item)
+        elif item is None and place != "plan":
+            box[place] = math.nan  # replaces a value: no key comes or goes while we look
+    return value

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import SYMBOL_TRIGGER, ScanRows
-from cryptosignal.factors import around, newcoin, now
+from cryptosignal.factors import around, newcoin, now, price, structure
 from cryptosignal.factors.cache import ScoreCache
-from cryptosignal.factors.frame import Frame, ends_of
+from cryptosignal.factors.frame import Frame, closes_of, ends_of, thin
 from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.lone import Lone
 from cryptosignal.factors.narrow import narrow
-from cryptosignal.factors.panel import panel_of
+from cryptosignal.factors.panel import ATR_BARS, Origin, panel_of
 from cryptosignal.factors.standardise import reach, standardise
 from cryptosignal.factors.table import BAR_FACTORS, Factor, register_factor
 from cryptosignal.ground.units import INTERVAL_MS
@@ -161,6 +161,22 @@ class FactorEngine:
             out[f"raw.{name}"] = raw[:, pick]
             for lag in range(lags):
                 out[f"score.{name}" + (f".{lag}" if lag else "")] = score[:, lags - 1 - lag + pick]
+        if "S" in found:
+            self._agree(view, hours, ends, out)
+
+    def _agree(self, view: MarketView, hours: BarsView, ends: Ints, out: Columns) -> None:
+        """Give S of each hour its 15m part: the 15m trend as it was at that hour's close."""
+        short, lags = view.bars.get("15m"), self.params.tiers.n
+        if short is None or not len(short.open_ms):
+            return
+        first = int(ends[0]) - lags + 1
+        closes = closes_of(hours, int(ends[-1]) - first + 1, int(ends[-1]))
+        logs = self.frame.quarters
+        panel, pick = thin(short, closes, max(price.TREND_LOOKBACK, ATR_BARS + 1), logs=logs)
+        trend = price.trend(panel)[:, pick]
+        for lag in range(lags):
+            name = "score.S" + (f".{lag}" if lag else "")
+            out[name] = structure.agreed(out[name], trend[:, ends - lag - first])
 
     def _scores_now(
         self, view: MarketView, hours: BarsView, end: int
@@ -168,7 +184,15 @@ class FactorEngine:
         def beside(factor: Factor, bars: int) -> dict[str, Floats] | None:
             return self._beside(view, hours, factor, bars, end)
 
-        return self.cache.scores(view.symbols, hours, end, self.factors, beside, self.frame.logs)
+        return self.cache.scores(
+            view.symbols,
+            hours,
+            end,
+            self.factors,
+            beside,
+            _origin(view, self.params),
+            self.frame.logs,
+        )
 
     def _scores_then(
         self, view: MarketView, hours: BarsView, ends: Ints
@@ -183,7 +207,8 @@ class FactorEngine:
                 raw = np.full((len(view.symbols), span + 1), np.nan)
                 found[factor.name] = raw, np.full((len(view.symbols), span + lags), np.nan)
                 continue
-            panel.beside = series
+            panel.beside, panel.origin = series, _origin(view, self.params)
+            panel.closed_ms = int(closes_of(hours, 1, end)[0])
             raw = factor.compute(panel, self.params)
             chain = self.params.chain
             score = standardise(raw, factor.floor, chain, span + lags, factor.crowded)
@@ -237,6 +262,11 @@ def pick_row(rows: ScanRows, place: int) -> ScanRows:
         {name: value[place : place + 1] for name, value in rows.columns.items()},
         meta=rows.meta,
     )
+
+
+def _origin(view: MarketView, params: ParamSet) -> Origin:
+    is_made_up = "taker_flow" in view.synthetic_flow and not params.accept_synthetic_flow
+    return Origin(view.onboard_ms.copy(), not is_made_up)
 
 
 def _market_of(view: MarketView) -> tuple[tuple[str, ...], bytes, int]:

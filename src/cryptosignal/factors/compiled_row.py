@@ -31,6 +31,8 @@ _HOUR = 3_600_000
 _DAY = 86_400_000
 _NO_LAG = 2.0**40
 FRESH_MAX = 4
+S_AT = 3
+"""Place of S among the factors."""
 H15, H1, H4, D1 = 2, 3, 4, 5
 """Places of the intervals among 1m, 5m, 15m, 1h, 4h, 1d."""
 
@@ -221,31 +223,86 @@ def _relative(net: Floats, traded: Floats, i: int) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def _theta(
-    close: Floats, i: int, own_atr: float, quote: Floats, at: int, taps: tuple[Floats, ...]
+def _near(x: float, limit: float) -> float:
+    """`structure._near`."""
+    part = (x / limit - 0.8) / 0.4
+    return clip(part, 0.0, 1.0) if part == part else 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def _overlay_fit(
+    price: tuple[Floats, Floats, Floats],
+    i: int,
+    base: Floats,
+    quote: Floats,
+    flow: tuple[Floats, Floats],
+    back: int,
+    own: Floats,
 ) -> float:
-    """`structure.theta` at place `i` of the closes, `at` of the turnovers."""
-    big = clip(math.log(mean(quote, at, 24) / (25e6 / 24)) / math.log(4.0), 0.0, 1.0)
+    """`structure.overlay_fit` at place `i` of the prices, `back` bars before the newest."""
+    high, low, close = price
+    at, turned = base.shape[0] - 1 - back, quote.shape[0] - 1 - back
+    usual = 0.0
+    for j in range(i - 70, i + 1):
+        usual += abs(close[j] - close[j - 1])
+    usual *= 1.2533 * math.sqrt(24.0) / 71.0
+    usual = 1e-4 if usual < 1e-4 else usual
+    day_usdt, age = 24.0 * mean(quote, turned, 24), own[0] - back
+    traded = flow[1][flow[1].shape[0] - 1 - back]
+    lean = abs(flow[0][flow[0].shape[0] - 1 - back]) / traded if own[1] == 1.0 else np.nan
+    one = _near(abs(close[i] - close[i - 1]), 0.015)
+    two = _near(mean(base, at, 5) / mean(base, at, 20) - 1.0, 0.2)
+    three = _near(lean, 0.025)
+    fit = max(min(one, two), min(max(one, two), three))
+    fit = min(fit, _near(abs(close[i] - close[i - 24]) / usual, 1.0))
+    fit = min(fit, _near(day_usdt, 5e6), _near(quote[turned], 5e6))
+    top, bottom = extremes(high, low, i, 72)
+    edge = min(top - close[i], close[i] - bottom) + 0.0 * (top + bottom)
+    fit = min(fit, _near(edge, 0.05))
+    young = _near(day_usdt, 1e7) if 1.0 <= age <= 720.0 else 0.0
+    return max(fit, young)
+
+
+@njit(cache=True, error_model="numpy")
+def _theta(
+    close: Floats, i: int, own_atr: float, day_usdt: float, more: float, taps: tuple[Floats, ...]
+) -> float:
+    """`structure.theta` at place `i` of the closes; `more` is what Overlay and youth add."""
+    big = clip(math.log(day_usdt / 25e6) / math.log(4.0), 0.0, 1.0)
     order = math.tanh((dot(close, i, taps[0]) - dot(close, i, taps[1])) / (0.1 * own_atr))
     size = abs(40.0 * order + 60.0 * math.tanh(dot(close, i, taps[2]) / own_atr / 0.05))
     strong = clip((size - 50.0) / 20.0, 0.0, 1.0)
     less = 0.05 * (big if big == big else 0.0) + 0.05 * (strong if strong == strong else 0.0)
-    return clip(0.40 - less, 0.25, 0.60)
+    return clip(0.40 - less + more, 0.25, 0.60)
 
 
 @njit(cache=True, error_model="numpy")
 def structure(
-    close: Floats, i: int, own_atr: float, quote: Floats, at: int, taps: tuple[Floats, ...]
+    price: tuple[Floats, Floats, Floats],
+    i: int,
+    own_atr: float,
+    base: Floats,
+    quote: Floats,
+    flow: tuple[Floats, Floats],
+    back: int,
+    own: Floats,
+    taps: tuple[Floats, ...],
 ) -> float:
-    """`structure.structure` at place `i` of the closes, `at` of the turnovers; `taps` as in
-    `raw_factors`."""
+    """`structure.structure` at place `i` of the prices, `back` bars before the newest; `flow` is
+    that of the futures, `own` are hours since listing at the newest bar, whether flow was traded,
+    and when a coin is grown; `taps` as in `raw_factors`."""
+    close = price[2]
     part = close[i - 71 : i + 1]
     seen = 0
     for j in range(72):
         seen += part[j] == part[j]
     if not own_atr > 0.0 or close[i] != close[i] or seen < 36:
         return np.nan
-    turn = own_atr * _theta(close, i, own_atr, quote, at, taps)
+    faded = 1.0 - (own[0] - back - own[2]) / own[3]
+    more = 0.05 * _overlay_fit(price, i, base, quote, flow, back, own)
+    more += 0.10 * (clip(faded, 0.0, 1.0) if faded == faded else 0.0)
+    day_usdt = 24.0 * mean(quote, quote.shape[0] - 1 - back, 24)
+    turn = own_atr * _theta(close, i, own_atr, day_usdt, more, taps)
     leg, age, p1, p2, p3, p4 = _swings(part, turn)
     if p4 != p4:
         return 0.0
@@ -261,6 +318,22 @@ def structure(
     calm = calm if calm == calm else 0.0
     lean = math.tanh(1.5 * (consistency + impulse))
     return 0.22 * consistency + 0.18 * impulse + lean * (0.18 * half + 0.14 * timing + 0.20 * calm)
+
+
+@njit(cache=True, error_model="numpy")
+def agree(bars: Floats, end: int, lags: int, taps: tuple[Floats, ...], out: Floats) -> None:
+    """`structure.agreed` of S of the newest hours, `out` are `score.S`, `score.S.1` …; `end` is the
+    number of 15m bars at the newest hour's close, −1 without an axis."""
+    count = SHORT_BARS + 4 * (lags - 1)
+    high, low, close = np.empty(count), np.empty(count), np.empty(count)
+    logs(bars[1], end, count, high)
+    logs(bars[2], end, count, low)
+    logs(bars[3], end, count, close)
+    for lag in range(lags):
+        i = count - 1 - 4 * lag
+        way = trend(close, i, atr(high, low, close, i, taps[3]), (taps[0], taps[1], taps[2]))
+        way = clip(way / 100.0, -1.0, 1.0) * sign(out[lag])
+        out[lag] *= 0.92 + 0.08 * (1.0 if way != way else 0.5 + 0.5 * way)
 
 
 @njit(cache=True, error_model="numpy")
@@ -518,13 +591,16 @@ def raw_factors(
     base: Floats,
     quote: Floats,
     flow: tuple[Floats, Floats],
+    of_futures: tuple[Floats, Floats],
     oi: Floats,
+    own_facts: Floats,
     taps: tuple[Floats, ...],
     out: Floats,
 ) -> None:
     """Raw T, M, C, S, V, O, [factor, bar], of the newest bars; `oi` is empty where there is none.
 
-    `taps` are EMA5, EMA20, slope 12, Wilder 14, EMA30, slope 24.
+    `flow` may hold spot too; `own_facts` as `structure` takes them; `taps` are EMA5, EMA20,
+    slope 12, Wilder 14, EMA30, slope 24.
     """
     high, low, close = price
     count = out.shape[1]
@@ -534,7 +610,8 @@ def raw_factors(
         out[0, k] = trend(close, i, own, (taps[0], taps[1], taps[2]))
         out[1, k] = momentum(close, i, own, taps[0])
         out[2, k] = cvd(flow[0], flow[1], flow[0].shape[0] - count + k)
-        out[3, k] = structure(close, i, own, quote, quote.shape[0] - count + k, taps)
+        back = count - 1 - k
+        out[3, k] = structure(price, i, own, base, quote, of_futures, back, own_facts, taps)
         out[4, k] = volume(base, base.shape[0] - count + k, close, i)
         out[5, k] = np.nan
         if oi.shape[0]:
@@ -1028,6 +1105,7 @@ def scores(
     chain_taps: tuple[Floats, Floats],
     own: Floats,
     floors: Floats,
+    own_facts: Floats,
     taps: tuple[Floats, ...],
     out: Floats,
 ) -> int:
@@ -1049,7 +1127,7 @@ def scores(
             _mixed(flow, (beside[1], beside[2]), both[0], both[1])
         quote = np.empty(fresh + 23)
         newest(hours[5], end, quote.shape[0], quote)
-        raw_factors(price, base, quote, both, beside[0], taps, raw)
+        raw_factors(price, base, quote, both, flow, beside[0], own_facts, taps, raw)
     score_row(raw, slot, stages, stops, chain_taps, own, floors, out)
     return fresh
 
@@ -1244,11 +1322,14 @@ def row(
     in hours from which a coin is mature. Of the whole market: `columns` are what `facts_of` takes and
     then the times of listing, the ticks and the Overlay pool; `finality` to `lags` are the newest
     bar's of each interval. `limits` are the floor of funding, the breakout, the open room, the
-    probe's notional, the span of bars that a score depends on, and what `funding_pressure` takes.
+    probe's notional, the span of bars that a score depends on, the four that `funding_pressure` and
+    `boosted` take, and the four that `structure` does (the first of them is set here). `ends` are the
+    closed bars of each interval, and those of 15m at the newest hour's close.
     """
     age_days = (now[1] - columns[7][slot]) / _DAY
     if age_days * 24.0 < now[2]:
         return -1
+    limits[9] = (now[0] + _HOUR - columns[7][slot]) / _HOUR
     hours, end = bars[H1], ends[H1]
     span = int(limits[4])
     high, low, close = (np.empty(LOG_BARS), np.empty(LOG_BARS), np.empty(LOG_BARS))
@@ -1286,11 +1367,15 @@ def row(
         chain_taps,
         chain,
         floors,
+        limits[9:],
         taps,
         out[:at],
     )
     if fresh < 0:
         return fresh
+    if ends[6] >= 0:
+        first = S_AT * (1 + stops[6]) + 1
+        agree(bars[H15], ends[6], stops[6], taps, out[first : first + stops[6]])
     trend[slot] = out[1]
     last = LOG_BARS - 1
     own_atr, flow = atr(high, low, close, last, taps[3]), cvd(net, traded, net.shape[0] - 1)

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.factors import around, context, window
+from cryptosignal.factors import age, around, context, window
 from cryptosignal.factors.cache import Kept
 from cryptosignal.factors.panel import ATR_BARS
 from cryptosignal.factors.table import BAR_FACTORS
@@ -129,13 +129,14 @@ class Lone:
         )
         self.bands = (context.BETA.copy(), context.INDEPENDENCE.copy())
         young = params.new_coin
-        self.grown_hours = max(young.age_days * 24.0, float(young.bars_1h)) + young.blend_hours
+        self.grown_hours = age.grown_hours(young) + young.blend_hours
         """From this age on a coin is no part of the new-coin channel; one of unknown age neither."""
         risk = params.risk
         self.limits = np.array(
             [around.FUNDING_FLOOR, params.gates.breakout_atr, context.OPEN_ROOM_ATR,
              params.gates.impact_notional_usdt, 0.0, float(risk.fwi_window_ms), risk.fwi_rate_frac,
-             risk.fwi_limit, risk.fwi_boost],
+             risk.fwi_limit, risk.fwi_boost, 0.0, 0.0, age.grown_hours(young),
+             max(young.blend_hours, 1e-9)],
         )  # fmt: skip
         self.windows = np.empty((odds.g_taps, 24)), np.empty((odds.g_taps, 24)), np.empty(3)
         self._market: tuple[Floats, ...] = ()
@@ -210,9 +211,12 @@ class Lone:
         self._learn_market(fast, hours, view.btc, view.eth, end)
         self.limits[4] = kept.span
         found.kept, found.first_ms = kept, int(hours.open_ms[0])
-        found.ends = np.array(ends)
+        quarters = _end(view.bars.get("15m"), opened_ms + HOUR_MS)
+        found.ends = np.array([*ends, quarters])
         found.leaders = np.array([view.btc, view.eth])
         found.now = np.array([opened_ms, view.time_ms, self.grown_hours], np.float64)
+        made_up = "taker_flow" in view.synthetic_flow and not self.params.accept_synthetic_flow
+        self.limits[10] = 0.0 if made_up else 1.0
         found.stops = kept.stops.copy()
         found.stops[-1] = shift
         found.trend = self._trend_of(opened_ms, trend) if shift else trend[:, 0]

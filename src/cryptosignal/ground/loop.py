@@ -50,17 +50,29 @@ class _ScaledSelector(selectors.DefaultSelector):
         return super().select(None if timeout is None else timeout / self._speed)
 
 
+class _Timer(asyncio.TimerHandle):
+    """A timer whose cancelling costs nothing but the mark: the heap drops it when its time comes."""
+
+    __slots__ = ()
+
+    def cancel(self) -> None:
+        own: Any = self
+        own._cancelled, own._callback, own._args = True, None, None
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A loop that jumps to the next timer whenever nothing is ready: no socket, no wall clock.
 
-    One seed gives one order of events. A loop with nothing ready and nothing scheduled is a
-    deadlock of the program and raises.
+    One seed gives one order of events: timers by time, those of one time as they were set. A loop with
+    nothing ready and nothing scheduled is a deadlock of the program and raises. The heap and the round
+    are its own: a simulated day turns it a hundred thousand times.
     """
 
     def __init__(self) -> None:
-        self._virtual = _VirtualSelector()
-        super().__init__(self._virtual)
-        self._clock_resolution = 1e-7
+        super().__init__(_NoSelector())
+        self._now = 0.0
+        self._timers: list[tuple[float, int, _Timer]] = []
+        self._set = 0
         self._dead: set[int] = set()
         self._grave: list[Any] = []
         self._paused = 0
@@ -69,7 +81,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         """Virtual seconds since the loop's start."""
-        return self._virtual.now
+        return self._now
 
     def start_process(
         self, pid: int, main: Callable[[], Coroutine[Any, Any, T]]
@@ -83,16 +95,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return task
 
     def kill(self, pid: int) -> None:
-        """SIGKILL: nothing of `pid` ever runs again, not even a `finally`."""
+        """SIGKILL: nothing of `pid` ever runs again, not even a `finally`.
+
+        Its handles are kept, so that nothing of it is finalised either: timers from now on, what is
+        ready when its turn comes.
+        """
         self._dead.add(pid)
         if self._paused == pid:
             self._grave += self._held_back
             self._held_back, self._paused = [], 0
-        scheduled: Any = self._scheduled  # type: ignore[attr-defined]
-        self._grave.extend(h for h in scheduled if self._is_dead(h._context))
-        scheduled[:] = [h for h in scheduled if not self._is_dead(h._context)]
-        heapq.heapify(scheduled)
-        self._bury()
+        self._grave += [item[2] for item in self._timers if self._is_dead(item[2])]
+        self._timers = [item for item in self._timers if not self._is_dead(item[2])]
+        heapq.heapify(self._timers)
 
     def pause(self, pid: int) -> None:
         """The host stops `pid` (a paused machine): nothing of it runs until `resume`.
@@ -100,91 +114,101 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         What is due or delivered meanwhile waits. One process at a time.
         """
         self._paused = pid
-        scheduled: Any = self._scheduled  # type: ignore[attr-defined]
-        self._held_back += sorted(
-            (h for h in scheduled if self._is_of(h, pid)), key=lambda h: h._when
-        )
-        scheduled[:] = [h for h in scheduled if not self._is_of(h, pid)]
-        heapq.heapify(scheduled)
 
     def resume(self) -> None:
-        """The paused process goes on; its overdue timers fire in their order."""
-        pid, self._paused = self._paused, 0
-        scheduled: Any = self._scheduled  # type: ignore[attr-defined]
+        """The paused process goes on with what came due meanwhile, in its order."""
+        self._paused = 0
         ready: Any = self._ready  # type: ignore[attr-defined]
-        for handle in self._held_back:
-            if handle._cancelled or pid in self._dead:
-                continue
-            if isinstance(handle, asyncio.TimerHandle):
-                heapq.heappush(scheduled, handle)
-            else:
-                ready.append(handle)
+        ready.extend(self._held_back)
         self._held_back = []
 
-    @staticmethod
-    def _is_of(handle: Any, pid: int) -> bool:
-        return bool(handle._context.get(PROCESS, 0) == pid)
+    def call_later(  # type: ignore[override]  # typeshed ties the arguments' types together
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.TimerHandle:
+        """As the standard loop's."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
 
-    def _hold_back(self) -> None:
-        """Put aside what became ready for the paused process."""
-        ready: Any = self._ready  # type: ignore[attr-defined]
-        scheduled: Any = self._scheduled  # type: ignore[attr-defined]
-        pid = self._paused
-        if any(self._is_of(h, pid) for h in scheduled):
-            self._held_back += [h for h in scheduled if self._is_of(h, pid)]
-            scheduled[:] = [h for h in scheduled if not self._is_of(h, pid)]
-            heapq.heapify(scheduled)
-        waiting = [h for h in ready if self._is_of(h, pid)]
-        if waiting:
-            keep = [h for h in ready if not self._is_of(h, pid)]
-            self._held_back += waiting
-            ready.clear()
-            ready.extend(keep)
-
-    def call_at(  # type: ignore[override]  # typeshed ties the arguments' types together
+    def call_at(  # type: ignore[override]
         self,
         when: float,
         callback: Callable[..., object],
         *args: Any,
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
-        """As the standard loop's; a timer of a dead process is never set."""
-        handle = super().call_at(when, callback, *args, context=context)
-        if self._dead and self._is_dead(handle._context):  # type: ignore[attr-defined]
-            handle.cancel()
+        """As the standard loop's."""
+        timer = _Timer(when, callback, args, self, context)
+        self._set += 1
+        heapq.heappush(self._timers, (when, self._set, timer))
+        return timer
+
+    def call_soon(  # type: ignore[override]
+        self,
+        callback: Callable[..., object],
+        *args: Any,
+        context: contextvars.Context | None = None,
+    ) -> asyncio.Handle:
+        """As the standard loop's."""
+        handle = asyncio.Handle(callback, args, self, context)
+        self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
 
-    def _is_dead(self, context: contextvars.Context) -> bool:
-        return context.get(PROCESS, 0) in self._dead
+    def _is_dead(self, handle: Any) -> bool:
+        return handle._context.get(PROCESS, 0) in self._dead
 
     def discard_dead(self) -> None:
         """Forget what killed processes left behind, silently: for the end of a simulation.
 
         Their coroutines are closed only here, where nobody looks any more.
         """
-        scheduled: Any = self._scheduled  # type: ignore[attr-defined]
-        scheduled.clear()
+        self._timers.clear()
         for task in asyncio.all_tasks(self):
             task._log_destroy_pending = False  # type: ignore[attr-defined]
             coro: Any = task.get_coro()
             _close_quietly(coro)
         self._grave.clear()
 
-    def _bury(self) -> None:
-        ready: Any = self._ready  # type: ignore[attr-defined]
-        keep = [h for h in ready if not self._is_dead(h._context)]
-        if len(keep) != len(ready):
-            self._grave.extend(h for h in ready if self._is_dead(h._context))
-            ready.clear()
-            ready.extend(keep)
+    def _is_kept_from(self, handle: Any) -> bool:
+        """Whether the handle may not run now; it waits then, or lies with the dead."""
+        pid = handle._context.get(PROCESS, 0)
+        if pid in self._dead:
+            self._grave.append(handle)
+            return True
+        if pid and pid == self._paused:
+            self._held_back.append(handle)
+            return True
+        return False
 
     def _run_once(self) -> None:
-        if self._dead and self._ready:  # type: ignore[attr-defined]
-            self._bury()
-        if self._paused:
-            self._hold_back()
+        """One round: what is ready and what is due now; where neither is, time jumps."""
         self.steps += 1
-        super()._run_once()  # type: ignore[misc]
+        ready: Any = self._ready  # type: ignore[attr-defined]
+        if not ready and not self._stopping:  # type: ignore[attr-defined]
+            self._now = max(self._now, self._next_due())
+        end, timers = self._now + _RESOLUTION_S, self._timers
+        while timers and timers[0][0] < end:
+            ready.append(heapq.heappop(timers)[2])
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if handle._cancelled:
+                continue
+            if (self._dead or self._paused) and self._is_kept_from(handle):
+                continue
+            handle._run()
+
+    def _next_due(self) -> float:
+        timers = self._timers
+        while timers and timers[0][2].cancelled():
+            heapq.heappop(timers)
+        if not timers:
+            raise RuntimeError("virtual deadlock: nothing is ready and nothing is scheduled")
+        return timers[0][0]
+
+
+_RESOLUTION_S = 1e-7
 
 
 def _close_quietly(coro: Any) -> None:
@@ -195,12 +219,11 @@ def _close_quietly(coro: Any) -> None:
         _ = error
 
 
-class _VirtualSelector(selectors.BaseSelector):
-    """A selector without files: waiting advances the virtual clock."""
+class _NoSelector(selectors.BaseSelector):
+    """A selector without files: the virtual loop never asks it."""
 
     def __init__(self) -> None:
         self._map: dict[Any, selectors.SelectorKey] = {}
-        self.now = 0.0
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         key = selectors.SelectorKey(fileobj, 0, events, data)
@@ -214,8 +237,4 @@ class _VirtualSelector(selectors.BaseSelector):
         return self._map
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        if timeout is None:
-            raise RuntimeError("virtual deadlock: nothing is ready and nothing is scheduled")
-        if timeout > 0:
-            self.now += timeout
         return []

@@ -66,9 +66,9 @@ class Counters:
 
     def take(self) -> Tally:
         """Everything since the last call; the counters start at zero again."""
-        taken = Tally(*(np.asarray(self.counts[name]) for name in FIELDS))
-        for name in FIELDS:
-            self.counts[name][:] = [0.0] * len(self.counts[name])
+        taken = Tally(*np.array([self.counts[name] for name in FIELDS]))
+        for counts in self.counts.values():
+            counts[:] = [0.0] * len(counts)
         return taken
 
 

@@ -37,6 +37,8 @@ _ALIASES: Final = {
     "create_time": "time",
 }
 """Names of the same columns in Binance's own archive."""
+_HEADERLESS: Final = ("open_time", *KLINE[:5], "close_time", *KLINE[5:], "ignore")
+"""Columns of that archive's older files, which name none."""
 _UNITS: Final = ((10**11, 1_000, 1), (10**14, 1, 1), (10**17, 1, 1_000), (10**20, 1, 1_000_000))
 """Epoch numbers below each bound times the second, divided by the third, are milliseconds."""
 _ALLOWED: Final = "columns symbol, open_time, open, high, low, close, volume"
@@ -113,7 +115,12 @@ def _load(file: Path) -> pl.DataFrame:
     try:
         if file.suffix == ".parquet":
             return pl.read_parquet(file)
-        return pl.read_csv(file, infer_schema_length=None)
+        frame = pl.read_csv(file, infer_schema_length=None)
+        if len(frame.columns) == len(_HEADERLESS) and frame.columns[0].isdigit():
+            return pl.read_csv(
+                file, has_header=False, new_columns=list(_HEADERLESS), infer_schema_length=None
+            )
+        return frame
     except (pl.exceptions.PolarsError, OSError) as fault:
         raise UserFault(f"--data: {file} cannot be read: {str(fault).splitlines()[0]}") from fault
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 def figures(program: Program) -> dict[str, Any]:
     """`lag_ms` by stream (event time to cache), gaps found and repaired, reconnects with reasons,
     `weight_by_lane`, `data_quality` by symbol (None without events), repairs, slow series."""
+    program.feed.flush()  # a frame that waits would show as one from the future
     stats = program.board.get_stats()
     feed: dict[str, Any] = program.feed.stats()
     ledger = program.ledger.snapshot()

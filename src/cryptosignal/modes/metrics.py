@@ -89,6 +89,7 @@ class _Source:
 
     def _feed(self) -> Iterator[Metric]:
         program = self._program
+        program.feed.flush()  # a frame that waits would show as one from the future
         lags: dict[str, int] = defaultdict(int)
         for stream in program.board.inbox.streams.values():
             if stream.count and stream.is_wanted:

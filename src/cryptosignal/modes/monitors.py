@@ -66,6 +66,10 @@ class Monitors:
         self._entry_ids: dict[str, set[str]] = {}
         self._last_fill = (-1, -1)
         self._looked_ms = 0
+        self._algos: dict[int, Algo] = {}
+        """Stops that may protect, of those that the venue keeps."""
+        self._last_algo = 0
+        self._closed: set[str] = set()
         self._net: dict[str, Decimal] = {}
         self._own: dict[str, Decimal] = {}
         self.touched: set[str] = set()
@@ -129,10 +133,9 @@ class Monitors:
                 if is_excused or self._is_halted(symbol):
                     self._naked_since[symbol] += passed_ms
         covered: dict[str, Decimal] = {}
-        for algo in self.venue.account().algos.values():
-            if algo.kind == "STOP_MARKET" and algo.status in _PROTECTING:
-                symbol = self._symbol(algo.index)
-                covered[symbol] = covered.get(symbol, ZERO) + self._quantity(algo)
+        for algo in self._protecting().values():
+            symbol = self._symbol(algo.index)
+            covered[symbol] = covered.get(symbol, ZERO) + self._quantity(algo)
         protected = {s for s, quantity in held.items() if covered.get(s, ZERO) >= abs(quantity)}
         for symbol in [s for s in self._naked_since if s not in held or s in protected]:
             self.naked_spans_ms.append(now_ms - self._naked_since.pop(symbol))
@@ -148,6 +151,26 @@ class Monitors:
             if now_ms - since_ms > NAKED_LIMIT_MS and symbol not in self._reported:
                 self._reported.add(symbol)
                 self.violate("naked", now_ms, f"{symbol} {held[symbol]} since {since_ms}")
+
+    def _protecting(self) -> dict[int, Algo]:
+        """Stops that rest or close just now: of those known so far and of all that are new.
+
+        An order that is over stays over, so each is looked at only as long as it lives.
+        """
+        fresh: list[Algo] = []
+        for algo_id, algo in reversed(self.venue.account().algos.items()):
+            if algo_id == self._last_algo:
+                break
+            fresh.append(algo)
+        if fresh:
+            self._last_algo = fresh[0].algo_id
+        known = self._algos | {algo.algo_id: algo for algo in reversed(fresh)}
+        self._algos = {
+            algo_id: algo
+            for algo_id, algo in known.items()
+            if algo.kind == "STOP_MARKET" and algo.status in _PROTECTING
+        }
+        return self._algos
 
     def _judge_uncovered(self, symbol: str, now_ms: int) -> None:
         """A stop that was all there was may not be cancelled by us (RELIABILITY §3.6).
@@ -183,6 +206,8 @@ class Monitors:
             self.counts[f"filled_{own.leg.name.lower()}"] += 1
             if own.leg is Leg.ENTRY:
                 self._check_entry(fill, own, now_ms)
+            if own.signal_key in self._closed:
+                self.violate("late", now_ms, f"{fill.client_id} filled after its trade was closed")
         if fresh:
             self._check_sums(now_ms)
 
@@ -203,6 +228,10 @@ class Monitors:
             self.violate("flip", now_ms, f"{fill.client_id} took {symbol} {before} to {after}")
         if not after:
             self._own[symbol] = ZERO
+
+    def note_closed(self, signal_key: str) -> None:
+        """The program has closed a trade's books: from now on none of its orders may execute."""
+        self._closed.add(signal_key)
 
     def _is_hedged(self) -> bool:
         return self.venue.account().is_hedge or "mode_flip" in self.touched

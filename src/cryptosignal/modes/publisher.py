@@ -183,6 +183,7 @@ def health(program: Program) -> Health:
     scan = program.engine.latest
     quality = np.sort(scan.rows.columns["ctx.quality"]) if scan is not None else np.zeros(0)
     quality = quality[~np.isnan(quality)]
+    program.feed.flush()  # a frame that waits would show as one from the future
     lags: Any = program.board.lags_ms()
     connections: Any = stats["connections"]
     return Health(

@@ -86,7 +86,7 @@ class VirtualNetwork:
         self.world = contextvars.copy_context()
         self.world.run(PROCESS.set, 0)
         self._pump_at: asyncio.TimerHandle | None = None
-        self._pump_ms = 0
+        self._pump_due_ms = 0
 
     # ---- the venue's own time -----------------------------------------------------------
     def start(self) -> None:
@@ -100,10 +100,13 @@ class VirtualNetwork:
         for delivery in self.venue.advance(now_ms):
             self._deliver(delivery.link, delivery.payload, delivery.close_code, delivery.delay_ms)
         self.after_move(now_ms)
-        due_ms = min(self.venue.next_ms(), now_ms + _VENUE_IDLE_MS)
+        due_ms = max(min(self.venue.next_ms(), now_ms + _VENUE_IDLE_MS), now_ms + 1)
         if self._pump_at is not None:
+            if now_ms < self._pump_due_ms <= due_ms:
+                return  # it comes in time
             self._pump_at.cancel()
-        wait_s = max(due_ms - now_ms, 1) / 1000
+        self._pump_due_ms = due_ms
+        wait_s = (due_ms - now_ms) / 1000
         self._pump_at = self.loop.call_later(wait_s, self.pump, context=self.world)
 
     def _each_minute(self) -> None:

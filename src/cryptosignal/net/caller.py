@@ -142,7 +142,9 @@ class Caller:
         self._measurements += 1
         self.clock_error_ms = (best_trip_ms + 1) // 2
         if abs(best_delta_ms) <= self.clock_error_ms:
+            self._ledger.trust_clock(self.clock_error_ms + abs(best_delta_ms))
             return 0
+        self._ledger.trust_clock(self.clock_error_ms)
         self._clock.offset_ms += best_delta_ms
         return best_delta_ms
 
@@ -172,7 +174,7 @@ class Caller:
         url = base_url or self._rest_url
         ledger = self._ledger_of(url)
         try:
-            await ledger.acquire(lane, call.cost, wait_ms)
+            charged = await ledger.acquire(lane, call.cost, wait_ms)
         except RateLimited as held:
             raise HeldBack(f"{call.method} {call.path}: {held}") from None
         timestamp_ms = self._clock.now_ms()
@@ -182,7 +184,7 @@ class Caller:
         self.api_calls[lane.name] += 1
         measured = self._measurements
         response = await self._transport.request(url, request)
-        ledger.observe(response.headers, timestamp_ms)
+        ledger.observe(response.headers, timestamp_ms, charged, call.cost)
         if response.status < 300:
             return response.body
         fault = self._fault_of(response, ledger, call)
@@ -245,3 +247,4 @@ class Caller:
                 await self._measure(Lane.ORDERS)
             except (EdgeFault, VenueFault):
                 self.clock_error_ms = self.recv_window_ms
+                self._ledger.trust_clock(self.clock_error_ms)

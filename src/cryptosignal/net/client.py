@@ -22,6 +22,7 @@ from cryptosignal.binance.limits import KLINE_ROWS_BEST
 from cryptosignal.domain.events import (
     AccountSnapshotTaken,
     CancelReplied,
+    CountdownReplied,
     OrderLookedUp,
     OrderReplied,
     OrderSent,
@@ -189,6 +190,20 @@ class VenueClient(Caller):
             outcome, code, message = _proved(fault)
             return CancelReplied(client_id, symbol, outcome, code, message, self._clock.now_ms())
         return CancelReplied(client_id, symbol, SendOutcome.ACKED, server_ms=self._clock.now_ms())
+
+    async def cancel_all(self, symbol: str) -> None:
+        """Cancel every ordinary order of a symbol, whoever placed it; raises what went wrong."""
+        await self._order_call(encode.cancel_all(symbol))
+
+    async def count_down(self, symbol: str, countdown_ms: int) -> CountdownReplied:
+        """Set, renew or stop (0) the countdown after which the venue cancels a symbol's orders."""
+        asked_ms = self._clock.now_ms()
+        try:
+            await self._order_call(encode.count_down(symbol, countdown_ms))
+        except Fault as fault:
+            outcome, _, message = _proved(fault)
+            return CountdownReplied(symbol, countdown_ms, outcome, asked_ms, message)
+        return CountdownReplied(symbol, countdown_ms, SendOutcome.ACKED, asked_ms)
 
     async def look_up(self, client_id: str, symbol: str, is_algo: bool) -> OrderLookedUp:
         """Ask for one order. `found` is False on the venue's word alone (-2013), None if we cannot know.

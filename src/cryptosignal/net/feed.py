@@ -311,7 +311,7 @@ class MarketFeed:
         """A step of the local clock voids what was learned of lateness."""
         gap_ms = now_ms - now_ns // 1_000_000
         if self._clock_gap_ms is not None and abs(gap_ms - self._clock_gap_ms) > _CLOCK_STEP_MS:
-            self.board.baseline.reset()
+            self.board.forget_lateness()
             self.note("clock.was_stepped", {"by_ms": gap_ms - self._clock_gap_ms})
             self._clock_gap_ms = gap_ms
         self._clock_gap_ms = gap_ms if self._clock_gap_ms is None else self._clock_gap_ms
@@ -350,7 +350,7 @@ class MarketFeed:
             if told is None:
                 self._due_told[interval] = due
                 continue
-            if told >= due:
+            if due <= told <= due + INTERVAL_MS[interval]:  # later: the clock was set back
                 continue
             if at_grace or self.board.due_share(interval, now_ms) >= _READY_SHARE:
                 self._due_told[interval] = due
@@ -430,12 +430,16 @@ class MarketFeed:
             streams, now_ms, self.board.traded_ms, lambda name: self._since_ms.get(name, 0)
         )
         dead: dict[str, None] = {}
+        streamed = {one.slot for one in known.values() if one.is_wanted} - {-1}
+        checked, silent = list[int](), list[int]()
         for verdict in verdicts:
-            if verdict.slot >= 0 and only is None:
-                self.board.note_check(verdict.slot, is_silent=verdict.is_silent)
+            concerned = (verdict.slot,) if verdict.slot >= 0 else streamed
+            checked.extend(concerned)
             if verdict.is_silent:
+                silent.extend(concerned)
                 dead[verdict.name] = None
         if only is None:
+            self.board.note_checks(checked, silent)
             self.quality.on_silence(self.board, dead)
         self.silent_streams = len(dead)
         for line in lines.values():

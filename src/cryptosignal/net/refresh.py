@@ -82,14 +82,17 @@ class Refresher:
     async def round(self) -> int:
         """Ask for everything that is due now; answers the requests made."""
         before = self.requests
-        queue = iter(list(self.due()))
+        jobs = list(self.due())
+        queue = iter(jobs)
 
         async def work() -> None:
             for job in queue:
                 await self._do(job)
 
+        if not jobs:
+            return 0
         async with asyncio.TaskGroup() as group:
-            for _ in range(_CONCURRENCY):
+            for _ in range(min(_CONCURRENCY, len(jobs))):
                 group.create_task(work())
         return self.requests - before
 

@@ -235,13 +235,19 @@ class Repairer:
         share = self._settings.repair_interval / self._settings.kline_reconcile_interval
         self._turn += len(streams) * share
         turns, self._turn = int(self._turn), self._turn % 1.0
-        order = sorted(streams, key=lambda s: (self._compared_ms.get(s.slot, 0), s.slot))
+        order = sorted(streams, key=lambda s: (self._compared_until(s.slot, now_ms), s.slot))
         for stream in order[:turns]:
             key = (stream.symbol, "compare")
             if self._may_start(key):
-                since_ms = self._compared_ms.get(stream.slot, 0)
+                since_ms = self._compared_until(stream.slot, now_ms)
                 self._compared_ms[stream.slot] = now_ms
                 self._spawn(key, self._compare(stream, since_ms))
+
+    def _compared_until(self, slot: int, now_ms: int) -> int:
+        """When a symbol's turn was last, 0 never. A turn that is yet to come was had by a clock that
+        was wrong: all that is held is due then, whatever it closed too early."""
+        found = self._compared_ms.get(slot, 0)
+        return found if found <= now_ms else 1
 
     def _shortest(self) -> str:
         streamed = {
@@ -331,10 +337,10 @@ class Repairer:
         column = bars.column(open_ms)
         if column < 0 or bars.finality[slot, column] == 0:
             return
-        if bars.source[slot, column] == klines.REST:  # the venue's own word already
-            return
-        longer = bars.interval
+        longer, is_rest = bars.interval, bars.source[slot, column] == klines.REST
         summed = bars.sum_of(slot, open_ms, parts)
+        if summed is None and is_rest:  # the venue's own word already
+            return
         if summed is None:
             if self._may_start((symbol, longer)):
                 hole = Range(longer, open_ms, open_ms)
@@ -342,14 +348,14 @@ class Repairer:
             else:
                 self._board.turns.suspects.add((slot, longer, open_ms))
             return
-        verdict = compare_bars(bars.row(slot, column), summed, self._settings)
-        self._count(symbol, slot, longer, open_ms, verdict)
         ours = bars.row(slot, column)
+        if not is_rest:  # two words of the venue's are no mismatch of ours, but are asked again
+            verdict = compare_bars(ours, summed, self._settings)
+            self._count(symbol, slot, longer, open_ms, verdict)
         if max(relative(a, b) for a, b in zip(ours, summed, strict=True)) > _LAST_DIGIT:
             self._board.turns.suspects.add((slot, longer, open_ms))  # REST has the last word
         elif bars.finality[slot, column] != CONFIRMED:
-            now_ms = self._clock.now_ms()
-            bars.close(slot, open_ms, summed, CONFIRMED, klines.LOCAL_SUM, now_ms)
+            self._board.confirm_sum(slot, longer, open_ms, summed, self._clock.now_ms())
 
     async def _compare_one(self, symbol: str, slot: int, hole: Range) -> None:
         rows = await self._rows(symbol, hole)
@@ -444,7 +450,7 @@ class Repairer:
                     "id_gap": found.id_gap,
                 },
             )
-            book.restart()
+            self._board.restart_book(slot)
 
     # ---- falling back -------------------------------------------------------------------------
     def _carry_by_rest(self, now_ms: int) -> None:

@@ -21,6 +21,18 @@ from cryptosignal.quality.settings import PROFILES, Profile, QualitySettings
 from cryptosignal.streams.heartbeat import heartbeat_penalty
 
 COMPONENTS: Final = ("miss", "order", "drift", "mismatch")
+_OWN_STREAMS: Final = 5
+"""Streams of a symbol as §0.22 counts them: those of the whole market add to these."""
+_EVENTS: Final = FIELDS.index("events")
+_BAD: Final = [
+    FIELDS.index(name)
+    for name in ("bars_missed", "silent", "ids_missed", "disordered", "late", "mismatched")
+]
+_TOTAL: Final = [
+    FIELDS.index(name) for name in ("bars_due", "checks", "ids", "events", "events", "compared")
+]
+_IDS_ROW: Final = 2
+"""Of these rates the first three are one component: what is missing, by whichever says most."""
 LEVELS: Final = ("none", "stop", "watch", "hold", "prime", "excellent")
 
 
@@ -74,22 +86,27 @@ class QualityBook:
             self._good_bars[slot] += 1
 
     def on_silence(self, board: Board, dead: Iterable[str]) -> None:
-        """The streams that the last heartbeat check found silent: sets the level of §0.22."""
+        """The streams that the last heartbeat check found silent: sets the level of §0.22. One of
+        the whole market concerns every symbol that is streamed."""
         silent: dict[int, list[str]] = {}
         for name in dead:
-            slot = board.inbox.streams[name].slot
-            if slot >= 0:
-                silent.setdefault(slot, []).append(name)
+            silent.setdefault(board.inbox.streams[name].slot, []).append(name)
+        of_all = silent.pop(-1, [])
         counts: dict[int, int] = {}
-        if silent:
+        if silent or of_all:
             for stream in board.inbox.streams.values():
-                if stream.is_wanted and stream.slot in silent:
+                if stream.is_wanted and stream.slot >= 0:
                     counts[stream.slot] = counts.get(stream.slot, 0) + 1
+        if max(counts, default=0) >= len(self._penalty):
+            self._grow(max(2 * len(self._penalty), max(counts) + 1))
         self._penalty[:] = 0.0
         self._ceiling[:] = 1.0
         for slot, streams in silent.items():
             taken, ceiling = heartbeat_penalty(len(streams), counts.get(slot, len(streams)))
             self._penalty[slot], self._ceiling[slot] = taken, ceiling
+        for slot in counts if of_all else ():
+            self._penalty[slot] += heartbeat_penalty(len(of_all), _OWN_STREAMS)[0]
+            silent[slot] = [*silent.get(slot, ()), *of_all]
         self._silent = silent
 
     def on_lost(self, board: Board, names: Iterable[str]) -> None:
@@ -120,46 +137,39 @@ class QualityBook:
 
     def _roll(self, tally: Tally, now_ms: int) -> None:
         step = now_ms // (self.settings.step_s * 1000)
-        if self._step < 0:
+        if self._step < 0 or step < self._step:  # the first look, or a clock that was set back
             self._step = step
         while self._step < step:
             self._step = max(self._step + 1, step - self._steps)
             oldest = self._ring[self._step % self._steps]
             self._sums -= oldest
             oldest[:] = 0.0
-        fresh = np.stack(tally)
+        fresh = np.array(tally)
         width = fresh.shape[1]
         self._ring[self._step % self._steps, :, :width] += fresh
         self._sums[:, :width] += fresh
 
     def _raw(self, now_ms: int) -> Floats:
         """Score before latch: rates, weights, hard limits, heartbeat level."""
-        sums = dict(zip(FIELDS, self._sums, strict=True))
-        self.rates = np.stack(
-            [
-                np.maximum.reduce(
-                    [
-                        _rate(sums["bars_missed"], sums["bars_due"]),
-                        _rate(sums["silent"], sums["checks"]),
-                        _rate(sums["ids_missed"], sums["ids"] + sums["ids_missed"]),
-                    ]
-                ),
-                _rate(sums["disordered"], sums["events"]),
-                _rate(sums["late"], sums["events"]),
-                _rate(sums["mismatched"], sums["compared"]),
-            ]
-        )
-        score = np.clip(1.0 - self._weights @ self.rates, 0.0, 1.0) - self._penalty
+        bad, total = self._sums[_BAD], self._sums[_TOTAL]
+        total[_IDS_ROW] += bad[_IDS_ROW]
+        rates = np.divide(bad, total, out=np.zeros_like(bad), where=total > 0)
+        rates[_IDS_ROW] = rates[: _IDS_ROW + 1].max(axis=0)
+        self.rates = rates[_IDS_ROW:]
+        score = 1.0 - self._weights @ self.rates
+        score = np.minimum(np.maximum(score, 0.0), 1.0) - self._penalty
         settings = self.settings
-        score = np.where(
-            (self.rates > self._warn).any(axis=0), np.minimum(score, settings.warn_ceiling), score
-        )
-        score = np.where(
-            (self.rates > self._stop).any(axis=0), np.minimum(score, settings.stop_ceiling), score
-        )
-        score = np.clip(np.minimum(score, self._ceiling), 0.0, 1.0)
-        score = np.where(self._lost, np.minimum(score, settings.lost_ceiling), score)
-        score[sums["events"] <= 0] = np.nan
+        if self.rates.any():
+            for limits, ceiling in (
+                (self._warn, settings.warn_ceiling),
+                (self._stop, settings.stop_ceiling),
+            ):
+                is_beyond = (self.rates > limits).any(axis=0)
+                score = np.where(is_beyond, np.minimum(score, ceiling), score)
+        score = np.minimum(np.maximum(np.minimum(score, self._ceiling), 0.0), 1.0)
+        if self._lost.any():
+            score = np.where(self._lost, np.minimum(score, settings.lost_ceiling), score)
+        score[self._sums[_EVENTS] <= 0] = np.nan
         return self._by_rest(score, now_ms)
 
     def _by_rest(self, score: Floats, now_ms: int) -> Floats:
@@ -200,7 +210,8 @@ class QualityBook:
     def _levels(self, score: Floats) -> np.ndarray[tuple[int], np.dtype[np.int8]]:
         settings = self.settings
         bounds = [0.0, settings.watch, settings.hold, settings.prime, settings.excellent]
-        return np.digitize(np.nan_to_num(score, nan=-1.0), bounds).astype(np.int8)
+        known = np.where(np.isnan(score), -1.0, score)
+        return np.searchsorted(bounds, known, "right").astype(np.int8)
 
     def _explain(self, board: Board, raw: Floats, count: int) -> None:
         with np.errstate(invalid="ignore"):
@@ -240,10 +251,6 @@ _WORDS: Final = {
     "drift": "late",
     "mismatch": "mismatched",
 }
-
-
-def _rate(bad: Floats, total: Floats) -> Floats:
-    return np.divide(bad, total, out=np.zeros_like(bad), where=total > 0)
 
 
 def rest_quality(age_s: float) -> float:

@@ -167,6 +167,13 @@ class AlgoService:
             if any(a.working_type == "MARK_PRICE" for a in queue)
         )
 
+    def may_fire(self, index: int) -> bool:
+        """Whether the price of now is due to do anything to a symbol's conditional orders."""
+        return any(
+            algo.kind == "TRAILING_STOP_MARKET" or self._fires(algo, self._reference(algo))
+            for algo in self.waiting.get(index, ())
+        )
+
     @staticmethod
     def _rises(algo: Algo) -> bool:
         return algo.is_buy == (algo.kind in STOP_TYPES)

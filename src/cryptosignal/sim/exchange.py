@@ -200,17 +200,21 @@ class Exchange:
         account.margin_check_ms = self.now_ms + _CHECK_GAPS_MS[0][1]
         if not held:
             return False
-        balance, need, gross = float(account.wallet), 0.0, 0.0
+        balance, need, gross = float(account.cross_wallet), 0.0, 0.0
+        spare = 1.0
         for position in held:
-            if position.index in account.isolated_mode:
-                account.margin_check_ms = 0
-                return True
             mark = self.facts.mark_price(position.index, self.now_ms)
             value = float(position.qty) * mark
-            balance += value - float(position.cost)
+            gain = value - float(position.cost)
+            due = float(maint_margin(self.listed[position.index], Decimal(abs(value))))
+            if position.index in account.isolated_mode:
+                spare = min(spare, (float(position.isolated) + gain - 1.5 * due) / abs(value))
+                continue
+            balance += gain
             gross += abs(value)
-            need += float(maint_margin(self.listed[position.index], Decimal(abs(value))))
-        spare = (balance - 1.5 * need) / gross
+            need += due
+        if gross:
+            spare = min(spare, (balance - 1.5 * need) / gross)
         gap = next((ms for frac, ms in _CHECK_GAPS_MS if spare > frac), 0)
         account.margin_check_ms = self.now_ms + gap
         return spare <= 0
@@ -299,7 +303,8 @@ class Exchange:
         self.desk.now_ms = now
         watched = self.algos.on_mark()
         for index in watched:
-            self.touched(index)
+            if self.algos.may_fire(index):
+                self.touched(index)
         self._is_marking = False
         if watched:
             self.watch_mark()

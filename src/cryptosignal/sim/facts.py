@@ -23,6 +23,7 @@ SPOT_VOLUME_FRAC = 0.6
 """Spot volume as a share of the contract's."""
 INTEREST_RATE = 0.0001
 FUNDING_CAP_FRAC = 0.003
+_RATES_MAX = 4_096
 FUNDING_CAP_FRAC_SHORT = 0.02
 """Cap of symbols that settle more often than every 8 h."""
 
@@ -62,20 +63,26 @@ class Facts:
         self._flows = flows
         self._keys = [key_of(seed, 70, flow.listed.index) for flow in flows]
         self._scale = [10.0**-flow.listed.price_digits for flow in flows]
+        self._calm = [0.00045 if f.listed.turnover_usdt > 1e8 else 0.0008 for f in flows]
         self._steady: dict[int, tuple[int, float]] = {}
+        self._marks: dict[int, tuple[int, int, float]] = {}
+        self._premiums: dict[int, tuple[int, float]] = {}
+        self._rates: dict[tuple[int, int], float] = {}
 
     def premium(self, index: int, now_ms: int) -> float:
         """Contract over index, as a share: slow crowding plus an hourly swing."""
+        known = self._premiums.get(index)
+        if known is not None and known[0] == now_ms:
+            return known[1]
         key = self._keys[index]
-        calm = 0.00045 if self._flows[index].listed.turnover_usdt > 1e8 else 0.0008
-        return calm * (
-            0.8 * smooth_one(key, now_ms, 16 * HOUR_MS) + 0.4 * smooth_one(key + 1, now_ms, HOUR_MS)
-        )
+        slow, swing = smooth_one(key, now_ms, 16 * HOUR_MS), smooth_one(key + 1, now_ms, HOUR_MS)
+        found = self._calm[index] * (0.8 * slow + 0.4 * swing)
+        self._premiums[index] = now_ms, found
+        return found
 
     def premiums(self, index: int, times_ms: I64) -> F64:
         """`premium` at many times."""
-        key = self._keys[index]
-        calm = 0.00045 if self._flows[index].listed.turnover_usdt > 1e8 else 0.0008
+        key, calm = self._keys[index], self._calm[index]
         slow, swing = smooth(key, times_ms, 16 * HOUR_MS), smooth(key + 1, times_ms, HOUR_MS)
         return calm * (0.8 * slow + 0.4 * swing)
 
@@ -111,8 +118,14 @@ class Facts:
         flow = self._flows[index]
         damped = self._damped(index, now_ms)
         flow.skip_to(now_ms)
-        last = flow.last_price * self._scale[index]
-        return sorted((self._with_funding(index, damped, now_ms), damped, last))[1]
+        last_units = flow.last_price
+        known = self._marks.get(index)
+        if known is not None and known[0] == now_ms and known[1] == last_units:
+            return known[2]
+        last = last_units * self._scale[index]
+        price = sorted((self._with_funding(index, damped, now_ms), damped, last))[1]
+        self._marks[index] = now_ms, last_units, price
+        return price
 
     def _with_funding(self, index: int, damped: float, now_ms: int) -> float:
         due = self.next_funding_ms(index, now_ms)
@@ -126,12 +139,18 @@ class Facts:
 
     def funding_rate(self, index: int, at_ms: int) -> float:
         """The rate settled at `at_ms`: premium clamped around the interest rate (8 h convention)."""
+        known = self._rates.get((index, at_ms))
+        if known is not None:
+            return known
+        if len(self._rates) > _RATES_MAX:
+            self._rates.clear()
         listed = self._flows[index].listed
         share = listed.funding_hours / 8
         premium = self.premium(index, at_ms - HOUR_MS)
         rate = premium + min(0.0005, max(-0.0005, INTEREST_RATE - premium))
         cap = FUNDING_CAP_FRAC if listed.funding_hours == 8 else FUNDING_CAP_FRAC_SHORT
-        return round(max(-cap, min(cap, rate)) * share, 8)
+        found = self._rates[index, at_ms] = round(max(-cap, min(cap, rate)) * share, 8)
+        return found
 
     def next_funding_ms(self, index: int, now_ms: int) -> int:
         """The next settlement strictly after `now_ms`."""

@@ -35,6 +35,7 @@ class Margin:
                     continue
                 paid = (-position.qty * mark * rate).quantize(CENT8)
                 account.wallet += paid
+                account.margin_check_ms = 0
                 self._d.ledger.funding += paid
                 is_isolated = index in account.isolated_mode
                 if is_isolated:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 import re
 from decimal import Decimal, InvalidOperation
@@ -42,9 +41,8 @@ class Params:
     @classmethod
     def parse(cls, query: str, body: str) -> Params:
         """From the raw strings."""
-        return cls(
-            dict(parse_qsl(query, keep_blank_values=True) + parse_qsl(body, keep_blank_values=True))
-        )
+        found = parse_qsl(query, keep_blank_values=True) if query else []
+        return cls(dict(found + parse_qsl(body, keep_blank_values=True) if body else found))
 
     def has(self, name: str) -> bool:
         """Sent and not empty."""
@@ -126,9 +124,8 @@ def check_signature(account: Account, query: str, body: str) -> None:
     found = _SIGNATURE.search(query) or _SIGNATURE.search(body)
     if found is None or not found[1]:
         raise missing("signature")
-    payload = (
-        _SIGNATURE.sub("", query).lstrip("&") + _SIGNATURE.sub("", body).lstrip("&")
-    ).encode()
+    unsigned = _SIGNATURE.sub("", query).lstrip("&")
+    payload = (unsigned + _SIGNATURE.sub("", body).lstrip("&") if body else unsigned).encode()
     if not is_signed(account, payload, unquote(found[1])):
         raise Refusal(-1022, "Signature for this request is not valid.")
 
@@ -148,7 +145,7 @@ def read_public_key(path: str) -> str:
 
 def is_signed(account: Account, payload: bytes, signature: str) -> bool:
     """Whether `signature` is the account's over `payload`."""
-    expected = hmac.new(account.secret.encode(), payload, hashlib.sha256).hexdigest()
+    expected = hmac.digest(account.secret.encode(), payload, "sha256").hex()
     if hmac.compare_digest(expected.encode(), signature.lower().encode()):
         return True
     if not account.public_pem:

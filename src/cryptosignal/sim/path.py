@@ -30,6 +30,8 @@ from cryptosignal.sim.noise import F64, I64, key_of, normals, smooth, uniforms
 CHAIN = ("1d", "4h", "1h", "15m", "5m", "1m")
 """Levels cut one from the next; other intervals are sums of these."""
 _CACHE_ROWS = 4_096
+_SPANS_KEPT = 64
+"""Long stretches that were cut last: clients that start anew ask for the same ones again."""
 
 
 class Path(Protocol):
@@ -72,6 +74,7 @@ class CutPath(ABC):
         self._seed = seed
         self._tick_ms = tick_ms
         self._cache: OrderedDict[tuple[int, str, int], Bars] = OrderedDict()
+        self._spans: OrderedDict[tuple[int, str, int, int], Bars] = OrderedDict()
         self._is_common = key_of(seed, 11)
         self._grids: dict[int, tuple[I64, I64]] = {}
         for row in listed:
@@ -123,10 +126,23 @@ class CutPath(ABC):
             parts = [self._chunk(index, level, at, chunk) for at in range(first, to_ms, chunk)]
             rows = join_bars([p for p in parts if len(p)])
         else:
-            start = from_ms // width * width
-            rows = self._cut(index, level, self._fetch(index, parent, start, to_ms))
+            rows = self._span(index, level, from_ms // width * width, -(-to_ms // width) * width)
         lo, hi = np.searchsorted(rows.open_ms, (from_ms, to_ms))
         return rows.slice(int(lo), int(hi))
+
+    def _span(self, index: int, level: str, start: int, stop: int) -> Bars:
+        """Bars of whole bars of the parent level."""
+        key = (index, level, start, stop)
+        found = self._spans.get(key)
+        if found is not None:
+            self._spans.move_to_end(key)
+            return found
+        parent = finer(level, self.base)
+        rows = self._cut(index, level, self._fetch(index, parent, start, stop))
+        self._spans[key] = rows
+        if len(self._spans) > _SPANS_KEPT:
+            self._spans.popitem(last=False)
+        return rows
 
     def _chunk(self, index: int, level: str, at: int, chunk: int) -> Bars:
         key = (index, level, at)

@@ -352,6 +352,7 @@ class AccountReplies:
         if kind not in (1, 2):
             raise missing("type")
         position.isolated += amount if kind == 1 else -amount
+        account.margin_check_ms = 0
         account.margin_rows.append(
             {
                 "symbol": self._x.listed[index].symbol,

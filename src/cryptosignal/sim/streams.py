@@ -12,7 +12,7 @@ import msgspec
 
 from cryptosignal.ground.units import SECOND_MS
 from cryptosignal.sim.agenda import Agenda
-from cryptosignal.sim.book import Book, Side
+from cryptosignal.sim.book import Book, Side, changes
 from cryptosignal.sim.composite import basket
 from cryptosignal.sim.dialect_ws import Frames, asset_index, composite_index, trading_session
 from cryptosignal.sim.facts import Facts, spot_base
@@ -86,6 +86,8 @@ class Hub:
         self.channels: dict[str, Channel] = {}
         self._by_symbol: list[list[Channel]] = [[] for _ in flows]
         self._timed: dict[tuple[str, int, int], list[Channel]] = {}
+        self._beating: set[tuple[str, int, int]] = set()
+        """Groups of timed channels that somebody hears."""
         self._force: dict[int, tuple[int, str, int, int]] = {}
         self.on_heard: Callable[[int], None] = lambda _index: None
         self.is_open: Callable[[int], bool] = lambda _index: True
@@ -183,12 +185,12 @@ class Hub:
         spec = channel.spec
         slot = spec.index % SLOTS if spec.index >= 0 else 0
         key = (spec.kind, spec.period_ms, slot)
-        group = self._timed.get(key)
-        if group is None:
-            group = self._timed[key] = []
+        group = self._timed.setdefault(key, [])
+        group.append(channel)
+        if key not in self._beating:
+            self._beating.add(key)
             number = list(self._timed).index(key)
             self._agenda.at(self._next_beat(spec, slot), self._beat, number)
-        group.append(channel)
         if spec.kind == "depth":
             book = self._books[spec.index]
             now = self._agenda.now_ms
@@ -346,6 +348,9 @@ class Hub:
         key = list(self._timed)[number]
         kind, period_ms, _slot = key
         group = self._timed[key]
+        if not group:
+            self._beating.discard(key)
+            return
         make = {
             "partial": self._partial,
             "depth": self._diff,
@@ -395,7 +400,7 @@ class Hub:
         bids, asks = self._full(book, now)
         old_bids = [channel.bids, *[s[0] for s in channel.seen]]
         old_asks = [channel.asks, *[s[1] for s in channel.seen]]
-        bid_changes, ask_changes = _changes(old_bids, bids), _changes(old_asks, asks)
+        bid_changes, ask_changes = changes(old_bids, bids), changes(old_asks, asks)
         channel.seen.clear()
         if not bid_changes and not ask_changes:
             return
@@ -454,12 +459,14 @@ class Hub:
 
     def _mark_arrays(self, channel: Channel, open_: list[int], now: int) -> None:
         """TradFi symbols come in a message of their own (BINANCE §4)."""
-        for is_tradfi in (False, True):
-            rows = [
+        coins: list[str] = []
+        tradfi: list[str] = []
+        for i in open_:
+            is_coin = self._flows[i].listed.contract_type == "PERPETUAL"
+            (coins if is_coin else tradfi).append(
                 self.frames[i].mark(self._facts.mark(i, now), now)
-                for i in open_
-                if (self._flows[i].listed.contract_type != "PERPETUAL") == is_tradfi
-            ]
+            )
+        for rows in (coins, tradfi):
             if rows:
                 self.send(channel, "[" + ",".join(rows) + "]")
 
@@ -482,14 +489,3 @@ class Hub:
 def _key(link: Link, name: str) -> str:
     """Channels of the spot pairs live beside the contracts' under a name of their own."""
     return f"spot:{name}" if link.route == SPOT else name
-
-
-def _changes(olds: list[Side], new: Side) -> Side:
-    """Levels whose quantity differs from any of the earlier states; 0 deletes."""
-    fresh = dict(new)
-    changed: dict[int, int] = {}
-    for old in olds:
-        before = dict(old)
-        changed.update({price: 0 for price in before if price not in fresh})
-        changed.update({price: qty for price, qty in new if before.get(price) != qty})
-    return sorted(changed.items())

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -103,12 +104,31 @@ def read_segment(name: str, data: bytes) -> Segment:
     return Segment(name, header, payloads[1:], torn)
 
 
+def header_of(name: str, data: bytes) -> SegmentHeader | None:
+    """What a segment says of itself, None where its first record is not whole.
+
+    Reads no other record. Raises as `read_segment` does for a file that is none.
+    """
+    first = _payload_at(data, _HEADER_OFFSET)
+    end = _HEADER_OFFSET + _FRAME.size + len(first) if first is not None else len(data)
+    return read_segment(name, data[:end]).header
+
+
 def read_records(data: bytes, offset: int) -> tuple[list[bytes], int]:
     """Valid records from `offset` on, and the offset where they end."""
     payloads: list[bytes] = []
-    while (payload := _payload_at(data, offset)) is not None:
+    unpack, size, end = _FRAME.unpack_from, _FRAME.size, len(data)
+    start = offset + size  # `_payload_at` in one loop: a start reads every record there is
+    while start < end:
+        mark, length, checksum = unpack(data, offset)
+        if mark != MARK or not 0 < length <= min(RECORD_BYTES_MAX, end - start):
+            break
+        payload = data[start : start + length]
+        if _checksum(payload) != checksum:
+            break
         payloads.append(payload)
-        offset += _FRAME.size + len(payload)
+        offset = start + length
+        start = offset + size
     return payloads, offset
 
 
@@ -142,4 +162,9 @@ def _payload_at(data: bytes, offset: int) -> bytes | None:
 
 
 def _checksum(payload: bytes) -> int:
-    return zlib.crc32(payload, zlib.crc32(_LENGTH.pack(len(payload))))
+    return zlib.crc32(payload, _length_checksum(len(payload)))
+
+
+@lru_cache(maxsize=4096)
+def _length_checksum(length: int) -> int:
+    return zlib.crc32(_LENGTH.pack(length))

@@ -21,7 +21,7 @@ from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.store.blocks import decode_block
 from cryptosignal.store.faults import DamagedFile
-from cryptosignal.store.records import Segment, TornTail, read_segment
+from cryptosignal.store.records import Segment, TornTail, header_of, read_segment
 from cryptosignal.store.settings import StoreSettings
 
 MONEY: Final = "money"
@@ -168,7 +168,7 @@ def read_run(disk: Disk, run_dir: str, *, past_gaps: bool = False) -> RunReader:
 def account_of(disk: Disk, run_dir: str) -> str:
     """The account that a run said it traded on, "" for none, an older run, or one that never began."""
     for name in segment_names(disk, run_dir, MONEY):
-        header = read_segment(name, disk.read(name)).header
+        header = header_of(name, disk.read(name))
         if header is not None:
             return msgspec.convert(header.run, RunHeader).info.get("account", "")
     return ""

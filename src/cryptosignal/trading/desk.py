@@ -18,6 +18,7 @@ from cryptosignal.domain.events import (
     AccountSnapshotTaken,
     AccountStreamChanged,
     BarClosed,
+    CountdownReplied,
     InstrumentsListed,
     MarksUpdated,
     OperatorCommanded,
@@ -26,6 +27,7 @@ from cryptosignal.domain.events import (
     SnapshotFailed,
 )
 from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.order import Direction
 from cryptosignal.domain.signal import Decision
 from cryptosignal.ground.units import decimal_of
 from cryptosignal.risk.breaker import AccountState
@@ -140,6 +142,11 @@ class Desk:
     def exposure(self) -> Exposure:
         """What is at stake now, UNKNOWN counted as filled."""
         return entries.exposure_of(self.state, self.errands)
+
+    def sides(self) -> dict[str, Direction]:
+        """By symbol which way our own trades look that hold something or may still come to."""
+        trades = self.state.trades.items()
+        return {symbol: t.direction for symbol, t in trades if self.state.exposed(t) > ZERO}
 
     def positions(self) -> tuple[PositionView, ...]:
         """Own trades that hold something, then positions of others."""
@@ -353,6 +360,12 @@ def _see_reply(desk: Desk, now_ms: int, event: OrderReplied) -> None:
         desk.errands.is_suspicious = True
 
 
+def _see_countdown(desk: Desk, now_ms: int, event: CountdownReplied) -> None:
+    errand = desk.errands.countdowns.get(event.symbol)
+    if errand is not None and errand.countdown_ms == event.countdown_ms:
+        errand.is_out = False
+
+
 def _see_instruments(desk: Desk, now_ms: int, event: InstrumentsListed) -> None:
     errands = desk.errands
     for new in event.instruments:
@@ -371,4 +384,5 @@ _OBSERVERS: dict[type, Callable[[Desk, int, Any], None]] = {
     SnapshotFailed: _see_no_snapshot,
     InstrumentsListed: _see_instruments,
     OrderReplied: _see_reply,
+    CountdownReplied: _see_countdown,
 }

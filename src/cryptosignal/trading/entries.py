@@ -33,6 +33,8 @@ BPS = Decimal(10_000)
 FUNDING_DUE = "funding is due"
 UNREAD = "no account snapshot since the start"
 UNHEARD = "the account stream is down"
+TAKEN = "the signal has had its entry"
+EXPIRED = "the signal has expired"
 AFTER_FUNDING_MS = 1_000
 
 
@@ -111,7 +113,7 @@ def refusal_of(
     if state.mode == "signal" and not is_approved:
         return "the mode is signal: publish only"
     if ticket.signal_id in state.opened:
-        return "the signal has had its entry"
+        return TAKEN
     if not state.is_reconciled:
         return UNREAD
     if not errands.is_stream_up:
@@ -119,7 +121,7 @@ def refusal_of(
     if state.account.is_hedged:
         return "the account is in hedge mode"
     if now_ms >= ticket.expires_ms:
-        return "the signal has expired"
+        return EXPIRED
     if symbol in state.trades:
         return "the symbol has an open trade"
     if state.book(symbol).foreign != ZERO:
@@ -150,6 +152,14 @@ def drift_refusal(ticket: Ticket, price: Decimal, limit_bps: int) -> str:
     if drift_bps > limit_bps:
         return f"the price has drifted {drift_bps:.0f} bps from the entry band"
     return ""
+
+
+def final_reason(ticket: Ticket, price: Decimal | None, limit_bps: int, reason: str) -> str:
+    """Why a refusal stands for good: taken, expired, or the price has left the plan. "" for any other
+    (a limit reached, the funding guard, no fresh price): it may be gone a moment later."""
+    if reason in (TAKEN, EXPIRED):
+        return reason
+    return drift_refusal(ticket, price, limit_bps) if price is not None else ""
 
 
 def open_trade(
@@ -194,7 +204,7 @@ def why_abandon(round_: Round, trade: Trade, waiting: WaitingEntry) -> str:
     if not errands.is_stream_up:
         return "the account stream is down"
     if round_.now_ms >= trade.ticket.expires_ms:
-        return "the signal has expired"
+        return EXPIRED
     if round_.is_due(waiting.asked_ms + settings.stop_first_wait_ms):
         return "its stop was not seen at the venue in time"
     price = errands.price(trade.symbol) or waiting.price

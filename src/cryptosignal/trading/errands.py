@@ -60,6 +60,15 @@ class Deferred:
 
 
 @dataclass(slots=True)
+class CountdownErrand:
+    """The last request about a symbol's countdown (0: to stop it); `is_out` until it is answered."""
+
+    at_ms: int
+    countdown_ms: int
+    is_out: bool = True
+
+
+@dataclass(slots=True)
 class WaitingEntry:
     """An entry that leaves once its stop rests (RELIABILITY §3.7); a restart gives it up."""
 
@@ -91,6 +100,7 @@ class Errands:
     deferred: dict[str, Deferred] = field(default_factory=dict)
     sent_prices: dict[str, Decimal] = field(default_factory=dict)
     entries: dict[str, WaitingEntry] = field(default_factory=dict)
+    countdowns: dict[str, CountdownErrand] = field(default_factory=dict)
     rules: Asked = field(default_factory=Asked)
     wants_rules: bool = False
     rules_ms: dict[str, int] = field(default_factory=dict)
@@ -112,6 +122,8 @@ class Errands:
             request.at_ms = max(0, request.at_ms - back_ms)
         for waiting in self.entries.values():
             waiting.asked_ms -= back_ms
+        for errand in self.countdowns.values():
+            errand.at_ms -= back_ms
         for table in (self.moved_ms, self.disagree_ms, self.flat_ms, self.naked_noticed_ms):
             for key in table:
                 table[key] -= back_ms

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from cryptosignal.domain.order import Leg, OrderIntent, OrderState
+from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, OrderState
 
 ZERO = Decimal(0)
 
@@ -139,7 +139,7 @@ class Order:
     @property
     def is_open(self) -> bool:
         """It may still do something."""
-        return not self.state.is_terminal
+        return self.state is not OrderState.FILLED and self.state is not OrderState.DEAD
 
     @property
     def is_algo(self) -> bool:
@@ -149,7 +149,7 @@ class Order:
     @property
     def executed(self) -> Decimal:
         """Filled base quantity: the most that any source has proven."""
-        return max(self.reported, self.booked)
+        return self.reported if self.reported >= self.booked else self.booked
 
     @property
     def signed(self) -> Decimal:
@@ -165,10 +165,22 @@ class Order:
     def is_resting(self) -> bool:
         """Seen at the venue, not triggered yet, not contradicted by a later read."""
         return (
-            self.state in (OrderState.LIVE, OrderState.PARTIAL)
+            (self.state is OrderState.LIVE or self.state is OrderState.PARTIAL)
             and not self.triggered_ms
             and not self.doubted_ms
         )
+
+    @property
+    def is_spent(self) -> bool:
+        """Its executions add up to all of it, whatever its own word still says."""
+        return self.executed >= self.intent.quantity
+
+    @property
+    def may_rest(self) -> bool:
+        """There may be something of it to cancel: not a market order, not one that has triggered, not
+        one whose executions came before the word that it is done."""
+        is_market = self.intent.kind is OrderKind.MARKET
+        return not is_market and not self.triggered_ms and not self.is_spent
 
     @property
     def is_entry(self) -> bool:

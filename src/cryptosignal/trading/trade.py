@@ -195,9 +195,11 @@ class Trade:
     def confirmed_stops(self, now_ms: int, trigger_grace_ms: int) -> list[Order]:
         """Stops that are a fact at the venue: resting, or triggered and still executing."""
         found = []
-        for order in self.of_leg(Leg.STOP):
-            is_firing = order.is_open and 0 < order.triggered_ms > now_ms - trigger_grace_ms
-            if order.is_resting or is_firing:
+        for order in self.orders.values():  # asked at every sighting: no generator, no sums
+            if order.intent.leg is not Leg.STOP:
+                continue
+            is_firing = 0 < order.triggered_ms > now_ms - trigger_grace_ms and order.is_open
+            if is_firing or order.is_resting:
                 found.append(order)
         return found
 
