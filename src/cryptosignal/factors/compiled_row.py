@@ -1323,13 +1323,13 @@ def row(
     then the times of listing, the ticks and the Overlay pool; `finality` to `lags` are the newest
     bar's of each interval. `limits` are the floor of funding, the breakout, the open room, the
     probe's notional, the span of bars that a score depends on, the four that `funding_pressure` and
-    `boosted` take, and the four that `structure` does (the first of them is set here). `ends` are the
-    closed bars of each interval, and those of 15m at the newest hour's close.
+    `boosted` take, and those that `structure` does (the first
+    of them is each symbol's own). `ends` are the closed bars of
+    each interval, and those of 15m at the newest hour's close.
     """
     age_days = (now[1] - columns[7][slot]) / _DAY
     if age_days * 24.0 < now[2]:
         return -1
-    limits[9] = (now[0] + _HOUR - columns[7][slot]) / _HOUR
     hours, end = bars[H1], ends[H1]
     span = int(limits[4])
     high, low, close = (np.empty(LOG_BARS), np.empty(LOG_BARS), np.empty(LOG_BARS))
@@ -1351,6 +1351,8 @@ def row(
         _spot(spot, spot_ms, first_ms + (end - span) * _HOUR, beside[0], beside[1])
     series = interest[max(interest.shape[0] - span, 0) :], beside[0], beside[1]
     at = FACTORS * (1 + stops[6])
+    own_facts = limits[9:].copy()
+    own_facts[0] = (now[0] + _HOUR - columns[7][slot]) / _HOUR
     fresh = scores(
         hours,
         end,
@@ -1367,7 +1369,7 @@ def row(
         chain_taps,
         chain,
         floors,
-        limits[9:],
+        own_facts,
         taps,
         out[:at],
     )

@@ -211,12 +211,11 @@ class Lone:
         self._learn_market(fast, hours, view.btc, view.eth, end)
         self.limits[4] = kept.span
         found.kept, found.first_ms = kept, int(hours.open_ms[0])
-        quarters = _end(view.bars.get("15m"), opened_ms + HOUR_MS)
-        found.ends = np.array([*ends, quarters])
-        found.leaders = np.array([view.btc, view.eth])
-        found.now = np.array([opened_ms, view.time_ms, self.grown_hours], np.float64)
+        found.ends = np.array([*ends, _end(view.bars.get("15m"), opened_ms + HOUR_MS)])
         made_up = "taker_flow" in view.synthetic_flow and not self.params.accept_synthetic_flow
         self.limits[10] = 0.0 if made_up else 1.0
+        found.leaders = np.array([view.btc, view.eth])
+        found.now = np.array([opened_ms, view.time_ms, self.grown_hours], np.float64)
         found.stops = kept.stops.copy()
         found.stops[-1] = shift
         found.trend = self._trend_of(opened_ms, trend) if shift else trend[:, 0]

@@ -14,6 +14,7 @@ import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -46,6 +47,7 @@ from cryptosignal.modes.account import BinanceExchange
 from cryptosignal.modes.accounts import check_history
 from cryptosignal.modes.beside import beside
 from cryptosignal.modes.bookkeeper import Bookkeeper
+from cryptosignal.modes.brackets import Brackets
 from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config, without_secrets
 from cryptosignal.modes.film import TapedBoard, TapedQuality
@@ -56,7 +58,7 @@ from cryptosignal.modes.scanning import ScanLoop
 from cryptosignal.modes.spare import give_back
 from cryptosignal.modes.stores import JOURNAL_ROOT as JOURNAL_ROOT
 from cryptosignal.modes.stores import Stores
-from cryptosignal.modes.supervise import patiently
+from cryptosignal.modes.supervise import TRIES_MAX, patiently, soon
 from cryptosignal.modes.twin import TwinWatch
 from cryptosignal.modes.universe_watch import UniverseWatch
 from cryptosignal.modes.user_factors import factor_table
@@ -91,6 +93,11 @@ LIMIT_WAIT_MS_MIN = 1_000
 START_TRY_S = 2.5
 PROTECT_TRY_S = 1.0
 """The same where a position is known and may lie naked."""
+PROTECT_PAUSE_S = 4.0
+"""No longer pauses then, and no longer waits for one answer: a venue that is back from its maintenance
+must be noticed in time."""
+PROTECT_TRIES_MAX = 12
+"""So many more tries then, for about the same patience."""
 START_TRIES = 3
 """The first reads of a start are asked again after so long, so often; then the client's own limit."""
 WARMING_SCAN_S = 5.0
@@ -135,6 +142,7 @@ class Setup:
         names.MARK_ARRAY_STREAM,
         names.TICKER_ARRAY_STREAM,
         names.FORCE_ORDER_STREAM,
+        names.CONTRACT_STREAM,
     )
     tap: Callable[[int, int, bytes], None] | None = None
     tape_position: Callable[[], int] = lambda: 0
@@ -196,6 +204,7 @@ class Program:
             sapi_url=setup.routes.sapi_url,
             spot_ledger=self._spot_ledger() if setup.routes.spot_url else None,
         )
+        self._brackets = Brackets(self.client, self._note, has_account=setup.signer is not None)
         self.feed = MarketFeed(
             setup.transport,
             setup.routes,
@@ -419,6 +428,9 @@ class Program:
         if rules.synthetic_flow:
             self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
         self.universe.take(chosen)
+        await self._brackets.read()
+        chosen = [self._brackets.onto(item) for item in chosen]
+        self.universe.take(chosen)
         return chosen
 
     async def _follow_market(self, chosen: list[Instrument] | None) -> None:
@@ -481,7 +493,7 @@ class Program:
     def _tradable(self, listed: Iterable[Instrument]) -> dict[str, Instrument]:
         """Contracts that may be watched: TRADING USDT perpetuals on coins, none of the blacklist."""
         return {
-            item.symbol: item
+            item.symbol: self._brackets.onto(item)
             for item in listed
             if item.is_tradable_perpetual
             and item.underlying_type == "COIN"
@@ -489,15 +501,20 @@ class Program:
         }
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """A question of the start, asked again where that can help."""
+        """A question of the start, asked again where that can help; in haste at a quicker pace."""
         settings = self.config.websocket
         rng = self.setup.seeds.stream("backoff", "start")
-        backoff = ExponentialBackoff(settings.base_delay, settings.max_delay, settings.jitter, rng)
+        is_urgent = self._try_s == PROTECT_TRY_S
+        longest_s = min(settings.max_delay, PROTECT_PAUSE_S) if is_urgent else settings.max_delay
+        first_s = min(settings.base_delay, longest_s)
+        backoff = ExponentialBackoff(first_s, longest_s, settings.jitter, rng)
+        tries_max = PROTECT_TRIES_MAX if is_urgent else TRIES_MAX
+        asked = partial(soon, question, PROTECT_PAUSE_S) if is_urgent else question
 
         def tell(fault: Fault) -> None:
             self._note("start.was_delayed", {"reason": str(fault)})
 
-        return await self._past_limits(lambda: patiently(question, backoff, tell))
+        return await self._past_limits(lambda: patiently(asked, backoff, tell, tries_max))
 
     def _check_history(self) -> None:
         """Refuse a data folder whose runs traded on another account."""
@@ -697,6 +714,7 @@ class Program:
     async def _choose_again(self) -> list[Instrument]:
         """The venue's list as it is now; of symbols asked for by name, those that still trade."""
         rules = await self.client.exchange_info()
+        await self._brackets.read()
         tradable = self._tradable(rules.instruments)
         if self.setup.symbols:
             return [tradable[symbol] for symbol in self.setup.symbols if symbol in tradable]
@@ -743,12 +761,15 @@ class Program:
 
     # ---- running ------------------------------------------------------------------------
     def _take_scan(self, scan: ScanTaken) -> None:
+        if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
+            return  # as many as were asked for; the run is ending
         before = self.client.api_calls.total()
         rows = dataclasses.replace(scan.rows, tape_position=self.setup.tape_position())
         scan = ScanTaken(rows)
         self.rim.handle(scan)
         self.api_calls_at_scan = self.client.api_calls.total() - before
-        if scan.rows.trigger.startswith("bar:") and self.engine.latest is not None:
+        is_told = scan.rows.trigger == "start" or scan.rows.trigger.startswith("bar:")
+        if is_told and self.engine.latest is not None:
             held = (position.symbol for position in self.desk.positions())
             self.universe.look(self.board.view(self.clock.now_ms()))
             self.universe.replan(self.engine.latest, held)
