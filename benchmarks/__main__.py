@@ -14,7 +14,7 @@ import subprocess
 import sys
 
 TIMEOUT_S = 900
-SOAK_S = 60
+SOAK_S = 180
 
 
 def figures(name):

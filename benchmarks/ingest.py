@@ -197,7 +197,8 @@ class ScaledRun:
             self.quality,
             SystemClock(),
             Seeds(1),
-            FeedSettings(),
+            # a server of frames may be deaf to pings: theirs is not the silence that matters here
+            FeedSettings(ping_timeout=86_400.0),
             lambda event: None,
         )
 

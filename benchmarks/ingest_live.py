@@ -12,6 +12,7 @@ client. `--log FILE` tells what was sent: frames, and nanoseconds they took.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -77,17 +78,18 @@ def _parted(payload: bytes) -> tuple[str, bytes, bytes]:
 
 
 def send(client: socket.socket, args: argparse.Namespace) -> array[int]:
-    """Rounds until the time is over; frames sent, and over how many ns."""
+    """Rounds until the time is over or the client goes; frames sent, and over how many ns."""
     tide, sent, pause_ms = Tide(args.symbols), 0, ROUND_MS / args.speed
     began = time.monotonic_ns()
-    for count in range(int(args.seconds * 1000 / pause_ms)):
-        frames = [*tide.frames(START_MS + int(count * pause_ms))]
-        rest = count * pause_ms / 1000 - (time.monotonic_ns() - began) / 1e9
-        if rest > 0:
-            time.sleep(rest)
-        for at in range(0, len(frames), CHUNK_FRAMES):
-            client.sendall(b"".join(frames[at : at + CHUNK_FRAMES]))
-        sent += len(frames)
+    with contextlib.suppress(OSError):
+        for count in range(int(args.seconds * 1000 / pause_ms)):
+            frames = [*tide.frames(START_MS + int(count * pause_ms))]
+            rest = count * pause_ms / 1000 - (time.monotonic_ns() - began) / 1e9
+            if rest > 0:
+                time.sleep(rest)
+            for at in range(0, len(frames), CHUNK_FRAMES):
+                client.sendall(b"".join(frames[at : at + CHUNK_FRAMES]))
+            sent += len(frames)
     return array("q", (sent, time.monotonic_ns() - began))
 
 
@@ -112,7 +114,8 @@ def main() -> int:
         told = send(client, args)
         if args.log:
             Path(args.log).write_bytes(told.tobytes())
-        swallow(client, 20.0)
+        with contextlib.suppress(OSError):
+            swallow(client, 20.0)
     return 0
 
 

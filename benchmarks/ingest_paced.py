@@ -11,7 +11,7 @@ may (`urgent` says so): else a busy machine's queue for its cores is all that is
 
 Soak: 550 symbols × 5 intervals at twice the venue's peak (`ingest_live`). Memory is read once a
 second; its growth is the median of the last third less that of the middle third: the first third is
-the start, in which rings and books fill. More than 2 MB or 1 % is growth.
+the start, in which the rings of trades fill (a minute). More than 2 MB or 1 % is growth.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ def soak(args: argparse.Namespace) -> dict:
         options += ["--symbols", str(SOAK_SYMBOLS), "--log", str(log)]
         with ingest.server(*options, module="ingest_live") as port:
             url = f"ws://127.0.0.1:{port}/market/stream?streams=x"
-            more = ["--capacity", "600", "--idle", "3"]
+            more = ["--capacity", "600", "--idle", "10"]
             run = ingest.run_client("ours", url, 1 << 60, *more, timeout_s=seconds + 120)
             sent, took_ns = _integers(log).tolist() if log.exists() else (0, 1)
     nominal = SOAK_SYMBOLS * len(ingest_load.INTERVALS) / ingest_load.SHARES[0]

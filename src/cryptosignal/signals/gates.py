@@ -7,7 +7,7 @@ way. Gates that compare symbols or remember (correlation, cooldown) are decided 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
@@ -78,6 +78,11 @@ class Sight:
     values: Values
     strength: Floats
     params: ParamSet
+    fresh: Floats = field(init=False)
+    """`newness` of each symbol."""
+
+    def __post_init__(self) -> None:
+        self.fresh = newness(self.rows, self.params)
 
     def col(self, name: str) -> Floats:
         """A column of the rows."""
@@ -227,7 +232,7 @@ def _probability(s: Sight) -> GateRow:
 def p_min(s: Sight) -> Floats:
     """p0 + θF·max(0,gF) + θIpen·max(0,−gI) − θIrew·max(0,gI), new coins by age tier and more in
     their first minutes (§1.5, §1.8)."""
-    gates, fresh = s.params.gates, newness(s.rows, s.params)
+    gates, fresh = s.params.gates, s.fresh
     reward = (1.0 - fresh) * gates.theta_i_reward + fresh * gates.new_theta_i_reward
     base = (1.0 - fresh) * gates.p0 + fresh * np.maximum(gates.new_p0, age_tier_p(s))
     return (
@@ -258,7 +263,7 @@ def _by_age(s: Sight, tiers: tuple[float, ...], mature: float) -> Floats:
 
 
 def _delta_p(s: Sight) -> GateRow:
-    gates, fresh = s.params.gates, newness(s.rows, s.params)
+    gates, fresh = s.params.gates, s.fresh
     reward = (1.0 - fresh) * gates.phi_i_reward + fresh * gates.new_phi_i_reward
     limit = (
         (1.0 - fresh) * gates.dp0
@@ -271,7 +276,7 @@ def _delta_p(s: Sight) -> GateRow:
 
 
 def _strength(s: Sight) -> GateRow:
-    gates, fresh = s.params.gates, newness(s.rows, s.params)
+    gates, fresh = s.params.gates, s.fresh
     tiers = (gates.strength_ultra_new, gates.strength_new_a, gates.strength_new_b)
     young = _by_age(s, tiers, gates.strength_mature)
     limit = (1.0 - fresh) * gates.strength_mature + fresh * young
@@ -279,7 +284,7 @@ def _strength(s: Sight) -> GateRow:
 
 
 def _dims(s: Sight) -> GateRow:
-    gates, fresh = s.params.gates, newness(s.rows, s.params)
+    gates, fresh = s.params.gates, s.fresh
     young = _by_age(s, tuple(map(float, s.params.new_coin.tier_dims)), gates.dims_min)
     limit = np.ceil((1.0 - fresh) * gates.dims_min + fresh * young - 1e-9)
     return _row("dims", ">=", s.scores.dims, limit, unit="factors")
@@ -294,14 +299,14 @@ def _persistence(s: Sight) -> GateRow:
 
 
 def _room_structure(s: Sight) -> GateRow:
-    gates, fresh = s.params.gates, newness(s.rows, s.params)
+    gates, fresh = s.params.gates, s.fresh
     limit = (1.0 - fresh) * gates.room_structure_atr + fresh * gates.new_room_structure_atr
     return _row("room_structure", ">=", s.sided("ctx.room_up_atr", "ctx.room_down_atr"), limit,
                 unit="ATR")  # fmt: skip
 
 
 def _room_book(s: Sight) -> GateRow:
-    gates, fresh = s.params.gates, newness(s.rows, s.params)
+    gates, fresh = s.params.gates, s.fresh
     limit = (1.0 - fresh) * gates.room_book_ratio + fresh * gates.new_room_book_ratio
     return _row("room_book", ">=", s.sided("ctx.room_book_up", "ctx.room_book_down"), limit)
 
@@ -411,7 +416,7 @@ def _ignition(s: Sight) -> GateRow:
     """A new coin needs ignition on its side and no exhaustion (§1.8); a mature one does not."""
     votes = s.sided("ctx.ignition_up", "ctx.ignition_down")
     spent = s.sided("ctx.exhausted_up", "ctx.exhausted_down")
-    is_new = newness(s.rows, s.params) >= 0.5
+    is_new = s.fresh >= 0.5
     least = float(s.params.new_coin.ignition_min)
     value = np.where(spent > 0.0, 0.0, votes)
     return _row("ignition", ">=", np.where(is_new, value, least), s.full(least), unit="signs of 6")
@@ -420,7 +425,7 @@ def _ignition(s: Sight) -> GateRow:
 def _thrust(s: Sight) -> GateRow:
     """A new coin needs momentum: 1m and 5m slopes on its side, 15m not against (§1.8)."""
     value = s.sided("ctx.thrust_up", "ctx.thrust_down")
-    is_new = newness(s.rows, s.params) >= 0.5
+    is_new = s.fresh >= 0.5
     return _row("thrust", ">=", np.where(is_new, value, 1.0), s.full(1.0), unit="slopes agree")
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.factors.window import filled
-from cryptosignal.signals.score import column, newness
+from cryptosignal.signals.score import column, first_of, newness
 
 Floats = NDArray[np.float64]
 
@@ -28,22 +28,20 @@ def size_left(rows: ScanRows, side: Floats, params: ParamSet) -> Floats:
     """
     spread = filled(column(rows, "ctx.spread_bps"))
     own = params.risk
-    by_spread = np.select(
+    by_spread = first_of(
         [spread > own.spread_skip_bps, spread > own.spread_wide_bps, spread > own.spread_mild_bps],
         [0.0, own.spread_wide, own.spread_mild],
-        default=1.0,
+        1.0,
     )
     rate = np.abs(filled(column(rows, "ctx.funding_rate")))
-    by_rate = np.select(
+    by_rate = first_of(
         [rate > own.funding_high_frac, rate > own.funding_mild_frac],
         [own.funding_high, own.funding_mild],
-        default=1.0,
+        1.0,
     )
     pressed = side * filled(column(rows, "ctx.fwi"))
-    by_pressure = np.select(
-        [pressed > own.fwi_limit, pressed < -own.fwi_limit],
-        [own.fwi_same, own.fwi_opposite],
-        default=1.0,
+    by_pressure = first_of(
+        [pressed > own.fwi_limit, pressed < -own.fwi_limit], [own.fwi_same, own.fwi_opposite], 1.0
     )
     by_pool = np.where(in_overlay(rows), own.overlay, 1.0)
     out: Floats = by_spread * by_rate * by_pressure * phase(rows, params) * by_pool
@@ -60,7 +58,7 @@ def phase(rows: ScanRows, params: ParamSet) -> Floats:
     own = params.new_coin
     minutes = filled(column(rows, "ctx.age_days") * 1440.0, nan=np.inf)
     edges = (own.watch_only_minutes, own.careful_minutes, own.main_minutes)
-    return np.select([minutes < edge for edge in edges], own.phase_risk[:3], own.phase_risk[3])
+    return first_of([minutes < edge for edge in edges], own.phase_risk[:3], own.phase_risk[3])
 
 
 def level(left: float, params: ParamSet) -> str:

