@@ -35,6 +35,8 @@ _EVERYTHING: Final = 1
 _STEP_MS: Final = 1_000
 """A clock that was set back by more has closed bars, and taken them from REST, before their time: all
 that is held is compared again, from `_EVERYTHING` on."""
+_LOOK_MS: Final = 10_000
+"""New streams are looked for this often while no turn is due; less than a turn's reserve."""
 _ROW = [1, 2, 3, 4, 5, 7, 8, 9, 10]
 
 
@@ -77,7 +79,7 @@ class BarComparison:
         self._compare_ms: dict[int, int] = {}
         self._first_ms: dict[int, int] = {}
         """By slot: when its bars are compared next, and from which time on they are not yet."""
-        self._tick_ms = 0
+        self._tick_ms = self._wake_ms = 0
         self.requests = 0
         self.bars_compared = 0
         self.bars_mismatched = 0
@@ -86,13 +88,16 @@ class BarComparison:
 
     def tick(self, now_ms: int) -> None:
         """Symbols whose turn has come: each closed bar once within the interval (300 s)."""
+        is_set_back = now_ms < self._tick_ms - _STEP_MS
+        self._tick_ms = now_ms
+        if now_ms < self._wake_ms and not is_set_back:
+            return
         shortest = self._shortest()
         window_ms = int(self._settings.kline_reconcile_interval * 1000)
         turns = Turns.of(INTERVAL_MS[shortest], window_ms)
-        if now_ms < self._tick_ms - _STEP_MS:
+        if is_set_back:
             self._first_ms = dict.fromkeys(self._compare_ms, _EVERYTHING)
             self._compare_ms = {slot: turns.first_ms(slot, now_ms) for slot in self._compare_ms}
-        self._tick_ms = now_ms
         due_ms: dict[int, int] = {}
         for stream in self._board.inbox.by_kind.get(names.KLINE, ()):
             slot = stream.slot
@@ -104,6 +109,7 @@ class BarComparison:
         if len(self._first_ms) > len(due_ms):  # what is no longer streamed starts anew one day
             self._first_ms = {slot: ms for slot, ms in self._first_ms.items() if slot in due_ms}
         self._compare_ms = due_ms
+        self._wake_ms = min([now_ms + _LOOK_MS, *due_ms.values()])
 
     def _first_turn_ms(self, turns: Turns, stream: Stream, now_ms: int) -> int:
         bars, slot = self._board.klines[stream.interval], stream.slot

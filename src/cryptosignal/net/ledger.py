@@ -142,8 +142,11 @@ class WeightLedger:
         it had arrived at the latest, and the venue's own count."""
         text = headers.get(WEIGHT_HEADER, "")
         is_doubtful = len(charged) > 1 and cost is not None
-        if not is_doubtful and not text.isdigit():
-            return
+        is_news = text.isdigit() and int(text) > self._budget.used(
+            self._clock.now_ms(), Pool.WEIGHT
+        )
+        if not is_doubtful and not is_news:
+            return  # nearly always: the file of all processes is left alone
         is_freed = False
         with self._state():
             now_ms = self._clock.now_ms()
