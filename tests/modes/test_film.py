@@ -147,7 +147,7 @@ ONLY_READ = {
     "find", "waits_for_trades", "trades_wait_ms", "traded_ms", "next_close_ms", "due_share",
     "last_times_ms", "funding_period_ms", "spot_next_ms", "missing", "has_due", "is_ready",
     "klines_ready", "laggards", "malformed", "view_of", "forming", "get_stats", "nbytes",
-    "lags_ms", "klines_of",
+    "lags_ms", "klines_of", "look_at_lags",
 }  # fmt: skip
 MADE_ANEW = {"feed", "absorb", "take_tally", "set_quality", "view", "slot"}
 """By frames on the tape, by DataQual's own calls, or through calls of those that are told."""
