@@ -88,6 +88,7 @@ class Engine:
         self._started_ms = 0
         self._memory_text = ""
         self._desk_watch: tuple[str, ...] = ()
+        self._followed: tuple[str, ...] = ()
         self._watching = WatchSymbols(())
 
     # ---- the two doors ------------------------------------------------------------------
@@ -299,10 +300,15 @@ class Engine:
 
     def _with_watch(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
         """The desk's symbols with marks, the tracker's with bars alone; told when they change."""
+        is_told = False
         for action in actions:
             if isinstance(action, WatchSymbols):
-                self._desk_watch = action.symbols
-        wanted = tuple(sorted({*self._desk_watch, *self.tracker.symbols()}))
+                self._desk_watch, is_told = action.symbols, True
+        followed = self.tracker.symbols()
+        if not is_told and followed == self._followed:
+            return actions
+        self._followed = followed
+        wanted = tuple(sorted({*self._desk_watch, *followed}))
         kept = tuple(action for action in actions if not isinstance(action, WatchSymbols))
         watching = WatchSymbols(wanted, self._desk_watch)
         if watching == self._watching:

@@ -155,7 +155,8 @@ class HostClock(LoopClock):
 
     def now_ms(self) -> int:
         """Exchange time as the host believes it."""
-        return super().now_ms() + self.skew_ms
+        loop_ms = int(self._loop.time() * 1000.0 + 1e-6)  # as `LoopClock`, in one call
+        return self._start_ms + loop_ms + self.offset_ms + self.skew_ms
 
 
 class _Silence:
@@ -535,7 +536,8 @@ class Day:
     # ---- the end ----------------------------------------------------------------------------
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if error is not None and not isinstance(error, Fault):
+        # a cancelled future that a killed process had left is found when its day is put away
+        if error is not None and not isinstance(error, Fault | asyncio.CancelledError):
             self.monitors.violations.append(
                 Violation("unhandled", self.clock.now_ms(), f"{error!r} {context.get('message')}")
             )
