@@ -478,6 +478,20 @@ def test_a_yes_refused_for_good_ends_the_signal(now):
     assert rig.venue.entries == {}
 
 
+@pytest.mark.parametrize(("mark", "is_asked"), [("100.45", True), ("102.5", False)])
+def test_a_person_is_asked_once_the_price_is_known(mark, is_asked):
+    """Without a mark there is no question yet; the first one is the price asked at, or shows that the
+    market has left the plan, which is then refused instead of asked."""
+    rig = ready(mode="approve")
+    rig.open(decision(time_ms=rig.now), price=None)
+    assert rig.desk.waiting() == ()
+    assert refusal(rig) == "no fresh price"
+    rig.price("BTCUSDT", mark)
+    rig.run(2000)
+    assert [w.price for w in rig.desk.waiting()] == ([D(mark)] if is_asked else [])
+    assert is_asked or refusal(rig) == "the price is beyond the first target"
+
+
 def test_rejected_signal_is_gone():
     """A no ends the waiting."""
     rig = ready(mode="approve")

@@ -235,7 +235,9 @@ class _WarmUp:
         if summed:
             self.board.repair_locally(self.clock.now_ms(), symbol)
         rest = ordered[len(results) :]
-        results += await asyncio.gather(*(self._series(symbol, name) for name in rest))
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._series(symbol, name)) for name in rest]
+        results += [task.result() for task in tasks]
         await self._marked.wait()
         if all(results):
             if symbol in LEADERS:

@@ -131,9 +131,8 @@ class Desk:
             _refuse(round_, decision.signal_id, decision.symbol, ticket.reason)
             return self._finish(round_)
         self.state.instruments[instrument.symbol] = instrument
-        known = price if price is not None else self._price_of(ticket, now_ms)
         wish = Deferred(ticket, instrument, now_ms, is_approved, correlations or {})
-        self._enter(round_, wish, known)
+        self._enter(round_, wish, price if price is not None else self._known(wish, now_ms))
         controller.run(round_)
         return self._finish(round_)
 
@@ -269,7 +268,8 @@ class Desk:
         own trade is answered at once, not later."""
         if reason == entries.FUNDING_DUE:
             return entries.after_funding_ms(now_ms, self.state.settings.funding_interval_ms)
-        is_passing = reason in (entries.UNREAD, entries.UNHEARD) and not wish.is_approved
+        passing = (entries.UNREAD, entries.UNHEARD, entries.UNPRICED)
+        is_passing = reason in passing and not wish.is_approved
         return now_ms + UNREAD_RETRY_MS if is_passing and now_ms < wish.ticket.expires_ms else 0
 
     def _judge_deferred(self, round_: Round) -> None:
@@ -277,17 +277,26 @@ class Desk:
         for signal_id, wish in list(self.errands.deferred.items()):
             if round_.is_due(wish.at_ms):
                 del self.errands.deferred[signal_id]
-                self._enter(round_, wish, self._price_of(wish.ticket, round_.now_ms))
+                self._enter(round_, wish, self._known(wish, round_.now_ms))
+
+    def _known(self, wish: Deferred, now_ms: int) -> Decimal | None:
+        """The price to judge an entry by. What a person is asked about needs a mark: drift counts from
+        it, and a plan that the market has left already is no question."""
+        if self.state.mode == "approve" and not wish.is_approved:
+            return self._fresh_mark(wish.ticket.symbol, now_ms)
+        return self._price_of(wish.ticket, now_ms)
 
     def _price_of(self, ticket: Ticket, now_ms: int) -> Decimal | None:
         """A price fresh enough to size by, None if there is none (RELIABILITY §5.19)."""
-        stale_ms = self.state.settings.price_stale_ms
-        mark = self.errands.marks.get(ticket.symbol)
-        if mark is not None and now_ms - mark[1] <= stale_ms:
-            return mark[0]
-        if now_ms - ticket.decided_ms <= stale_ms:
+        mark = self._fresh_mark(ticket.symbol, now_ms)
+        if mark is None and now_ms - ticket.decided_ms <= self.state.settings.price_stale_ms:
             return (ticket.entry_low + ticket.entry_high) / 2
-        return None
+        return mark
+
+    def _fresh_mark(self, symbol: str, now_ms: int) -> Decimal | None:
+        mark = self.errands.marks.get(symbol)
+        is_fresh = mark is not None and now_ms - mark[1] <= self.state.settings.price_stale_ms
+        return mark[0] if mark is not None and is_fresh else None
 
     def _finish(self, round_: Round) -> tuple[Action, ...]:
         """Add the next wake-up, if it changed."""

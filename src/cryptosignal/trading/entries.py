@@ -32,6 +32,7 @@ BPS = Decimal(10_000)
 FUNDING_DUE = "funding is due"
 UNREAD = "no account snapshot since the start"
 UNHEARD = "the account stream is down"
+UNPRICED = "no fresh price"
 TAKEN = "the signal has had its entry"
 EXPIRED = "the signal has expired"
 AFTER_FUNDING_MS = 1_000
@@ -146,7 +147,7 @@ def refusal_of(
     if tripped:
         return tripped
     if price is None:
-        return "no fresh price"
+        return UNPRICED
     return drift_refusal(ticket, price, settings.entry_drift_bps)
 
 
