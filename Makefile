@@ -69,8 +69,8 @@ chaos: $(READY_DEV) ## real processes in a storm, killed and starved (DURATION s
 soak: $(READY_DEV) ## a day of market data at storm in virtual time, and each network fault alone (HOURS SYMBOLS SEED)
 	@exec $(BIN)/python -m tests.net_feed.prove $(strip $(call flag,HOURS,hours) $(call flag,SYMBOLS,symbols) $(call flag,SEED,seed))
 
-mutants: $(READY_DEV) ## planted bugs that the simulated campaign must catch, one after the other
-	@exec $(BIN)/python -m tests.sim_campaign.mutants
+mutants: $(READY_DEV) ## planted bugs that the simulated campaign must catch (ROWS=3,10-14,20- DAYS JSON=1)
+	@exec $(BIN)/python -m tests.sim_campaign.hunt $(strip $(call flag,ROWS,rows) $(call flag,DAYS,days) $(if $(JSON),--json))
 
 lock: ## resolve the versions anew (needs uv)
 	@[ -n "$(UV)" ] || { echo "make lock: needs uv" >&2; exit 1; }

@@ -2,6 +2,8 @@
 
     python -m benchmarks.ingest_load --port P --feed FILE [--mode blast|paced] [--rate 20000] [--tls]
 
+`--log FILE` keeps when each paced frame left. A market that goes on for minutes is `ingest_live`.
+
 200 symbols, 60 % kline over five intervals, 25 % aggTrade, 10 % depth20, 5 % markPrice, about 365
 bytes each; the run crosses a full hour so that every interval but the day closes bars.
 """
@@ -21,6 +23,7 @@ import struct
 import sys
 import tempfile
 import time
+from array import array
 from pathlib import Path
 
 INTERVALS = (
@@ -32,6 +35,7 @@ INTERVALS = (
 )
 START_MS = 1_763_600_000_000 // 86_400_000 * 86_400_000 + 43_200_000 - 20_000
 SHARES = (0.60, 0.25, 0.10, 0.05)
+ROUND_MS = 250
 
 
 class Load:
@@ -50,29 +54,31 @@ class Load:
 
     def frames(self, count: int):
         """`count` payloads."""
-        kline_share, trade_share, depth_share, mark_share = SHARES
         made, event_ms = 0, START_MS
-        per_round = len(self.symbols) * len(INTERVALS)
         while made < count:
-            groups = []
-            for index in range(len(self.symbols)):
-                self.price[index] *= 1 + self.rng.gauss(0, 2e-4)
-                groups.append([(self.kline, index, interval) for interval in INTERVALS])
-            others = int(per_round * (1 - kline_share) / kline_share)
-            makers = self.rng.choices(
-                (self.trade, self.depth, self.mark),
-                (trade_share, depth_share, mark_share),
-                k=others,
-            )
-            groups += [[(make, self.rng.randrange(len(self.symbols)), None)] for make in makers]
-            self.rng.shuffle(groups)
-            for group in groups:
-                for make, index, interval in group:
-                    if made >= count:
-                        return
-                    yield make(index, event_ms, interval)
-                    made += 1
-            event_ms += 250
+            for payload in self.round(event_ms):
+                if made >= count:
+                    return
+                yield payload
+                made += 1
+            event_ms += ROUND_MS
+
+    def round(self, event_ms: int):
+        """One frame of every kline stream, and of the others by their shares, at one event time."""
+        kline_share, trade_share, depth_share, mark_share = SHARES
+        groups = []
+        for index in range(len(self.symbols)):
+            self.price[index] *= 1 + self.rng.gauss(0, 2e-4)
+            groups.append([(self.kline, index, interval) for interval in INTERVALS])
+        others = int(len(groups) * len(INTERVALS) * (1 - kline_share) / kline_share)
+        makers = self.rng.choices(
+            (self.trade, self.depth, self.mark), (trade_share, depth_share, mark_share), k=others
+        )
+        groups += [[(make, self.rng.randrange(len(self.symbols)), None)] for make in makers]
+        self.rng.shuffle(groups)
+        for group in groups:
+            for make, index, interval in group:
+                yield make(index, event_ms, interval)
 
     def kline(self, index: int, event_ms: int, interval) -> bytes:
         name, step = interval
@@ -216,7 +222,17 @@ def _offsets(data: memoryview) -> list[int]:
     return found
 
 
-def _handshake(client) -> None:
+def hurry() -> bool:
+    """Go before everything else on the machine, if that is allowed: a wait for a core that somebody
+    else has is no part of what is measured."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
+    except (OSError, AttributeError):
+        return False
+    return True
+
+
+def handshake(client) -> None:
     request = b""
     while b"\r\n\r\n" not in request:
         chunk = client.recv(65_536)
@@ -235,7 +251,7 @@ def _handshake(client) -> None:
     )
 
 
-def _wait(client, seconds: float) -> None:
+def swallow(client, seconds: float) -> None:
     """Swallow what the client sends (subscriptions, pings, close) for a while."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
@@ -244,8 +260,10 @@ def _wait(client, seconds: float) -> None:
             return
 
 
-def _send(client, data: memoryview, offsets: list[int] | None, rate: float, loops: int) -> None:
-    for _ in range(loops):
+def _send(client, data: memoryview, offsets: list[int] | None, args) -> array:
+    """The feed, `loops` times; answers when each frame left (monotonic ns) if they are paced."""
+    left = array("q")
+    for _ in range(args.loops):
         if offsets is None:
             for at in range(0, len(data), 1 << 18):
                 client.sendall(data[at : at + (1 << 18)])
@@ -253,19 +271,23 @@ def _send(client, data: memoryview, offsets: list[int] | None, rate: float, loop
         began, index, tick, total = time.perf_counter(), 0, 0, len(offsets) - 1
         while index < total:
             tick += 1
-            until = min(total, int(tick * rate / 1000))
+            until = min(total, int(tick * args.rate / 1000))
             while index < until:
+                left.append(time.monotonic_ns())
                 client.sendall(data[offsets[index] : offsets[index + 1]])
                 index += 1
             rest = began + tick * 0.001 - time.perf_counter()
             if rest > 0:
                 time.sleep(rest)
+    return left
 
 
 def serve(args) -> None:
     """One forked process a connection, until terminated."""
     if len(os.sched_getaffinity(0)) > 1:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+    if args.urgent:
+        hurry()
     data = memoryview(Path(args.feed).read_bytes())
     offsets = _offsets(data) if args.mode == "paced" else None
     context = None
@@ -282,11 +304,13 @@ def serve(args) -> None:
         try:
             if context:
                 client = context.wrap_socket(client, server_side=True)
-            _handshake(client)
+            handshake(client)
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            _wait(client, 0.25)
-            _send(client, data, offsets, args.rate, args.loops)
-            _wait(client, 20.0)
+            swallow(client, 0.25)
+            left = _send(client, data, offsets, args)
+            if args.log:
+                Path(args.log).write_bytes(left.tobytes())
+            swallow(client, 20.0)
         except OSError as error:
             print(f"connection ended: {error}", file=sys.stderr, flush=True)
         finally:
@@ -299,7 +323,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--feed", required=True)
     parser.add_argument("--mode", choices=("blast", "paced"), default="blast")
+    parser.add_argument("--log", default="", help="where to keep when each paced frame left, ns")
     parser.add_argument("--rate", type=float, default=20_000)
+    parser.add_argument("--urgent", action="store_true", help="before all else on the machine")
     parser.add_argument("--loops", type=int, default=1)
     parser.add_argument("--tls", default="", help="stem of a .pem/.key pair")
     serve(parser.parse_args())

@@ -3,8 +3,9 @@
 `python -m benchmarks.memory [--symbols 140 550] [--json] [--check]`. The process is a real run without
 a page, with trades and books and the compiled kernels of the `fast` extra, read after its second scan;
 the venue is a process of its own. 550 symbols take minutes: the venue's weight limit spreads their
-history over several. The anchor is the bytes of the caches themselves. The bars: 200 MB at 140 symbols
-× 4 intervals, 400 MB at 550 × 5.
+history over several. The bars: 200 MB at 140 symbols × 4 intervals, 400 MB at 550 × 5. `--parts` adds
+what needs no venue (`memory_parts`): caches at most 1.3 × their content, memory that grows no faster
+than the market does, and the page's process at most 200 MB.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
+
+from benchmarks import memory_parts
 
 
 class Size(NamedTuple):
@@ -30,6 +33,7 @@ SIZES = {
     140: Size(140, ("1m", "15m", "1h", "4h"), 200.0),
     550: Size(550, ("1m", "15m", "1h", "4h", "1d"), 400.0),
 }
+PARTS = ("caches", "growth", "page")
 LISTED = 1.06
 """So many symbols the venue lists for each that is watched: some of them do not trade."""
 TIMEOUT_S = 800
@@ -112,6 +116,18 @@ def measure(size: Size, path: str) -> dict:
     }
 
 
+def parts(names: list[str]) -> list[dict]:
+    """The figures that need no venue of their own."""
+    found: list[dict] = []
+    if "caches" in names:
+        found += memory_parts.caches(SIZES.values())
+    if "growth" in names:
+        found += memory_parts.growth()
+    if "page" in names:
+        found += memory_parts.page(max(SIZES))
+    return found
+
+
 def _output(code: str, *arguments: str, cwd: str | None = None) -> str:
     """The last line that a fresh process prints."""
     done = subprocess.run(
@@ -135,13 +151,14 @@ def rows(found: dict) -> list[tuple]:
             one["holds"],
         )
         for one in found["figures"]
-    ]
+    ] + memory_parts.rows(found["parts"])
 
 
 def main() -> int:
     """Print the figures; with --check exit 1 below the bar."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--symbols", type=int, nargs="+", choices=tuple(SIZES), default=list(SIZES))
+    parser.add_argument("--symbols", type=int, nargs="*", choices=tuple(SIZES), default=list(SIZES))
+    parser.add_argument("--parts", nargs="*", choices=PARTS, default=list(PARTS))
     parser.add_argument(
         "--path",
         choices=("numba", "numpy"),
@@ -151,13 +168,16 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--check", action="store_true")
     options = parser.parse_args()
-    found = {"figures": [measure(SIZES[symbols], options.path) for symbols in options.symbols]}
+    found = {
+        "figures": [measure(SIZES[symbols], options.path) for symbols in options.symbols],
+        "parts": parts(options.parts),
+    }
     if options.json:
         print(json.dumps(found))
     else:
-        for one in found["figures"]:
+        for one in (*found["figures"], *found["parts"]):
             print("  ".join(f"{key} {value}" for key, value in one.items()))
-    is_met = all(one["holds"] for one in found["figures"])
+    is_met = all(one["holds"] for one in (*found["figures"], *found["parts"]))
     return 1 if options.check and not is_met else 0
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cryptosignal.binance.budget import SLICES, Budget, Lane, Shares
+from cryptosignal.binance.budget import RISK_MS, SLICES, Budget, Lane, Shares
 from cryptosignal.binance.limits import POOL_WINDOW_MS, Cost, Limits, Pool
 from cryptosignal.ground.units import MINUTE_MS
 
@@ -60,6 +60,70 @@ def test_no_venue_minute_ever_exceeds_its_share(
     for venue_ms, cost in spent(budget, requests):
         minutes[venue_ms // MINUTE_MS] += cost.weight
     assert all(used <= LIMITS.weight * 0.98 for used in minutes.values())
+
+
+CLOCK_MS = 300
+replies = st.lists(
+    st.tuples(
+        st.sampled_from([0, 1, 250, 1_199, 1_700, 20_000, 57_000]),
+        st.sampled_from(list(Lane)),
+        st.sampled_from([1, 5, 40, 90]),
+        st.integers(0, GUARD_MS - CLOCK_MS),
+        st.sampled_from([0, 1, 90, 700, 5_000, -1]),
+    ),
+    min_size=1,
+    max_size=250,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(replies, st.integers(-CLOCK_MS, CLOCK_MS), st.booleans())
+def test_what_answers_prove_never_costs_a_minute_its_share(
+    requests: list[tuple[int, Lane, int, int, int]], clock_off_ms: int, is_flat: bool
+):
+    """With a clock that is wrong within its error, calls that travel as long as they may, and charges
+    taken back by answers (or never answered), the venue's UTC minutes stay in budget."""
+    budget = Budget(LIMITS, guard_ms=GUARD_MS, clock_ms=CLOCK_MS)
+    budget.is_flat = is_flat
+    minutes: Counter[int] = Counter()
+    waiting: list[tuple[int, range, int]] = []
+    now_ms = START_MS // MINUTE_MS * MINUTE_MS + 58_000
+    for step_ms, lane, weight, travel_ms, answer_ms in requests:
+        now_ms += step_ms
+        for due in [due for due in waiting if due[0] <= now_ms]:
+            waiting.remove(due)
+            budget.prove(due[0], due[1], due[2])
+        if budget.spend(now_ms, lane, Cost(weight=weight)):
+            continue
+        minutes[(now_ms + travel_ms + clock_off_ms) // MINUTE_MS] += weight
+        if answer_ms >= 0:
+            answered_ms = now_ms + travel_ms + answer_ms
+            waiting.append((answered_ms, budget.minutes(now_ms), weight))
+    assert all(used <= LIMITS.weight * 0.98 for used in minutes.values())
+
+
+def test_an_answer_before_the_edge_gives_the_next_minute_back():
+    """What was answered within a minute, the clock's error included, does not count in the next one;
+    what was answered later may."""
+    edge_ms = (START_MS // MINUTE_MS + 1) * MINUTE_MS
+    budget = Budget(Limits(), guard_ms=GUARD_MS, clock_ms=CLOCK_MS)
+    cost, sent_ms = Cost(weight=1000), edge_ms - 1_000
+    assert not budget.spend(sent_ms, Lane.ORDERS, cost)
+    assert budget.used(edge_ms, Pool.WEIGHT) == 1000
+    assert not budget.prove(edge_ms - CLOCK_MS, budget.minutes(sent_ms), 1000)
+    assert budget.used(edge_ms, Pool.WEIGHT) == 1000
+    assert budget.prove(edge_ms - CLOCK_MS - 1, budget.minutes(sent_ms), 1000)
+    assert budget.used(edge_ms, Pool.WEIGHT) == 0
+    assert budget.used(sent_ms, Pool.WEIGHT) == 1000
+
+
+@pytest.mark.parametrize("clock_ms", [0, 300, GUARD_MS])
+def test_a_new_minute_is_used_as_soon_as_the_clock_allows(clock_ms: int):
+    """After the edge only the clock's error is waited for, not the time that a call may travel."""
+    edge_ms = (START_MS // MINUTE_MS + 1) * MINUTE_MS
+    budget = Budget(LIMITS, guard_ms=GUARD_MS, clock_ms=clock_ms)
+    assert not budget.spend(edge_ms - 30_000, Lane.ORDERS, Cost(weight=196))
+    assert budget.spend(edge_ms - 20_000, Lane.ORDERS, Cost(weight=5)) == edge_ms + clock_ms
 
 
 @settings(max_examples=150, deadline=None)
@@ -127,6 +191,20 @@ def test_warm_up_may_use_more_while_flat():
     while not budget.spend(START_MS + 30_000, Lane.WARM_UP, Cost(weight=10)):
         pass
     assert budget.used(START_MS + 30_000, Pool.WEIGHT) == 2300
+
+
+def test_nobody_takes_more_while_another_process_has_something_open():
+    """A process that is flat keeps to the usual share while one that is not goes on calling."""
+    ours, theirs = Budget(Limits()), Budget(Limits())
+    ours.state = theirs.state
+    ours.is_flat = theirs.is_at_risk = True
+    now_ms = START_MS // MINUTE_MS * MINUTE_MS + 5_000
+    assert not theirs.spend(now_ms, Lane.RECONCILE, Cost(weight=28))
+    assert not ours.spend(now_ms + 1_000, Lane.WARM_UP, Cost(weight=1_700))
+    assert ours.spend(now_ms + 1_000, Lane.WARM_UP, Cost(weight=1)) > now_ms + 1_000
+    assert not theirs.spend(now_ms + 1_000, Lane.RECONCILE, Cost(weight=192))
+    later_ms = now_ms + 1_000 + RISK_MS
+    assert not ours.spend(later_ms, Lane.WARM_UP, Cost(weight=2_300))
 
 
 def test_what_others_spend_behind_our_address_counts():

@@ -125,6 +125,55 @@ def test_every_market_frame_decodes_without_a_lost_field():
     }
 
 
+RAW = {
+    "usdm_4streams_20210722.jsonl.gz": 1,
+    "usdm_btcusdt_20220811.jsonl.gz": 1,
+    "usdm_btcusdt_20240808.jsonl.gz": 5,
+}
+"""Recordings of live connections, and of which every so-manieth frame is looked at whole."""
+RAW_KINDS = {
+    "usdm_4streams_20210722.jsonl.gz": {"aggTrade", "kline", "depth", "depthUpdate", "bookTicker"},
+    "usdm_btcusdt_20220811.jsonl.gz": {"trade", "depthUpdate", "depth"},
+    "usdm_btcusdt_20240808.jsonl.gz": {"trade", "depthUpdate", "bookTicker", "depth"},
+}
+
+
+def recorded(name: str, every: int) -> list[dict[str, Any]]:
+    """What a recording holds: `{"stream", "data"}` of sockets, `{"url", "payload"}` of REST."""
+    found = []
+    with gzip.open(SHARED / "data/raw" / name, "rt") as recording:
+        for number, line in enumerate(recording):
+            is_depth_reply = '"lastUpdateId"' in line
+            if number % every and not is_depth_reply:
+                continue
+            row = json.loads(line[line.index("{") :])
+            found.append(row["payload"] if row.get("kind") == "ws" else row)
+    return found
+
+
+@pytest.mark.parametrize(("name", "every"), RAW.items(), ids=RAW)
+def test_every_frame_of_a_recording_decodes_without_a_lost_field(name: str, every: int):
+    """Each frame of a recorded connection keeps every key and value, each depth snapshot by REST
+    every level."""
+    seen = set()
+    for row in recorded(name, every):
+        if "stream" not in row:
+            sent = row.get("payload", row)
+            book = rest.depth(json.dumps(sent).encode())
+            assert same(sent["bids"], book.bids.tolist())
+            assert same(sent["asks"], book.asks.tolist())
+            assert book.last_update_id == sent["lastUpdateId"]
+            seen.add("depth")
+            continue
+        decoded = market.market_frame(json.dumps(row).encode())
+        assert isinstance(decoded, Frame), (row, decoded)
+        assert decoded.stream == row["stream"]
+        (read,) = decoded.messages
+        assert lost(row["data"], read) == [], row
+        seen.add(row["data"]["e"])
+    assert seen >= RAW_KINDS[name]
+
+
 def test_every_account_frame_decodes_without_a_lost_field():
     """Each captured user-data message keeps every key and value, and becomes an event of ours."""
     decoder = msgspec.json.Decoder(account_wire.AccountMessage, strict=False)

@@ -210,6 +210,36 @@ def test_a_waiting_limit_order_is_seen_and_cancelled(name):
 
 
 @venues
+def test_a_countdown_takes_what_waits_unless_it_is_renewed_or_stopped(name):
+    """Renewed or stopped, it takes nothing; left alone, the waiting entry goes and the stop stays."""
+
+    async def live(world):
+        await world.exchange.place(order("csa-k0-e0"))
+        await world.exchange.place(stop("csa-k0-s0", away(world, "-0.05")))
+        waiting = order(
+            "csa-k1-e0", kind=OrderKind.LIMIT, price=away(world, "-0.03"), time_in_force="GTC"
+        )
+        await world.exchange.place(waiting)
+        for _ in range(3):
+            reply = await world.exchange.count_down(SYMBOL, 10_000)
+            assert reply.outcome is SendOutcome.ACKED, reply
+            await asyncio.sleep(6.0)
+        assert "csa-k1-e0" in world.resting()
+        stopped = await world.exchange.count_down(SYMBOL, 0)
+        assert (stopped.outcome, stopped.countdown_ms) == (SendOutcome.ACKED, 0)
+        await asyncio.sleep(15.0)
+        assert "csa-k1-e0" in world.resting()
+        await world.exchange.count_down(SYMBOL, 10_000)
+        await asyncio.sleep(12.0)
+        assert world.resting() == {"csa-k0-s0"}
+        world.lose_next_reply()
+        lost = await world.exchange.count_down(SYMBOL, 10_000)
+        assert lost.outcome is SendOutcome.UNKNOWN
+
+    in_world(name, live)
+
+
+@venues
 def test_a_refusal_is_an_answer_with_the_venues_words(name):
     """An order that the venue refuses is REJECTED with a reason, never an exception, never on a book."""
 

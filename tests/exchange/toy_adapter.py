@@ -15,6 +15,7 @@ from cryptosignal.domain.events import (
     AccountUpdated,
     AlgoUpdated,
     CancelReplied,
+    CountdownReplied,
     OrderLookedUp,
     OrderReplied,
     OrderUpdated,
@@ -180,6 +181,13 @@ class ToyAdapter:
         at_ms = _ms(answer.get("t", 0.0))
         return CancelReplied(client_id, symbol, outcome, message=why, server_ms=at_ms)
 
+    async def count_down(self, symbol: str, countdown_ms: int) -> CountdownReplied:
+        asked_ms = self._now_ms()
+        outcome, why, _ = await self._changed(
+            "leash", instr=_instr(symbol), seconds=countdown_ms / 1000
+        )
+        return CountdownReplied(symbol, countdown_ms, outcome, asked_ms, why)
+
     async def look_up(self, client_id: str, symbol: str, is_algo: bool) -> OrderLookedUp:
         asked_ms = self._now_ms()
         try:
@@ -252,6 +260,8 @@ class ToyAdapter:
 
     def _events(self, news: dict[str, Any]) -> list[AccountEvent]:
         what, at_ms = news["news"], _ms(news["t"])
+        if what in ("round", "fair"):
+            return []  # the market's
         if what == "guard":
             return [self._algo_event(news, at_ms)]
         if what == "held":

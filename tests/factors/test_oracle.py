@@ -5,7 +5,7 @@ import pytest
 from tests.markets import random_market
 
 from cryptosignal.factors import context, structure, window
-from cryptosignal.factors.panel import Panel, panel_of
+from cryptosignal.factors.panel import panel_of
 
 talib = pytest.importorskip("talib")
 
@@ -122,20 +122,3 @@ def _zigzag(prices, turn):
                 age = 0
             leg, top, bottom = 1, price, price
     return leg, pivots, age
-
-
-def test_the_threshold_of_a_swing_by_size_and_regime():
-    """θ is .40 for a small coin and one of unknown turnover, .35 for a big one, .05 less in a strong
-    trend up or down; a quiet small coin keeps all of it."""
-    count, wave = 90, 1e-3 * np.sin(np.arange(90.0))
-    rise = 0.004 * np.arange(float(count))
-    turnover = [1e6, np.nan, 2e7, 2e7, 2e7]
-    close = np.stack([wave, wave, wave, wave + rise, wave - rise])
-    data = np.full((9, 5, count), 1.0)
-    data[:4] = np.exp(close)
-    data[1] *= 1.002
-    data[2] /= 1.002
-    data[5] = np.array(turnover)[:, None] / 24.0 * 10.0
-    panel = Panel(data, "1h", 4)
-    found = structure.theta(panel, panel.atr())
-    np.testing.assert_allclose(found.mean(axis=1), [0.40, 0.40, 0.35, 0.30, 0.30], atol=1e-9)

@@ -84,6 +84,34 @@ def test_a_killed_process_runs_no_finally_and_the_world_goes_on():
         loop.close()
 
 
+def test_a_kill_in_the_midst_of_a_pass_takes_nothing_from_the_loop_s_count():
+    """A kill while handles of the dead process are ready in the same pass leaves the loop running."""
+    loop = VirtualLoop()
+    ran = []
+
+    async def process():
+        await asyncio.sleep(1.0)
+        ran.append("process")
+
+    async def main():
+        for pid in (7, 8):
+            loop.start_process(pid, process)
+        await asyncio.sleep(0.5)
+        dead = contextvars.copy_context()
+        dead.run(PROCESS.set, 7)
+        loop.call_soon(loop.kill, 7)
+        for _ in range(3):
+            loop.call_soon(ran.append, "dead", context=dead)
+        await asyncio.sleep(1.0)
+
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.discard_dead()
+        loop.close()
+    assert ran == ["process"]
+
+
 def test_a_killed_process_leaves_no_timer_behind():
     """A callback that a dead process had set, or that is set in its name, never runs."""
     loop = VirtualLoop()

@@ -7,6 +7,7 @@ import importlib
 import re
 import subprocess
 import sys
+from decimal import Decimal
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,10 @@ import pytest
 from tests.modes.venue_beside import close_venue, venue_beside
 
 import cryptosignal
+from cryptosignal.domain.actions import RecordOutcome
+from cryptosignal.domain.events import TimerFired
+from cryptosignal.domain.outcome import Outcome
+from cryptosignal.engine.schedule import LEARNING
 from cryptosignal.ground.clock import ManualClock
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.market.board import Board
@@ -294,6 +299,71 @@ async def test_the_scheduler_cycles_until_it_is_stopped(config):
     assert scheduler.cycles == 2
     assert "report" in " ".join(seen[-1]["due"])
     await asyncio.gather(*stopping)
+
+
+@pytest.mark.parametrize("answer", ["a new set", "nothing", "the same set", "an error"])
+async def test_a_function_of_the_users_fills_the_learning_slot(config, answer):
+    """It gets what closed since the slot before; a new parameter set it answers is journaled and in force,
+    anything else changes nothing and ends nothing."""
+    given, notes = [], []
+
+    def learn(due):
+        given.append(due)
+        if answer == "an error":
+            raise ZeroDivisionError("no outcomes")
+        if answer == "a new set":
+            gates = msgspec.structs.replace(due.params.gates, min_score=61.0)
+            return msgspec.structs.replace(due.params, gates=gates, version="learnt-1")
+        return due.params if answer == "the same set" else None
+
+    async def follow():
+        station = scheduler.trader.station
+        ended = asyncio.Event()
+
+        def hear(note):
+            notes.append(note.event)
+            if note.event in ("learning.has_ended", "learning.has_failed"):
+                ended.set()
+
+        station.listener.hear.append(hear)
+        engine = station.program.engine
+        slot_ms = engine.schedule.next_ms(LEARNING.name) - LEARNING.every_ms
+        engine.schedule._done[LEARNING.name] -= LEARNING.every_ms  # a slot that was missed
+        closed = [outcome(f"s{n}", slot_ms - n * LEARNING.every_ms // 2 - 1) for n in range(3)]
+        for row in closed:
+            station.recorder.on_outcome(RecordOutcome(row))
+        station.program.rim.post(TimerFired(LEARNING.name))
+        await ended.wait()
+        await station.program.rim.ask(TimerFired("whatever was posted before is handled"))
+        version.append(engine.params.version)
+        assert [row.signal_id for row in given[0].outcomes] == ["s1", "s0"]
+        await scheduler.stop()
+
+    version = []
+    following = []
+    scheduler = cryptosignal.UnifiedScheduler(
+        cycle_s=60.0,
+        on_learning=learn,
+        on_scan=lambda _: following.append(asyncio.ensure_future(follow())),
+        config=config,
+        venue=venue_beside(),
+        symbols=("BTCUSDT",),
+        say=lambda _: None,
+    )
+    await scheduler.start()
+    await asyncio.gather(*following)
+    assert (version == ["learnt-1"]) == (answer == "a new set")
+    failed = answer in ("the same set", "an error")
+    assert ("learning.has_failed" in notes) == failed
+
+
+def outcome(signal_id, closed_ms):
+    """A followed signal that closed then."""
+    price = Decimal(1)
+    return Outcome(
+        signal_id, "BTCUSDT", "long", "prime", False, closed_ms - 1, closed_ms, price, price, price,
+        price, price, price, price, 1.0, 1.0, 1.0, "tp1", 0,
+    )  # fmt: skip
 
 
 async def test_the_rest_client_reads_the_market_and_the_account():

@@ -13,6 +13,7 @@ from cryptosignal.domain.actions import (
     CancelOrder,
     Note,
     Record,
+    SetCountdown,
     SetLeverage,
     StopProcess,
     SubmitOrder,
@@ -21,6 +22,8 @@ from cryptosignal.domain.actions import (
     WatchSymbols,
 )
 from cryptosignal.domain.events import (
+    CountdownReplied,
+    FactRecorded,
     IntentRecorded,
     OrderReplied,
     OrderSent,
@@ -101,6 +104,10 @@ class World:
             raise self.prepare_fault
         self.log.append(("prepared", symbol, leverage, margin_type))
 
+    async def count_down(self, symbol, countdown_ms):
+        self.log.append(("counted", symbol))
+        return CountdownReplied(symbol, countdown_ms, SendOutcome.ACKED)
+
     async def cancel(self, client_id, symbol, is_algo):
         self.log.append(("cancelled", client_id))
         raise ContractFault("a bug while cancelling")
@@ -172,6 +179,20 @@ def test_nothing_leaves_before_it_is_durable():
     [fence] = [e for e in world.events("journal") if isinstance(e, OrderSent)]
     assert fence.recv_window_ms == 3_000 + 1_000
     assert isinstance(world.events("journal")[-1], OrderReplied), "the reply is an event again"
+
+
+def test_a_countdown_is_durable_before_it_is_asked_for():
+    """What the venue may do after our death is on disk first, and its answer is an event."""
+
+    def slow(world):
+        world.sync_s = 0.5
+
+    fact = FactRecorded("countdown.asked", "BTCUSDT", "{}")
+    script = on_start(Record(fact), SetCountdown("BTCUSDT", 9_000))
+    world = lived(script, TimerFired("go"), change=slow)
+    kinds = world.kinds()
+    assert kinds.index("durable") < kinds.index("counted")
+    assert world.events("journal")[-1] == CountdownReplied("BTCUSDT", 9_000, SendOutcome.ACKED)
 
 
 def test_leverage_is_set_before_an_entry_and_only_then():

@@ -302,3 +302,60 @@ def test_a_torn_file_is_started_anew(tmp_path: Path, torn: bytes):
     next(tmp_path.iterdir()).write_bytes(torn)
     asyncio.run(ledger.acquire(Lane.REPAIR, Cost(weight=1)))
     assert ledger.snapshot().used["weight"] == 8
+
+
+def test_a_burst_at_the_edge_of_a_minute_loses_no_window():
+    """A burst of 3,300 that starts shortly before a minute ends is over within the next one, because
+    answers prove where its first calls were counted; no minute of the venue exceeds its share."""
+
+    async def main(clock: LoopClock) -> dict[int, int]:
+        ledger = WeightLedger(Limits(), clock)
+        ledger.trust_clock(50)
+        ledger.set_flat(True)
+        await asyncio.sleep((58_500 - clock.now_ms() % MINUTE_MS) % MINUTE_MS / 1000)
+        counted: dict[int, int] = {}
+        gate, cost = asyncio.Semaphore(50), Cost(weight=2)
+
+        async def call() -> None:
+            async with gate:
+                charged = await ledger.acquire(Lane.WARM_UP, cost)
+                sent_ms = clock.now_ms()
+                await asyncio.sleep(0.05)
+                minute = clock.now_ms() // MINUTE_MS
+                counted[minute] = counted.get(minute, 0) + cost.weight
+                await asyncio.sleep(0.05)
+                used = {WEIGHT_HEADER: str(counted[minute])}
+                ledger.observe(used, sent_ms, charged, cost)
+
+        await asyncio.gather(*(call() for _ in range(1_650)))
+        return counted
+
+    counted = run_virtual(main)
+    assert list(counted.values()) == [1_500, 1_800]
+
+
+def test_a_measured_clock_shortens_the_wait_after_a_minute():
+    """Until the clock is measured the whole guard is kept, then its error and the stated margin."""
+    ledger = WeightLedger(LIMITS, ManualClock(START_MS))
+    edge_ms = (START_MS // MINUTE_MS + 1) * MINUTE_MS
+    asyncio.run(ledger.acquire(Lane.ORDERS, Cost(weight=196)))
+    assert ledger.forecast(Lane.ORDERS, Cost(weight=5)) == edge_ms + 1_500
+    ledger.trust_clock(40)
+    assert ledger.forecast(Lane.ORDERS, Cost(weight=5)) == edge_ms + 290
+    ledger.trust_clock(60_000)
+    assert ledger.forecast(Lane.ORDERS, Cost(weight=5)) == edge_ms + 1_500
+
+
+def test_an_open_position_of_one_process_holds_the_warm_up_of_another(tmp_path: Path):
+    """Through the shared file a process learns that another one has something open."""
+    clock = ManualClock(START_MS)
+    trader = WeightLedger(Limits(), clock, shared_path=tmp_path)
+    scanner = WeightLedger(Limits(), clock, shared_path=tmp_path)
+    scanner.set_flat(True)
+    assert scanner.forecast(Lane.WARM_UP, Cost(weight=2_300)) == START_MS
+    assert trader.forecast(Lane.WARM_UP, Cost(weight=1_727)) == START_MS
+    trader.set_at_risk(True)
+    asyncio.run(trader.acquire(Lane.RECONCILE, Cost(weight=1)))
+    assert scanner.forecast(Lane.WARM_UP, Cost(weight=1_727)) == START_MS
+    with pytest.raises(ValueError, match="never fit"):
+        scanner.forecast(Lane.WARM_UP, Cost(weight=2_300))

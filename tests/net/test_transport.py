@@ -461,9 +461,9 @@ async def test_a_proxy_that_is_down_is_unreachable(scheme: str):
     if scheme == "socks5":
         pytest.importorskip("aiohttp_socks")
     transport = SocketTransport(TransportSettings(proxy=f"{scheme}://127.0.0.1:{closed_port()}"))
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match="the proxy cannot be reached"):
         await transport.request("http://venue.invalid", HttpRequest("POST", "/x"))
-    with pytest.raises(Unreachable):
+    with pytest.raises(Unreachable, match="the proxy cannot be reached"):
         await transport.open_ws("ws://venue.invalid/ws", Listener(), 2000)
     await transport.close()
 

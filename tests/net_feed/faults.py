@@ -38,6 +38,8 @@ BEFORE_S = 400
 """Venue seconds until everything is trusted."""
 LOOK_S = 2
 HEAL_S_MAX = 900
+STALE_MS = 15_000
+"""A mark or ticker that is older is not the venue's truth any more."""
 TRUSTED = 0.90
 
 
@@ -104,6 +106,27 @@ def _stall(seconds: int) -> Break:
     return start
 
 
+def _mute(*streams: str) -> Break:
+    """The venue forgets these streams and no others, on every connection and however often they are
+    subscribed again."""
+    heads = tuple(f'{{"stream":"{stream}"'.encode() for stream in streams)
+
+    def start(rig: Soak) -> None:
+        passes = rig.network._deliver
+
+        def deliver(link: int, payload: bytes, code: int, delay_ms: int) -> None:
+            if not payload.startswith(heads):
+                passes(link, payload, code, delay_ms)
+
+        rig.network._deliver = deliver
+
+    return start
+
+
+def _unmute(rig: Soak) -> None:
+    del rig.network._deliver
+
+
 def _burst(seconds: int) -> Break:
     def start(rig: Soak) -> None:
         _wake_weather(rig)
@@ -163,6 +186,10 @@ FAULTS: tuple[Fault, ...] = (
         lambda rig: (_rates(ws_silent_subscribe=1.0)(rig), _drop(rig))[0],
         90,
     ),
+    Fault("3", "the market's marks alone fall silent", _mute("!markPrice@arr@1s"), 180, _unmute),
+    Fault("3", "the market's ticker alone falls silent", _mute("!ticker@arr"), 180, _unmute),
+    Fault("3", "a symbol's candles alone fall silent", _mute("btcusdt@kline_1m"), 240, _unmute),
+    Fault("3", "a symbol's trades alone fall silent", _mute("btcusdt@aggTrade"), 240, _unmute),
     Fault("5", "every third frame twice", _rates(ws_duplicate=0.33), 180, harms=False),
     Fault("6", "every tenth frame late", _rates(ws_reorder=0.1), 180, harms=False),
     Fault("7", "every tenth frame lost", _rates(ws_lost=0.1), 180),
@@ -254,12 +281,18 @@ class _Watch:
             await asyncio.sleep(LOOK_S)
             score = _score(self._rig)
             self.score_min = min(self.score_min, score)
-            if score >= TRUSTED and self._rig.differences(4, SETTLED_MS)[1]:
+            if score >= TRUSTED and self._is_wrong():
                 self.trusted_wrong_s += LOOK_S
 
+    def _is_wrong(self) -> bool:
+        """A bar differs from the venue's, or a figure of the market is not of now."""
+        return bool(self._rig.stale(STALE_MS) or self._rig.differences(4, SETTLED_MS)[1])
+
     def is_whole(self) -> bool:
-        """Bars as the venue's, books unbroken, every connection delivers again."""
+        """Bars as the venue's, figures of now, books unbroken, every connection delivers again."""
         rig = self._rig
+        if rig.stale(STALE_MS):
+            return False
         books = all(book.state is BookState.SYNCED for book in rig.board.books.values())
         return books and rig.feed.is_healthy and not rig.differences(15, SETTLED_MS)[1]
 

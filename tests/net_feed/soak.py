@@ -33,6 +33,7 @@ from cryptosignal.market.board import Board
 from cryptosignal.market.books import BookState
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.market.universe import Tiers, UniverseSettings, streams_of
+from cryptosignal.modes.film import TapedBoard, TapedQuality
 from cryptosignal.modes.virtual_net import STORM, MemoryTransport, NetFaults, VirtualNetwork
 from cryptosignal.net.client import VenueClient
 from cryptosignal.net.feed import MarketFeed
@@ -40,9 +41,11 @@ from cryptosignal.net.ledger import WeightLedger
 from cryptosignal.net.repair import Repairer
 from cryptosignal.net.warmup import WarmUpSettings, warm_up
 from cryptosignal.quality.score import QualityBook
+from cryptosignal.quality.settings import QualitySettings
 from cryptosignal.sim.dialect_rest import kline_rows
 from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.venue import Venue
+from cryptosignal.store.tape import CALL, Tape
 from cryptosignal.streams.settings import FeedSettings
 
 START_MS = 1_763_640_000_000 + 7 * 60_000 + 11_000
@@ -106,7 +109,7 @@ class CountingTransport(MemoryTransport):
 class Soak:
     """One venue, one network, one feed."""
 
-    def __init__(self, loop: VirtualLoop, plan: Plan) -> None:
+    def __init__(self, loop: VirtualLoop, plan: Plan, tape: Tape | None = None) -> None:
         self.loop = loop
         self.plan = plan
         seeds = Seeds(plan.seed)
@@ -123,14 +126,19 @@ class Soak:
         self.ledger = WeightLedger(Limits(), self.clock, host="venue")
         self.client = VenueClient(self.transport, ROUTES.rest_url, self.ledger, self.clock)
         self.symbols = [row.symbol for row in self.venue.exchange.listed][: plan.symbols]
-        self.board = Board(MarketSettings(intervals=plan.intervals), capacity=plan.symbols)
-        self.quality = QualityBook(capacity=plan.symbols)
+        market = MarketSettings(intervals=plan.intervals)
+        if tape is None:
+            self.board, self.quality = Board(market, plan.symbols), QualityBook(None, plan.symbols)
+        else:
+            self.board = TapedBoard(market, plan.symbols, self._record)
+            self.quality = TapedQuality(QualitySettings(), plan.symbols, self._record)
+        self.tape = tape
         numbers = plan.websocket
         self.notes: dict[str, int] = {}
         self.told: list[tuple[float, str]] = []
         self.feed = MarketFeed(
             self.transport, ROUTES, self.board, self.quality, self.clock, seeds, numbers,
-            self._hear, on_note=self._count,
+            self._hear, on_note=self._count, tap=self._tap if tape is not None else None,
         )  # fmt: skip
         self.repairer = Repairer(
             self.client, self.board, self.quality, self.clock, numbers, self._count,
@@ -139,6 +147,14 @@ class Soak:
         self.was_healthy = False
         self.score_min = 1.0
         self._jobs: list[asyncio.Task[Any]] = []
+
+    def _tap(self, conn_id: int, now_ms: int, payload: bytes) -> None:
+        assert self.tape is not None
+        self.tape.append(payload, self.clock.mono_ns(), now_ms, conn_id & 0xFFFF_FFFF)
+
+    def _record(self, told: bytes) -> None:
+        assert self.tape is not None
+        self.tape.append(told, self.clock.mono_ns(), self.clock.now_ms(), kind=CALL)
 
     def _count(self, event: str, _fields: dict[str, Any]) -> None:
         self.notes[event] = self.notes.get(event, 0) + 1
@@ -210,6 +226,15 @@ class Soak:
             for symbol, row in rows.items()
             if not row.delist_notice_ms or row.delivery_ms > now_ms
         ]
+
+    def stale(self, age_ms: int) -> list[str]:
+        """Symbols whose mark is older than `age_ms`, and the market's ticker if all of it is."""
+        now_ms, marks = self.clock.now_ms(), self.board.marks
+        slots = {symbol: self.board.find(symbol) for symbol in self.listed()}
+        found = [f"{s} mark" for s, at in slots.items() if not now_ms - marks.mark_ms[at] <= age_ms]
+        if not now_ms - self.board.intake.ticker_ms <= age_ms:
+            found.append("ticker")
+        return found
 
     def differences(self, newest: int = 0, settled_ms: int = 0) -> tuple[int, list[str]]:
         """(bars compared, where they differ from the venue's own as its REST would print them):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from itertools import pairwise
 
+import pytest
 from tests.net_feed.rig import Rig, run
 
 from cryptosignal.domain.events import BarClosed, MarksUpdated
@@ -284,6 +285,30 @@ def test_frames_before_the_handshake_is_told_raise_no_alarm():
         rig.venue.acks = True
         await asyncio.sleep(60)
         assert rig.feed.reasons == {}
+        await rig.stop()
+
+    run(main)
+
+
+@pytest.mark.parametrize("wrong_ms", [70_000, 7_200_000, -3_600_000])
+def test_a_clock_that_was_wrong_for_minutes_is_got_over(wrong_ms):
+    """Wrong for five minutes, then measured anew: bars equal the truth, the scans' trigger goes on
+    and the symbols are trusted again, as soon as after any other fault."""
+
+    async def main(loop):
+        rig = Rig(loop, PAIR, ["1m", "5m"])
+        await rig.warm()
+        await asyncio.sleep(400)
+        rig.clock.offset_ms = wrong_ms
+        await asyncio.sleep(300)
+        rig.clock.offset_ms = 0
+        assert any(name == "clock.was_stepped" for name, _ in rig.notes)
+        await asyncio.sleep(660)
+        before = len(rig.due)
+        await asyncio.sleep(300)
+        assert rig.differences() == []
+        assert len([due for due in rig.due[before:] if due[0] == "1m"]) == 5
+        assert rig.score("BTCUSDT") > 0.9
         await rig.stop()
 
     run(main)

@@ -202,3 +202,40 @@ def test_growth_keeps_what_is_known():
     scene.pass_(5, events=100)
     assert scene.score == pytest.approx(before, abs=1e-9)
     assert np.isnan(scene.book.score[5])
+
+
+def test_a_silent_stream_of_the_whole_market_concerns_every_symbol_it_serves():
+    """Without the market's marks no streamed symbol is Prime, and each names the stream; a symbol
+    that nothing streams is left alone, and with the stream back all is as before."""
+    scene = Scene(window_s=10)
+    other, idle = scene.board.slot("ETHUSDT"), scene.board.slot("OLDUSDT")
+    intervals = ("1m", "5m", "15m", "1h", "4h")
+    scene.board.expect([f"{s}usdt@kline_{i}" for s in ("btc", "eth") for i in intervals])
+    scene.board.expect(["!markPrice@arr@1s"])
+    scene.board.counters.counts["events"][other] += 10
+    scene.pass_(events=10)
+    assert scene.score == 1.0
+    scene.book.on_silence(scene.board, ["!markPrice@arr@1s"])
+    scene.board.note_checks([scene.slot, other], [scene.slot, other])
+    scene.board.counters.counts["events"][other] += 10
+    scene.board.counters.counts["events"][idle] += 10
+    scene.pass_(events=10)
+    assert scene.score < 0.9
+    assert scene.book.score[other] < 0.9
+    assert scene.book.score[idle] == 1.0
+    assert "!markPrice@arr@1s" in scene.book.reasons["ETHUSDT"]
+    scene.book.on_silence(scene.board, [])
+    for _ in range(3):
+        scene.book.on_bar(scene.slot, "1m", scene.now)
+        scene.pass_(20, events=10)
+    assert scene.score == 1.0
+
+
+def test_a_market_stream_adds_to_what_is_silent_of_the_symbol_itself():
+    """One silent stream of its own and one of the market take .20 of a symbol, not .10."""
+    scene = Scene()
+    scene.board.expect([f"btcusdt@kline_{i}" for i in ("1m", "5m", "15m", "1h", "4h")])
+    scene.board.expect(["!ticker@arr"])
+    scene.book.on_silence(scene.board, ["btcusdt@kline_1m", "!ticker@arr"])
+    scene.pass_(events=1000)
+    assert scene.score == pytest.approx(0.8)

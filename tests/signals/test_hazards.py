@@ -17,6 +17,7 @@ from cryptosignal.signals import hazards
 from cryptosignal.signals.decide import SignalMemory, assess, decide, settle
 from cryptosignal.signals.decisions import PRIME
 from cryptosignal.signals.explain import explain
+from cryptosignal.signals.memory import Held
 
 PARAMS = ParamSet()
 HOUR, MINUTE = 3_600_000, 60_000
@@ -306,7 +307,7 @@ def test_no_overlay_signal_stands_against_another():
     assert [i for i in range(len(found)) if found.tiers[i] != PRIME] == [1, 5]
     gate = next(g for g in found.decision(1).gates if g.name == "opposite_overlay")
     assert gate.verdict is Verdict.FAIL
-    assert gate.reason == "an Overlay signal of the other side is out"
+    assert gate.reason == "an Overlay signal or position of the other side is out"
     assert found.contested()["opposite_overlay"].tolist() == [i in (1, 5) for i in range(12)]
 
 
@@ -329,3 +330,45 @@ def test_a_refreshed_overlay_coin_sees_what_is_out_of_others():
     assert tier() == PRIME  # it was out before it came into the pool
     del memory.published[alone.symbols[0]]
     assert tier() != PRIME
+
+
+def test_a_held_overlay_coin_counts_as_a_signal_that_is_out():
+    """While an Overlay position is open, whatever became of its signal, no Overlay coin of the other
+    side is Prime; its own side, and a position outside the pool, stop nobody."""
+
+    def stopped(*held):
+        found = pooled([1, 2, 5])
+        settle(found, SignalMemory(), held=held)
+        return [i for i in range(len(found)) if found.tiers[i] != PRIME]
+
+    assert stopped() == [2]
+    assert stopped(Held("XUSDT", "long", is_new=False, is_overlay=True)) == [1, 5]
+    assert stopped(Held("XUSDT", "short", is_new=False, is_overlay=True)) == [2]
+    assert stopped(Held("XUSDT", "long", is_new=False, is_overlay=False)) == [2]
+
+
+def test_a_held_new_coin_is_the_one_new_coin():
+    """While a new coin is held no other new coin is Prime, itself may stay it."""
+
+    def stopped(*held):
+        found = pooled([])
+        found.rows.columns["ctx.age_days"] = np.where(np.arange(len(found)) < 2, 5.0, 900.0)
+        settle(found, SignalMemory(), held=held)
+        return [i for i in range(len(found)) if found.tiers[i] != PRIME]
+
+    own = pooled([]).rows.symbols[1]
+    assert stopped() == [1]
+    assert stopped(Held("XUSDT", "long", is_new=True, is_overlay=False)) == [0, 1]
+    assert stopped(Held(own, "short", is_new=True, is_overlay=False)) == [0]
+
+
+def test_what_a_held_coin_was_is_kept_as_long_as_it_is_held():
+    """A signal that ended days ago is remembered while its position is open, and no longer."""
+    memory, found = SignalMemory(), pooled([0])
+    settle(found, memory)
+    symbol, later = found.rows.symbols[0], found.rows.time_ms + 72 * HOUR
+    memory.end(symbol, found.rows.time_ms)
+    memory.forget(later, [symbol])
+    assert memory.published[symbol].is_overlay
+    memory.forget(later)
+    assert symbol not in memory.published

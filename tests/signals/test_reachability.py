@@ -43,6 +43,16 @@ def test_markets_with_a_cause_do_give_primes():
         (with_gates(p0=0.95, new_p0=0.95), "gates.p0 (p_min) 0.950 is OUT OF REACH"),
         (with_gates(min_score=100.0), "gates.min_score 100.000 is OUT OF REACH"),
         (with_gates(dims_min=9), "gates.dims_min 9 forbids Prime"),
+        (with_gates(spread_open_bps=0.0), "gates.spread_open_bps 0 forbids Prime"),
+        (with_gates(impact_open_bps=0.0), "gates.impact_open_bps 0 forbids Prime"),
+        (with_gates(obi_open=-2.0), "gates.obi_open -2 forbids Prime"),
+        (with_gates(book_age_ms=50.0), "gates.book_age_ms 50 forbids Prime: it is at least 100"),
+        (with_gates(ev_min=2.0), "gates.ev_min 2 forbids Prime"),
+        (with_gates(micro_min=5), "gates.micro_min 5 forbids Prime: it is at most 4"),
+        (with_gates(breadth_min=1.1), "gates.breadth_min 1.1 forbids Prime"),
+        (with_gates(room_structure_atr=11.0, new_room_structure_atr=11.0), "room_structure_atr 11"),
+        (with_gates(lead_min=120.0), "gates.lead_min 120 forbids Prime"),
+        (with_gates(min_bars=(20, 24, 7, 800)), "gates.min_bars (1d) 800 forbids Prime"),
     ],
 )
 def test_what_forbids_prime_is_named(params, text):
@@ -83,6 +93,15 @@ def test_a_new_coin_out_of_reach_is_named():
     assert not found.new_ok
     said = [line for line in found.lines if "OUT OF REACH" in line]
     assert said == ["new coin, first day: new_coin.tier_p 0.900 is OUT OF REACH: at most 0.836"]
+
+
+def test_an_ignition_of_seven_signs_is_out_of_reach():
+    """A new coin has six signs to give and no more."""
+    new = msgspec.structs.replace(PARAMS.new_coin, ignition_min=7)
+    found = reachable(msgspec.structs.replace(PARAMS, new_coin=new))
+    assert found.ok
+    assert not found.new_ok
+    assert "new_coin.ignition_min 7 forbids Prime: it is at most 6" in found.lines
 
 
 def test_what_the_crowd_takes_from_c_is_out_of_its_reach():

@@ -12,7 +12,7 @@ import pytest
 
 from cryptosignal.domain.instrument import PERPETUAL_DELIVERY_MS, Filters, Instrument
 from cryptosignal.domain.ports import HttpRequest
-from cryptosignal.sim.paper import PaperState, PaperVenue, Quote
+from cryptosignal.sim.paper import PaperState, PaperVenue, Quote, Slept
 from cryptosignal.sim.settings import AccountSettings, VenueSettings
 
 START = 1_763_690_400_000
@@ -201,6 +201,107 @@ def test_a_symbol_that_is_no_longer_listed_is_named():
     rig.quote(79_990.0, 80_010.0)
     rig.order("BUY", "0.01")
     assert Rig(("ETHUSDT",)).venue.resume(rig.venue.state()) == ["BTCUSDT"]
+
+
+@pytest.mark.parametrize("is_isolated", [True, False])
+def test_nobody_is_liquidated_without_a_price(is_isolated):
+    """After a restart nothing is judged before the first quote, however late that is."""
+    rig = Rig()
+    rig.quote(79_990.0, 80_010.0)
+    rig.ask("POST", "/fapi/v1/leverage", symbol="BTCUSDT", leverage=20)
+    if is_isolated:
+        rig.ask("POST", "/fapi/v1/marginType", symbol="BTCUSDT", marginType="ISOLATED")
+    rig.order("BUY", "0.1")
+    later = Rig(start=rig.now)
+    later.venue.resume(rig.venue.state())
+    later.now += 60_000
+    later.venue.advance(later.now)
+    assert later.position == D("0.1")
+    later.quote(70_000.0, 70_010.0)
+    later.now += 2_000
+    later.venue.advance(later.now)
+    assert later.position == (0 if is_isolated else D("0.1"))
+
+
+MINUTE = 60_000
+
+
+def asleep(side, *, stop, target, tick="0.10"):
+    """An account that went to sleep with a position at 80 000, a stop and a target."""
+    rig = Rig()
+    rig.quote(79_990.0, 80_010.0)
+    rig.order(side, "0.01")
+    away = "SELL" if side == "BUY" else "BUY"
+    rig.stop(away, stop, "0.01")
+    rig.stop(away, target, "0.01", "TAKE_PROFIT_MARKET")
+    kept = msgspec.json.decode(msgspec.json.encode(rig.venue.state()), type=PaperState)
+    assert kept.at_ms == rig.now
+    later = Rig(start=kept.at_ms)
+    later.venue = PaperVenue((contract("ETHUSDT"), contract("BTCUSDT", tick)),
+                             later.venue.settings, kept.at_ms)  # fmt: skip
+    later.venue.resume(kept)
+    return later
+
+
+def bars(*rows, start=START + MINUTE):
+    """Minutes of (open, high, low, close), one after the other."""
+    return tuple(
+        (start + n * MINUTE, start + (n + 1) * MINUTE - 1, *row) for n, row in enumerate(rows)
+    )
+
+
+@pytest.mark.parametrize(
+    ("side", "stop", "target", "rows", "price"),
+    [
+        # both are within the one candle: the stop comes first
+        ("BUY", "79000", "81000", [(80_000, 81_500, 78_500, 81_200)], 79_000),
+        ("SELL", "81000", "79000", [(80_000, 81_500, 78_500, 78_600)], 81_000),
+        # the target alone
+        ("BUY", "79000", "81000", [(80_000, 81_500, 79_500, 79_600)], 81_000),
+        # the market opened beyond the stop: there is no better price than that
+        ("BUY", "79000", "81000", [(80_000, 80_100, 79_900, 80_000),
+                                   (78_000, 82_000, 77_000, 80_000)], 78_000),
+        ("BUY", "79000", "81000", [(80_000, 80_900, 79_100, 80_000)] * 5, None),
+    ],
+)  # fmt: skip
+def test_what_was_slept_through_is_lived_through_the_worse_end_first(
+    side, stop, target, rows, price
+):
+    """A stop or a target that the candles passed has filled there, a little worse; else nothing has."""
+    rig = asleep(side, stop=stop, target=target)
+    rig.venue.live_through({"BTCUSDT": Slept(bars(*rows))})
+    if price is None:
+        assert abs(rig.position) == D("0.01")
+        assert len(rig.venue.open_algos()) == 2
+        return
+    assert rig.position == 0
+    fill = rig.venue.executions()[-1]
+    worse = (price - float(fill.price)) * (1 if side == "BUY" else -1)
+    assert 0 <= worse <= 0.001 * price
+    assert START + MINUTE <= fill.time_ms < START + MINUTE * (len(rows) + 1)
+
+
+def test_funding_of_the_sleep_is_paid_once():
+    """Each settlement that was slept through is booked at its rate, none twice by the next quotes."""
+    rig = asleep("BUY", stop="70000", target="90000")
+    rows = [(80_000, 80_010, 79_990, 80_000)] * 10
+    times = (START + 3 * MINUTE, START + 6 * MINUTE)
+    slept = Slept(bars(*rows), tuple((at, 0.001) for at in times))
+    rig.venue.live_through({"BTCUSDT": slept})
+    rig.now = rig.venue.exchange.now_ms
+    rig.quote(79_990.0, 80_010.0, due=START + 8 * 60 * MINUTE)
+    paid = [i.amount for i in rig.venue.account().incomes if i.kind == "FUNDING_FEE"]
+    assert [round(float(p), 2) for p in paid] == [-0.8, -0.8]
+
+
+def test_orders_keep_their_prices_over_a_new_grid():
+    """A contract whose tick has changed meanwhile: the waiting stop is where it was."""
+    rig = asleep("BUY", stop="79000", target="81000", tick="0.01")
+    shown = rig.ask("GET", "/fapi/v1/openAlgoOrders", symbol="BTCUSDT")[1]
+    assert sorted(D(row["triggerPrice"]) for row in shown) == [79_000, 81_000]
+    assert {D(row["quantity"]) for row in shown} == {D("0.01")}
+    rig.venue.live_through({"BTCUSDT": Slept(bars((80_000, 80_000, 78_900, 79_000)))})
+    assert rig.position == 0
 
 
 def test_the_revision_moves_with_every_change():

@@ -169,6 +169,17 @@ def test_gtd_and_countdown():
     assert len(c.venue.open_algos()) == 1
 
 
+def test_a_countdown_can_take_algo_orders_too():
+    """Nobody has verified what the real one does: the worse way can be simulated."""
+    c = Client(countdown_takes_algos=True)
+    c.algo(side="SELL", type="STOP_MARKET", quantity="0.01", triggerPrice="79000")
+    c.signed("POST", "/fapi/v1/countdownCancelAll", symbol="BTCUSDT", countdownTime=3000)
+    c.run(2_900)
+    assert len(c.venue.open_algos()) == 1
+    c.run(200)
+    assert c.venue.open_algos() == []
+
+
 def test_amend_loses_priority_and_keeps_the_order():
     """PUT moves price and quantity; nothing changed is -5027; a bad filter leaves the order alone."""
     c = Client()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from tests.sim_campaign.mutants import MUTANTS, hunt
+from tests.sim_campaign.hunt import hunt
+from tests.sim_campaign.mutants import MUTANTS
 
 from cryptosignal.modes.campaign import Day, DaySettings, run_days, summary
 from cryptosignal.modes.monitors import NAKED_LIMIT_MS

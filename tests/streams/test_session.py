@@ -156,6 +156,23 @@ def test_ways_of_going_silent(reason, feed):
     assert now <= 31 * SECOND
 
 
+def test_a_stream_that_does_not_begin_takes_no_healthy_ones_along():
+    """Where the canary speaks the connection delivers: a stream by the clock that stays silent is
+    noted and given up, the connection stays open and counts as healthy."""
+    marks = "!markPrice@arr@1s"
+    made = opened(streams=(CANARY, marks))
+    notes = []
+    for second in range(1, 40):
+        now = second * SECOND
+        made.step(now, s.Ponged())
+        out = [*made.step(now, s.Received(5, now, (CANARY,))), *made.step(now, s.Due())]
+        notes += [one.fields["stream"] for one in out if isinstance(one, s.Note)]
+    assert made.is_open
+    assert made.is_healthy
+    assert notes == [marks]
+    assert made.reasons == {}
+
+
 def test_silence_of_a_connection_that_spoke():
     """A connection with a canary is dead after the cadence limit, one without after the heartbeat's."""
     for streams, limit in (((CANARY,), 15), (("quietusdt@kline_1m",), 60)):

@@ -11,6 +11,7 @@ from cryptosignal.domain.events import (
     BarClosed,
     InstrumentsListed,
     MarginCalled,
+    MarksUpdated,
     OperatorCommanded,
 )
 from cryptosignal.domain.market import Bar
@@ -21,6 +22,7 @@ from cryptosignal.trading.settings import TradingSettings
 
 D = Decimal
 DAY_MS = 86_400_000
+FUNDING_MS = 8 * 3_600_000
 
 
 def ready(**kwargs) -> Rig:
@@ -140,6 +142,58 @@ def test_passed_target_is_taken_at_market():
     trade = rig.desk.state.trades["BTCUSDT"]
     assert trade.is_tp1_done
     assert rig.venue.positions["BTCUSDT"] == trade.quantity / 2
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_the_last_net_closes_at_99_percent_of_the_margin(side):
+    """A stop that the venue does not fire leaves the alarm: at −99 % of the margin by the mark, and not a
+    little before, the position is flattened; a stale mark alone alarms nobody."""
+    rig = ready()
+    rig.open(decision(time_ms=rig.now, side=side))
+    rig.run(1000)
+    sign = 1 if side == "long" else -1
+    [view] = rig.desk.positions()
+    margin = view.entry_price / view.leverage
+    near, gone = (view.entry_price - sign * margin * D(f) for f in ("0.985", "0.995"))
+    old = MarksUpdated(rig.now - rig.settings.price_stale_ms - 1, {"BTCUSDT": float(gone)})
+    for event in (old, MarksUpdated(rig.now, {"BTCUSDT": float(near)})):
+        rig.live(event)
+        assert not any(i.leg is Leg.FLATTEN for i in rig.venue.sent_requests)
+        assert rig.desk.positions()[0].closing == ""
+    rig.live(MarksUpdated(rig.now, {"BTCUSDT": float(gone)}))
+    assert rig.desk.positions()[0].closing == "alarm"
+    rig.run(3000)
+    assert [i.reduce_only for i in rig.venue.sent_requests if i.leg is Leg.FLATTEN] == [True]
+    assert rig.venue.positions["BTCUSDT"] == 0
+    assert rig.venue.own_open() == []
+
+
+def test_margin_usage_closes_the_worst_one_at_a_time():
+    """Above the share of equity that margin may take, the trade that loses most goes; the next one only
+    after the pause."""
+    rig = ready(risk=RiskSettings(margin_exit_pause_ms=60_000))
+    for number, symbol in enumerate(("BTCUSDT", "ETHUSDT", "SOLUSDT")):
+        rig.open(decision(f"s{number}", symbol=symbol, time_ms=rig.now))
+    rig.run(1000)
+    for symbol, price in (("BTCUSDT", "99.5"), ("ETHUSDT", "99"), ("SOLUSDT", "100.2")):
+        rig.price(symbol, price)
+    rig.run(500)
+    assert len(rig.desk.state.trades) == 3
+    used = sum(
+        rig.desk.state.held(t) * rig.desk.errands.price(t.symbol) / t.leverage
+        for t in rig.desk.state.trades.values()
+    )
+    rig.venue.wallet = used  # equity a little above: more than 85 % is taken
+    rig.venue.fund("BTCUSDT", D(0))
+    rig.flush()
+    rig.run(3000)
+    assert {t for t, trade in rig.desk.state.trades.items() if not trade.close_reason} == {
+        "BTCUSDT",
+        "SOLUSDT",
+    }
+    assert rig.noted("trade.closing")[-1].fields["reason"] == "margin"
+    rig.run(50_000)
+    assert len([n for n in rig.noted("trade.closing") if n.fields["reason"] == "margin"]) == 1
 
 
 def test_margin_call_closes_the_worst():
@@ -369,6 +423,59 @@ def test_yes_after_the_price_moved_is_refused():
     rig.price("BTCUSDT", "100.6")
     rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
     assert "moved 60 bps" in rig.noted("approval.refused")[0].fields["reason"]
+
+
+@pytest.mark.parametrize("obstacle", ["stream", "funding", "orders", "price"])
+def test_a_yes_refused_for_now_leaves_the_signal_waiting(obstacle):
+    """A reason that passes by itself refuses one yes, not the signal: a later yes opens it."""
+    rig = ready(mode="approve")
+    rig.run(FUNDING_MS - rig.now % FUNDING_MS - 90_000)
+    rig.open(decision(time_ms=rig.now))
+    [asked] = rig.desk.waiting()
+    text = {
+        "stream": "the account stream is down",
+        "funding": "funding is due",
+        "orders": "orders in the last minute",
+        "price": "no fresh price",
+    }[obstacle]
+    if obstacle == "stream":
+        rig.disconnect()
+    elif obstacle == "funding":
+        rig.run(45_000)
+        rig.price("BTCUSDT", "100")
+    elif obstacle == "orders":
+        for _ in range(rig.risk.orders_per_minute_max):
+            rig.desk.state.breaker.observe_order(rig.now, is_entry=False)
+    else:
+        rig.run(11_000)
+    rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
+    reason = rig.noted("approval.refused")[0].fields["reason"]
+    assert text in reason
+    assert "it waits on for" in reason
+    assert rig.desk.waiting() == (asked,)
+    assert rig.venue.entries == {}
+    rig.connect()
+    rig.run(100_000)
+    rig.price("BTCUSDT", "100")
+    rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
+    rig.run(500)
+    assert rig.venue.entries == {"s1": 1}
+    assert rig.desk.waiting() == ()
+
+
+@pytest.mark.parametrize("now", ["97.9", "102.5"])
+def test_a_yes_refused_for_good_ends_the_signal(now):
+    """A price that has left the plan ends the waiting, and a second yes is told why."""
+    rig = ready(settings=TradingSettings(approve_drift_bps=1_000), mode="approve")
+    rig.open(decision(time_ms=rig.now))
+    rig.price("BTCUSDT", now)
+    rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
+    assert "the price is beyond" in rig.noted("approval.refused")[0].fields["reason"]
+    assert rig.desk.waiting() == ()
+    rig.price("BTCUSDT", "100")
+    rig.live(OperatorCommanded("approve", {"signal_id": "s1"}))
+    assert "late: it was refused" in rig.noted("approval.refused")[1].fields["reason"]
+    assert rig.venue.entries == {}
 
 
 def test_rejected_signal_is_gone():

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+import pytest
 from tests.trading.toy_venue import ENTRY_FIRST, Faults, Rig, decision
 
-from cryptosignal.domain.events import OrderLookedUp, OrderSent
-from cryptosignal.domain.order import Leg, OrderState
+from cryptosignal.domain.events import (
+    AlgoUpdated,
+    CancelRecorded,
+    OperatorCommanded,
+    OrderLookedUp,
+    OrderSent,
+    OrderUpdated,
+)
+from cryptosignal.domain.order import Leg, OrderState, Side
 
 D = Decimal
 HOUR_MS = 3_600_000
@@ -107,3 +115,61 @@ def test_words_of_an_unknown_order_are_no_news():
     rig.desk.apply(OrderSent("cst-nobody-e0", "BTCUSDT", rig.now, 3000))
     rig.desk.apply(OrderLookedUp("cst-nobody-e0", "BTCUSDT", False, rig.now))
     assert repr(rig.desk.state.books) == before
+
+
+class SlowOrders(Rig):
+    """A stream that tells positions and executions before the orders' own words, or never these."""
+
+    def flush(self) -> None:
+        late = [e for e in self.venue.outbox if isinstance(e, OrderUpdated | AlgoUpdated)]
+        self.venue.outbox = [e for e in self.venue.outbox if e not in late]
+        super().flush()
+        for event in late if self.order_delay_ms else ():
+            self.later(self.now + self.order_delay_ms, event)
+
+    order_delay_ms = 10
+
+
+@pytest.mark.parametrize("delay_ms", [400, 0])
+@pytest.mark.parametrize("end", ["close", "stop"])
+def test_an_exit_whose_own_word_is_late_is_not_cancelled(end, delay_ms):
+    """Flat by the account's word first, only what may still rest is cancelled; a word that never comes is
+    asked for, and the trade is put away either way."""
+    rig = SlowOrders()
+    rig.run(1_000)
+    rig.open(decision(time_ms=rig.now))
+    rig.run(1_000)
+    rig.order_delay_ms = delay_ms
+    if end == "close":
+        rig.live(OperatorCommanded("close", {"symbol": "BTCUSDT"}))
+    else:
+        rig.price("BTCUSDT", "97.9")
+    rig.run(20_000)
+    cancelled = {
+        e.client_id.split("-")[-1][0] for e in rig.journal if isinstance(e, CancelRecorded)
+    }
+    assert cancelled == ({"s", "t", "u"} if end == "close" else {"t", "u"})
+    assert rig.venue.cancels_refused == 0
+    assert not rig.desk.state.trades
+    assert rig.venue.own_open() == []
+    assert [o.exit_reason for o in rig.outcomes] == ["manual" if end == "close" else "stop"]
+
+
+def test_a_clock_that_jumps_closes_no_books_by_a_guess():
+    """Executions that could not be read yet are waited for, also when an hour seems to have passed."""
+    rig = ready()
+    rig.open(decision(time_ms=rig.now))
+    rig.run(2_000)
+    rig.faults = Faults(event_lost=1.0, snapshot_fails=1.0)
+    rig.price("BTCUSDT", "90")
+    rig.run(30_000)
+    rig.venue.now_ms += HOUR_MS
+    rig.queue = [(at + HOUR_MS, *rest) for at, *rest in rig.queue]
+    rig.price("BTCUSDT", "91")
+    rig.run(10_000)
+    assert not rig.outcomes
+    rig.faults = Faults()
+    rig.run(60_000)
+    signs = {Side.BUY: -1, Side.SELL: 1}
+    realised = sum((signs[t.side] * t.quantity * t.price - t.fee for t in rig.venue.trades), D(0))
+    assert [o.net_usdt for o in rig.outcomes] == [realised]

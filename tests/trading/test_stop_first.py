@@ -187,6 +187,8 @@ def test_a_late_execution_closes_a_trade_with_the_whole_truth():
     rig.faults = Faults(event_lost=1.0, snapshot_fails=1.0)
     rig.price("BTCUSDT", "90")
     rig.run(90_000)
+    assert not rig.outcomes, "an account that cannot be read for a minute is waited for"
+    rig.run(600_000)
     early = [o for o in rig.outcomes if o.signal_id == "s1"]
     assert early, "the trade was closed by what was known"
     rig.faults = Faults()

@@ -18,6 +18,7 @@ from cryptosignal.domain.actions import (
     Note,
     Record,
     RecordOutcome,
+    SetCountdown,
     SubmitOrder,
     TakeSnapshot,
     WakeAt,
@@ -29,8 +30,10 @@ from cryptosignal.domain.events import (
     AccountUpdated,
     AlgoUpdated,
     CancelReplied,
+    CountdownReplied,
     EngineStarted,
     MarksUpdated,
+    OperatorCommanded,
     OrderLookedUp,
     OrderReplied,
     OrderSent,
@@ -175,6 +178,9 @@ class ToyVenue:
     now_ms: int = START_MS
     prices: dict[str, Decimal] = field(default_factory=lambda: {"BTCUSDT": D(100)})
     positions: dict[str, Decimal] = field(default_factory=dict)
+    cancels_refused: int = 0
+    countdowns: dict[str, int] = field(default_factory=dict)
+    taken: list[Leg] = field(default_factory=list)
     orders: dict[str, ToyOrder] = field(default_factory=dict)
     algos: dict[str, ToyOrder] = field(default_factory=dict)
     trades: list[VenueTrade] = field(default_factory=list)
@@ -236,6 +242,7 @@ class ToyVenue:
     def cancel(self, client_id: str, is_algo: bool) -> tuple[str, int]:
         order = (self.algos if is_algo else self.orders).get(client_id)
         if order is None or order.status not in ("NEW", "PARTIALLY_FILLED"):
+            self.cancels_refused += 1
             return "rejected", -2011
         order.status, order.update_ms = "CANCELED", self.now_ms
         if is_algo:
@@ -244,6 +251,20 @@ class ToyVenue:
             self._emit_order(order, "CANCELED", D(0), D(0), 0)
         self.check_naked(order.intent.symbol)
         return "acked", 0
+
+    def fire_countdown(self, due: CountdownDue) -> None:
+        """We were not heard of: what rests on the symbol goes, stops too (the worst that it may do)."""
+        if self.countdowns.get(due.symbol) != due.due_ms:
+            return
+        self.countdowns[due.symbol] = 0
+        for book, is_algo in ((self.orders, False), (self.algos, True)):
+            for order in list(book.values()):
+                if order.intent.symbol == due.symbol and order.status in (
+                    "NEW",
+                    "PARTIALLY_FILLED",
+                ):
+                    self.taken.append(order.intent.leg)
+                    self.cancel(order.intent.client_id, is_algo)
 
     def cancel_silently(self, client_id: str) -> None:
         """The venue drops an algo order without a word (incident I)."""
@@ -307,6 +328,13 @@ class ToyVenue:
         order = ToyOrder(intent, self.take_id(), update_ms=self.now_ms)
         self.orders[f"{name}-{order.order_id}"] = order
         self._execute(order, 1)
+
+    def rest_by_hand(self, symbol: str) -> None:
+        """A person's limit order, far away."""
+        intent = OrderIntent(
+            "web_2", "", symbol, Leg.ENTRY, Side.BUY, OrderKind.LIMIT, D(1), self.now_ms, D(50)
+        )
+        self.orders["web_2"] = ToyOrder(intent, self.take_id(), update_ms=self.now_ms)
 
     def _trigger(self, algo: ToyOrder) -> None:
         algo.child_id = self.take_id()
@@ -578,9 +606,9 @@ class Rig:
     def crash(self) -> None:
         """Everything in memory is gone; requests on their way still arrive at the venue."""
         self.is_stream_up = False
-        self.queue = [q for q in self.queue if isinstance(q[2], Arrival)]
-        for _, _, arrival in self.queue:
-            arrival.is_orphaned = True
+        self.queue = [q for q in self.queue if isinstance(q[2], Arrival | CountdownDue)]
+        for _, _, what in self.queue:
+            what.is_orphaned = True
         heapq.heapify(self.queue)
 
     def connect(self) -> None:
@@ -597,6 +625,10 @@ class Rig:
             self.journal.append(event)
             self.desk.apply(event)
         self.perform(self.desk.decide(self.now, event))
+
+    def say(self, command: str, **arguments: str) -> None:
+        """A person's command."""
+        self.live(OperatorCommanded(command, arguments))
 
     def open(self, choice: Decision, **kwargs) -> None:
         inst = kwargs.pop("instrument", None) or instrument(choice.symbol)
@@ -620,6 +652,8 @@ class Rig:
                 self.request(Arrival("cancel", action, self.now))
             elif isinstance(action, LookUpOrder):
                 self.request(Arrival("lookup", action, self.now))
+            elif isinstance(action, SetCountdown):
+                self.request(Arrival("countdown", action, self.now))
             elif isinstance(action, TakeSnapshot):
                 self.request(Arrival("snapshot", action, self.now))
             elif isinstance(action, WakeAt):
@@ -656,6 +690,8 @@ class Rig:
         elif arrival.kind == "lookup":
             action = arrival.action
             self.later(at, OrderLookedUp(action.client_id, action.symbol, None))
+        elif arrival.kind == "countdown":
+            self.later(at, self.counted(arrival, SendOutcome.UNKNOWN))
         else:
             self.later(at, SnapshotFailed(arrival.action.purpose, "timeout"))
 
@@ -700,6 +736,8 @@ class Rig:
             return CancelReplied(
                 action.client_id, action.symbol, SendOutcome(verdict), code, "", self.now
             )
+        if arrival.kind == "countdown":
+            return self.count_down(arrival)
         if arrival.kind == "lookup":
             if self.chance(faults.lookup_fails):
                 return OrderLookedUp(action.client_id, action.symbol, None)
@@ -711,6 +749,22 @@ class Rig:
         return venue.snapshot(
             action.purpose, action.symbols, action.trades_since_ms, arrival.sent_ms
         )
+
+    def count_down(self, arrival: Arrival) -> CountdownReplied:
+        """The venue starts, renews or stops a countdown, unless the request came too late."""
+        action = arrival.action
+        if self.now > arrival.sent_ms + self.recv_ms:
+            return self.counted(arrival, SendOutcome.REJECTED)
+        due_ms = self.now + action.countdown_ms if action.countdown_ms else 0
+        self.venue.countdowns[action.symbol] = due_ms
+        if due_ms:
+            self.later(due_ms, CountdownDue(action.symbol, due_ms))
+        return self.counted(arrival, SendOutcome.ACKED)
+
+    @staticmethod
+    def counted(arrival: Arrival, outcome: SendOutcome) -> CountdownReplied:
+        action = arrival.action
+        return CountdownReplied(action.symbol, action.countdown_ms, outcome, arrival.sent_ms)
 
     def flush(self) -> None:
         """Account events leave the venue."""
@@ -738,6 +792,9 @@ class Rig:
             self.venue.now_ms = max(self.now, at_ms)
             if isinstance(what, Arrival):
                 self.arrive(what)
+            elif isinstance(what, CountdownDue):
+                self.venue.fire_countdown(what)
+                self.flush()
             elif not isinstance(what, TimerFired) or at_ms == self.wake_ms:
                 self.live(what)
         self.venue.now_ms = end
@@ -750,6 +807,15 @@ class Rig:
 
     def noted(self, event: str) -> list[Note]:
         return [n for n in self.notes if n.event == event]
+
+
+@dataclass
+class CountdownDue:
+    """A countdown of the venue's; one that was renewed or stopped since does nothing."""
+
+    symbol: str
+    due_ms: int
+    is_orphaned: bool = False
 
 
 @dataclass

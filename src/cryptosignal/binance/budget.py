@@ -1,10 +1,11 @@
 """The accounting of the weight ledger, pure: may this call go now, and if not, when (DESIGN D8).
 
 Weight is counted by the venue in UTC minutes, as seen by *its* clock and at *its* moment of receipt.
-Ours may differ by network time and clock error, so every call is charged to each minute that it
-could fall into within ±`guard_ms`. Whatever the skew within the guard, no venue minute can then hold
-more than we planned. Pools without a stated alignment are treated as sliding windows, which is
-stricter than any alignment.
+A call arrives at most `guard_ms` after it left, and its clock and ours differ by at most `clock_ms`:
+every call is charged to each minute that it could fall into. Whatever happens within these bounds, no
+venue minute can then hold more than we planned. An answer proves when the call had arrived at the
+latest, and takes the charge back where it was one too many. Pools without a stated alignment are
+treated as sliding windows, which is stricter than any alignment.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ class Shares(msgspec.Struct, frozen=True):
         return share
 
 
+RISK_MS: Final = 150_000
+"""How long a process that has something open is believed to have it: it reads its account every
+minute then (DESIGN §5.19), and every call renews this."""
+
 SLICES: Final = 20
 """Sliding windows are summed in twentieths of their length, plus the running one."""
 
@@ -55,28 +60,41 @@ class State(msgspec.Struct):
 
     `minutes` charges weight by UTC minute number; `foreign` is what the venue's header counted beyond
     ours in that minute (another program behind the same address); `slices` holds the sliding pools;
-    no call leaves before `banned_until_ms`.
+    no call leaves before `banned_until_ms`; until `risk_until_ms` some process has a position or an
+    order open, so that nobody's warm-up takes more than the usual share.
     """
 
     minutes: dict[int, int] = {}  # msgspec copies an empty default
     foreign: dict[int, int] = {}
     slices: dict[str, dict[int, int]] = {}
     banned_until_ms: int = 0
+    risk_until_ms: int = 0
 
 
 class Budget:
     """Decides over one venue host's pools. Times are exchange ms."""
 
-    def __init__(self, limits: Limits, shares: Shares | None = None, guard_ms: int = 1500) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        shares: Shares | None = None,
+        guard_ms: int = 1500,
+        clock_ms: int | None = None,
+    ) -> None:
         self.limits = limits
         self.shares = shares or Shares()
         self.guard_ms = guard_ms
+        self.clock_ms = guard_ms if clock_ms is None else clock_ms
         self.state = State()
         self.is_flat = False
-        """True while no position and no order is open: warm-up may then use `flat_warm_up`."""
+        """True while we have no position and no order open: warm-up may then use `flat_warm_up`."""
+        self.is_at_risk = False
+        """True while we have any: every call of ours then tells the other processes so."""
 
     def spend(self, now_ms: int, lane: Lane, cost: Cost) -> int:
         """Charge `cost` and return 0, or charge nothing and return when to ask again (exchange ms)."""
+        if self.is_at_risk:
+            self.state.risk_until_ms = max(self.state.risk_until_ms, now_ms + RISK_MS)
         when_ms = self.when(now_ms, lane, cost)
         if when_ms > now_ms:
             return when_ms
@@ -86,7 +104,8 @@ class Budget:
     def when(self, now_ms: int, lane: Lane, cost: Cost) -> int:
         """The earliest time at which `cost` may be spent as things stand; `now_ms` if at once."""
         when_ms = max(now_ms, self.state.banned_until_ms)
-        share = self.shares.of(lane, self.is_flat)
+        is_flat = self.is_flat and self.state.risk_until_ms <= now_ms
+        share = self.shares.of(lane, is_flat)
         for pool, amount in cost.parts():
             ceiling = self.ceiling(pool, share)
             if amount > ceiling:
@@ -115,6 +134,21 @@ class Budget:
         if beyond > self.state.foreign.get(minute, 0):
             self.state.foreign[minute] = beyond
 
+    def minutes(self, now_ms: int) -> range:
+        """The minutes in which the venue may count a call that leaves now: what it is charged to."""
+        first = (now_ms - self.clock_ms) // MINUTE_MS
+        return range(first, (now_ms + max(self.guard_ms, self.clock_ms)) // MINUTE_MS + 1)
+
+    def prove(self, now_ms: int, charged: range, weight: int) -> bool:
+        """An answer came now to a call that was charged to `charged`: it had arrived by then, so it
+        counts in no later minute. True if a charge was taken back."""
+        last = (now_ms + self.clock_ms) // MINUTE_MS
+        beyond = [minute for minute in charged if minute > last]
+        for minute in beyond:
+            if minute in self.state.minutes:
+                self.state.minutes[minute] -= weight
+        return bool(beyond and weight)
+
     def ban(self, until_ms: int) -> None:
         """Nothing leaves before `until_ms` (429, 418)."""
         self.state.banned_until_ms = max(self.state.banned_until_ms, until_ms)
@@ -127,19 +161,14 @@ class Budget:
         return sum(n for slot, n in self._slices(pool).items() if slot >= first)
 
     # ---- weight by UTC minute -------------------------------------------------------------------
-    def _minutes(self, now_ms: int) -> range:
-        """The minutes in which the venue may count a call that leaves now."""
-        first = (now_ms - self.guard_ms) // MINUTE_MS
-        return range(first, (now_ms + self.guard_ms) // MINUTE_MS + 1)
-
     def _minute(self, minute: int) -> int:
         return self.state.minutes.get(minute, 0) + self.state.foreign.get(minute, 0)
 
     def _weight_fits(self, now_ms: int, amount: int, ceiling: int) -> int:
-        full = [m for m in self._minutes(now_ms) if self._minute(m) + amount > ceiling]
+        full = [m for m in self.minutes(now_ms) if self._minute(m) + amount > ceiling]
         if not full:
             return now_ms
-        after_ms = (full[-1] + 1) * MINUTE_MS + self.guard_ms
+        after_ms = (full[-1] + 1) * MINUTE_MS + self.clock_ms
         return max(after_ms, now_ms + 1)
 
     # ---- sliding pools --------------------------------------------------------------------------
@@ -164,7 +193,7 @@ class Budget:
     def _charge(self, now_ms: int, cost: Cost) -> None:
         for pool, amount in cost.parts():
             if pool is Pool.WEIGHT:
-                for minute in self._minutes(now_ms):
+                for minute in self.minutes(now_ms):
                     self.state.minutes[minute] = self.state.minutes.get(minute, 0) + amount
                 self._forget_minutes(now_ms // MINUTE_MS - 2)
             else:

@@ -121,12 +121,23 @@ def cancel(client_id: str, symbol: str, is_algo: bool) -> Call:
     return Call("DELETE", "/fapi/v1/order", params, Security.SIGNED)
 
 
+def count_down(symbol: str, countdown_ms: int) -> Call:
+    """The countdown to the cancel of a symbol's open orders; 0 stops it."""
+    params = (("symbol", symbol), ("countdownTime", str(countdown_ms)))
+    return Call("POST", "/fapi/v1/countdownCancelAll", params, Security.SIGNED)
+
+
 def look_up(client_id: str, symbol: str, is_algo: bool) -> Call:
     """The query of one order, finished ones included."""
     if is_algo:
         return Call("GET", "/fapi/v1/algoOrder", (("clientAlgoId", client_id),), Security.SIGNED)
     params = (("symbol", symbol), ("origClientOrderId", client_id))
     return Call("GET", "/fapi/v1/order", params, Security.SIGNED)
+
+
+def cancel_all(symbol: str) -> Call:
+    """Cancels every ordinary order of a symbol; the algo service's stay (BINANCE §2.2)."""
+    return Call("DELETE", "/fapi/v1/allOpenOrders", (("symbol", symbol),), Security.SIGNED)
 
 
 def set_leverage(symbol: str, leverage: int) -> Call:
@@ -147,7 +158,15 @@ BALANCE: Final = Call("GET", "/fapi/v3/balance", (), Security.SIGNED)
 POSITIONS: Final = Call("GET", "/fapi/v3/positionRisk", (), Security.SIGNED)
 OPEN_ORDERS: Final = Call("GET", "/fapi/v1/openOrders", (), Security.SIGNED)
 OPEN_ALGOS: Final = Call("GET", "/fapi/v1/openAlgoOrders", (), Security.SIGNED)
+BRACKETS: Final = Call("GET", "/fapi/v1/leverageBracket", (), Security.SIGNED)
 HEDGE_MODE: Final = Call("GET", "/fapi/v1/positionSide/dual", (), Security.SIGNED)
+ACCOUNT_PATHS: Final = frozenset(
+    {
+        *(call.path for call in (BALANCE, POSITIONS, OPEN_ORDERS, OPEN_ALGOS, HEDGE_MODE)),
+        "/fapi/v1/userTrades",
+    }
+)
+"""What is read of the account's state."""
 LISTEN_KEY_START: Final = Call("POST", "/fapi/v1/listenKey", (), Security.KEY)
 LISTEN_KEY_KEEP: Final = Call("PUT", "/fapi/v1/listenKey", (), Security.KEY)
 LISTEN_KEY_CLOSE: Final = Call("DELETE", "/fapi/v1/listenKey", (), Security.KEY)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _SHOWN_MAX = 10
 _TESTED = 10
 _COMPARE_SPEED = 60.0
+_ASKED_WITH = "BTCUSDT"
 
 
 def doctor(
@@ -21,6 +22,7 @@ def doctor(
     quick: bool = False,
     full: bool = False,
     compare: bool = False,
+    settle: bool = False,
     venue: str = "embedded",
     symbols: str = "10",
     seed: int = 7,
@@ -40,10 +42,13 @@ def doctor(
         The same, the comparison, and that every single stream delivers.
     compare
         Count the REST calls that the streams save (half an hour of venue time).
+    settle
+        Ask a venue of play money what its documents leave open, with smallest orders (two minutes
+        of venue time): needs the key of a testnet account, or the embedded venue.
     venue
         embedded, binance or testnet.
     symbols
-        How many symbols, or which.
+        How many symbols, or which (--settle: the one to ask with, default BTCUSDT).
     seed
         The embedded venue's market.
     data_dir
@@ -62,6 +67,8 @@ def doctor(
 
     settings = load_config(config)
     count, names = parse_symbols(symbols)
+    if settle:
+        return _settle(settings, venue, names[0] if names else _ASKED_WITH, seed, json=json)
     with tempfile.TemporaryDirectory() as folder:
         own = msgspec.structs.replace(
             settings.run, data_dir=data_dir or folder, symbols_max=max(count, len(names))
@@ -93,6 +100,26 @@ def self_test(
     found = examine(request, _Silent(), every_stream=True, compare=False)
     print(as_json(found) if json else "\n".join(lines_of(found)))
     return 0 if found.is_well else 1
+
+
+def _settle(settings: Config, venue: str, symbol: str, seed: int, *, json: bool) -> int:
+    import sys
+
+    from cryptosignal.modes.settle import settle
+
+    def tell(line: str) -> None:
+        print(f"asking: {line}", file=sys.stderr, flush=True)
+
+    found = settle(settings, venue, symbol, seed, tell)
+    if json:
+        print(msgspec.json.encode(found).decode())
+        return 0 if found.is_clean else 1
+    for one in found.answers:
+        print(f"{one.question}\n  {one.answer}: {one.seen}")
+        if one.advice:
+            print(f"  {one.advice}")
+    print("nothing was left behind" if found.is_clean else f"left behind: {found.left}")
+    return 0 if found.is_clean else 1
 
 
 class _Silent:

@@ -84,7 +84,7 @@ def evaluate_factors(
     """
     from cryptosignal.modes.config import load_config
     from cryptosignal.modes.evidence import evaluate_factors as measure
-    from cryptosignal.modes.evidence import markdown
+    from cryptosignal.modes.evidence_words import markdown
     from cryptosignal.modes.user_factors import factor_table
 
     settings = load_config(config)
@@ -110,4 +110,12 @@ def _tell(text: str) -> None:
 
 def _words(summary: Any) -> str:
     body = msgspec.to_builtins(summary)
-    return "\n".join(f"{key:<16} {value}" for key, value in body.items())
+    return "\n".join(f"{key.replace('_', ' '):<16} {_said(value)}" for key, value in body.items())
+
+
+def _said(value: Any) -> str:
+    """Counts by name in words, most first."""
+    if not isinstance(value, dict):
+        return str(value)
+    parts = sorted(value.items(), key=lambda pair: -pair[1])
+    return ", ".join(f"{count} {name}" for name, count in parts) or "none"

@@ -38,6 +38,14 @@ class CancelOrder(_Action, frozen=True, gc=False):
     is_algo: bool
 
 
+class SetCountdown(_Action, frozen=True, gc=False):
+    """Have the venue cancel the symbol's resting orders `countdown_ms` from now, unless it is told
+    again before; 0 stops it. Asked for in a recorded fact first: it may outlive us."""
+
+    symbol: str
+    countdown_ms: int
+
+
 class LookUpOrder(_Action, frozen=True, gc=False):
     """Ask the venue for an order of ours; the answer is `OrderLookedUp`."""
 
@@ -134,6 +142,7 @@ Action = (
     Record
     | SubmitOrder
     | CancelOrder
+    | SetCountdown
     | LookUpOrder
     | TakeSnapshot
     | SetLeverage

@@ -90,6 +90,13 @@ class MarksUpdated(_Event, frozen=True, gc=False):
     prices: dict[str, float]
 
 
+class MarketStreamChanged(msgspec.Struct, frozen=True, gc=False):
+    """A market's data flow, or some of them may be missed until they are read back (`Market.follow`)."""
+
+    is_up: bool
+    reason: str
+
+
 class BarClosed(_Event, frozen=True, gc=False):
     """A bar of a watched symbol closed (outcomes and trailing stops follow 1m bars)."""
 
@@ -137,6 +144,16 @@ class CancelReplied(_Event, frozen=True, gc=False):
     code: int = 0
     message: str = ""
     server_ms: int = 0
+
+
+class CountdownReplied(_Event, frozen=True, gc=False):
+    """The reply to setting a symbol's countdown (0: to stopping it). `asked_ms` is when it left."""
+
+    symbol: str
+    countdown_ms: int
+    outcome: SendOutcome
+    asked_ms: int = 0
+    message: str = ""
 
 
 class OrderLookedUp(_Event, frozen=True, gc=False):
@@ -295,6 +312,7 @@ Event = (
     | AccountStreamChanged
     | OrderReplied
     | CancelReplied
+    | CountdownReplied
     | OrderLookedUp
     | AccountSnapshotTaken
     | SnapshotFailed
@@ -316,6 +334,7 @@ MONEY_EVENTS: tuple[type, ...] = (
     ParamsPublished,
     OrderReplied,
     CancelReplied,
+    CountdownReplied,
     OrderLookedUp,
     AccountSnapshotTaken,
     OrderUpdated,

@@ -16,8 +16,12 @@ from cryptosignal.domain.events import (
     AccountStreamChanged,
     AccountUpdated,
     AlgoUpdated,
+    BarClosed,
     CancelReplied,
+    CountdownReplied,
     MarginCalled,
+    MarketStreamChanged,
+    MarksUpdated,
     OrderLookedUp,
     OrderReplied,
     OrderUpdated,
@@ -25,6 +29,7 @@ from cryptosignal.domain.events import (
     TradeSeen,
 )
 from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.market import Bar
 from cryptosignal.domain.order import OrderIntent
 
 AccountEvent = (
@@ -168,6 +173,39 @@ class Disk(Protocol):
         ...
 
 
+MarketEvent = MarketStreamChanged | BarClosed | MarksUpdated
+"""What a market tells by itself, in our words."""
+
+
+class Market(Protocol):
+    """A venue's market behind one cut: names, units, frames and transports end at its adapter. Prices
+    are in the quote, volumes in the base, times exchange ms; what a venue does not tell is NaN or 0."""
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        """What can be traded, with the rules of its orders; symbols as BASE+QUOTE (BTCUSDT)."""
+        ...
+
+    async def candles(
+        self, symbol: str, interval: str, limit: int, end_ms: int = 0
+    ) -> tuple[Bar, ...]:
+        """The newest `limit` closed bars (that opened before `end_ms`, if it is given), ascending and
+        without a hole; the forming one is left out. Raises a Fault where they cannot be read."""
+        ...
+
+    async def follow(
+        self,
+        symbols: tuple[str, ...],
+        intervals: tuple[str, ...],
+        on_event: Callable[[MarketEvent], None],
+    ) -> None:
+        """Tell bars as they close, each once and in order, and marks, until cancelled.
+
+        `MarketStreamChanged` up comes before the first of them, down when some may be missed; what was
+        missed is read by `candles` after the next up.
+        """
+        ...
+
+
 class OrderDesk(Protocol):
     """An account as the rim needs it. Each call sends once and answers with what it proved: a lost
     reply is UNKNOWN, a refusal REJECTED with the venue's words; none of them raises for the venue or
@@ -189,6 +227,11 @@ class OrderDesk(Protocol):
 
     async def cancel(self, client_id: str, symbol: str, is_algo: bool) -> CancelReplied:
         """Send one cancel. That nothing was there to cancel is REJECTED: a question, not a proof."""
+        ...
+
+    async def count_down(self, symbol: str, countdown_ms: int) -> CountdownReplied:
+        """Have the venue take the symbol's waiting entry orders off its book after `countdown_ms`, unless
+        asked again before; 0 stops it. A venue without such a thing answers REJECTED."""
         ...
 
     async def look_up(self, client_id: str, symbol: str, is_algo: bool) -> OrderLookedUp:

@@ -6,7 +6,9 @@ CLI, page, notifications, ledger and executor read this and nothing else.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from enum import StrEnum
+from typing import Any
 
 import msgspec
 
@@ -112,17 +114,15 @@ def decision_from_json(text: str) -> Decision:
 
 def _with_nan(value: object) -> object:
     """`value` with its nulls filled, in place; a decision without a plan keeps its null."""
+    places: Iterable[tuple[Any, object]] = ()
     if isinstance(value, dict):
-        for key, item in value.items():
-            if item is None:
-                if key != "plan":
-                    value[key] = math.nan
-            elif isinstance(item, dict | list):
-                _with_nan(item)
+        places = value.items()
     elif isinstance(value, list):
-        for place, item in enumerate(value):
-            if item is None:
-                value[place] = math.nan
-            elif isinstance(item, dict | list):
-                _with_nan(item)
+        places = enumerate(value)
+    box: Any = value
+    for place, item in places:
+        if isinstance(item, dict | list):
+            _with_nan(item)
+        elif item is None and place != "plan":
+            box[place] = math.nan  # replaces a value: no key comes or goes while we look
     return value

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -38,18 +39,20 @@ from cryptosignal.domain.events import (
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Direction
 from cryptosignal.domain.params import ParamSet, params_from_json
-from cryptosignal.domain.scan import SYMBOL_TRIGGER
+from cryptosignal.domain.scan import SYMBOL_TRIGGER, ScanRows
 from cryptosignal.domain.signal import Decision, decision_from_json, decision_to_json
 from cryptosignal.engine.digest import DigestChain
 from cryptosignal.engine.manual import manual_decision
 from cryptosignal.engine.schedule import LEARNING, REPORT, SLOT_DONE, Schedule
 from cryptosignal.engine.timers import Timers
 from cryptosignal.ground.calendar import utc_day
-from cryptosignal.ground.units import DAY_MS
+from cryptosignal.ground.units import DAY_MS, decimal_of
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.signals.decide import decide
 from cryptosignal.signals.decisions import PRIME, WATCH, ScanDecisions
-from cryptosignal.signals.memory import SignalMemory, memory_from_bytes
+from cryptosignal.signals.hazards import fresh_prime, in_overlay
+from cryptosignal.signals.memory import Held, SignalMemory, memory_from_bytes
+from cryptosignal.signals.score import column
 from cryptosignal.trading.desk import Desk
 
 SIGNAL_PUBLISHED = "signal.published"
@@ -81,6 +84,7 @@ class Engine:
         """What was decided last, be it one symbol's refresh."""
         self.published: dict[str, Decision] = {}
         self.scans = 0
+        desk.errands.rho_btc = self._rho_btc
         self._started_ms = 0
         self._memory_text = ""
         self._desk_watch: tuple[str, ...] = ()
@@ -186,7 +190,7 @@ class Engine:
         return (*actions, *self._ask_desk(now_ms, event))
 
     def _on_scan(self, now_ms: int, event: ScanTaken) -> tuple[Action, ...]:
-        decisions = decide(event.rows, self.params, self.memory)
+        decisions = decide(event.rows, self.params, self.memory, self._held(event.rows))
         self.newest = decisions
         if event.rows.trigger == SYMBOL_TRIGGER:
             return (*self._publish_new(now_ms, decisions), *self._keep_memory())
@@ -250,6 +254,32 @@ class Engine:
         if self.account == "none":
             return ()
         return self.desk.decide(now_ms, event)
+
+    def _held(self, rows: ScanRows) -> tuple[Held, ...]:
+        """Our positions, each with what its coin was when its signal went out; one without a signal
+        of its own (a person's trade) with what the newest scan says of it."""
+        out = []
+        for symbol, direction in self.desk.sides().items():
+            known = self.memory.published.get(symbol)
+            if known is not None and known.side == direction.value:
+                out.append(Held(symbol, known.side, known.is_new, known.is_overlay))
+                continue
+            seen = rows if symbol in rows.symbols or self.latest is None else self.latest.rows
+            if symbol in seen.symbols:
+                i = seen.symbols.index(symbol)
+                new, pooled = fresh_prime(seen, self.params)[i], in_overlay(seen)[i]
+                out.append(Held(symbol, direction.value, bool(new), bool(pooled)))
+        return tuple(out)
+
+    def _rho_btc(self, symbol: str) -> Decimal | None:
+        """How a symbol moves with BTC by the newest scan, to two places; None if it did not say."""
+        if symbol == "BTCUSDT":
+            return Decimal(1)
+        rows = self.latest.rows if self.latest is not None else None
+        if rows is None or symbol not in rows.symbols:
+            return None
+        rho = round(float(column(rows, "ctx.rho_btc")[rows.symbols.index(symbol)]), 2)
+        return decimal_of(rho) if isfinite(rho) else None
 
     # ---- parts ------------------------------------------------------------------------------
     def _publish(self, decision: Decision) -> list[Action]:

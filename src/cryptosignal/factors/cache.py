@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors import standardise as chain
 from cryptosignal.factors.kernels import compiled_kernels, flat
-from cryptosignal.factors.panel import Logs, panel_of
+from cryptosignal.factors.panel import Logs, Origin, panel_of
 from cryptosignal.factors.table import Factor
 from cryptosignal.ground.units import HOUR_MS
 from cryptosignal.market.views import BarsView, MarketView
@@ -149,6 +149,7 @@ class ScoreCache:
         self.columns_computed = 0
         self._symbols: tuple[str, ...] = ()
         self._table: tuple[str, ...] = ()
+        self._origin: Origin | None = None
         self._open_ms = -1
         self._bars = Strip()
         self._beside: dict[tuple[str, str], Strip] = {}
@@ -192,6 +193,7 @@ class ScoreCache:
         at = (np.arange(len(self._table))[:, None] * total + places).ravel()
         out._symbols = tuple(self._symbols[i] for i in places.tolist())
         out._table, out._open_ms = self._table, self._open_ms
+        out._origin = None if self._origin is None else self._origin.rows(places)
         out._bars = self._bars.rows(places)
         out._beside = {name: strip.rows(places) for name, strip in self._beside.items()}
         out._stages = _Stages(
@@ -206,6 +208,7 @@ class ScoreCache:
         end: int,
         factors: tuple[Factor, ...],
         beside: Beside,
+        origin: Origin,
         logs: Logs | None = None,
     ) -> Scored:
         """(raw of the newest bar, scores of the newest `lags` bars) of each factor.
@@ -219,6 +222,8 @@ class ScoreCache:
         series = {factor.name: beside(factor, span) for factor in factors}
         table = _signature(series)
         is_known = symbols == self._symbols and table == self._table and 0 <= shift <= _TAIL
+        is_known = is_known and self._origin is not None and origin.key() == self._origin.key()
+        self._origin = origin
         now = _window(hours, end, span)
         if self._stages is None or not is_known:
             self._bars.replace(now)
@@ -352,6 +357,9 @@ class ScoreCache:
         if series is None:
             return np.full((number, count), np.nan)
         panel = panel_of(hours, count, factor.lookback, end, rows, logs)
+        assert self._origin is not None
+        panel.origin = self._origin if rows is None else self._origin.rows(rows)
+        panel.closed_ms = int(hours.open_ms[end - 1]) + HOUR_MS
         panel.beside = {
             name: (values if rows is None else values[rows])[:, -panel.bars :]
             for name, values in series.items()

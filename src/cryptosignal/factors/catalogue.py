@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import SYMBOL_TRIGGER, ScanRows
-from cryptosignal.factors import around, newcoin, now
+from cryptosignal.factors import around, newcoin, now, price, structure
 from cryptosignal.factors.cache import ScoreCache
-from cryptosignal.factors.frame import Frame, ends_of
+from cryptosignal.factors.frame import Frame, closes_of, ends_of, thin
 from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.lone import Lone
 from cryptosignal.factors.narrow import narrow
-from cryptosignal.factors.panel import panel_of
+from cryptosignal.factors.panel import ATR_BARS, Origin, panel_of
 from cryptosignal.factors.standardise import reach, standardise
 from cryptosignal.factors.table import BAR_FACTORS, Factor, register_factor
 from cryptosignal.ground.units import INTERVAL_MS
@@ -48,7 +48,8 @@ class FactorEngine:
         self.cache = ScoreCache(self.params)
         self.frame = Frame()
         self.lone = Lone(self.params)
-        self._seen: tuple[tuple[str, ...], bytes, int] | None = None
+        self.seen: tuple[tuple[str, ...], bytes, int] | None = None
+        """Symbols, those in the universe, and the hour of the last scan; a new one after each."""
         self._can_glance = False
         self._told: tuple[MarketView, dict[str, str]] | None = None
 
@@ -56,7 +57,7 @@ class FactorEngine:
         """The rows of every active symbol at `view.time_ms`. Never touches the network."""
         times = np.array([view.time_ms], dtype=np.int64)
         columns = self.columns(view, times, now.facts(view, self.params))
-        self._seen = _market_of(view)
+        self.seen = _market_of(view)
         keep = np.flatnonzero(view.active)
         flat = {name: np.ascontiguousarray(value[keep, 0]) for name, value in columns.items()}
         self._can_glance = tuple(flat) == self.lone.names
@@ -77,7 +78,7 @@ class FactorEngine:
         """
         if not 0 <= slot < len(view.symbols) or not view.active[slot]:
             raise ValueError(f"refresh of slot {slot}: found none, allowed: a symbol of the scan")
-        if self._seen != _market_of(view):
+        if self.seen != _market_of(view):
             whole = self.compute(view, scan_id, trigger)
             return pick_row(whole, whole.symbols.index(view.symbols[slot]))
         quick = self.glance(view, slot)
@@ -97,11 +98,13 @@ class FactorEngine:
         in it as the last scan saw them.
         """
         fast = compiled_kernels()
-        if fast is None or not self._can_glance or self._seen is None:
-            return None
-        if self._seen[:2] != _market_of(view)[:2]:
+        if fast is None or not self._can_glance:
             return None
         return self.lone.row(fast, self, view, slot)
+
+    def stands_on(self, view: MarketView) -> bool:
+        """Whether the last scan was of this market: the same symbols, the same of them in it."""
+        return self.seen is not None and self.seen[:2] == _market_of(view)[:2]
 
     def row_of(
         self,
@@ -158,6 +161,22 @@ class FactorEngine:
             out[f"raw.{name}"] = raw[:, pick]
             for lag in range(lags):
                 out[f"score.{name}" + (f".{lag}" if lag else "")] = score[:, lags - 1 - lag + pick]
+        if "S" in found:
+            self._agree(view, hours, ends, out)
+
+    def _agree(self, view: MarketView, hours: BarsView, ends: Ints, out: Columns) -> None:
+        """Give S of each hour its 15m part: the 15m trend as it was at that hour's close."""
+        short, lags = view.bars.get("15m"), self.params.tiers.n
+        if short is None or not len(short.open_ms):
+            return
+        first = int(ends[0]) - lags + 1
+        closes = closes_of(hours, int(ends[-1]) - first + 1, int(ends[-1]))
+        logs = self.frame.quarters
+        panel, pick = thin(short, closes, max(price.TREND_LOOKBACK, ATR_BARS + 1), logs=logs)
+        trend = price.trend(panel)[:, pick]
+        for lag in range(lags):
+            name = "score.S" + (f".{lag}" if lag else "")
+            out[name] = structure.agreed(out[name], trend[:, ends - lag - first])
 
     def _scores_now(
         self, view: MarketView, hours: BarsView, end: int
@@ -165,7 +184,15 @@ class FactorEngine:
         def beside(factor: Factor, bars: int) -> dict[str, Floats] | None:
             return self._beside(view, hours, factor, bars, end)
 
-        return self.cache.scores(view.symbols, hours, end, self.factors, beside, self.frame.logs)
+        return self.cache.scores(
+            view.symbols,
+            hours,
+            end,
+            self.factors,
+            beside,
+            _origin(view, self.params),
+            self.frame.logs,
+        )
 
     def _scores_then(
         self, view: MarketView, hours: BarsView, ends: Ints
@@ -180,7 +207,8 @@ class FactorEngine:
                 raw = np.full((len(view.symbols), span + 1), np.nan)
                 found[factor.name] = raw, np.full((len(view.symbols), span + lags), np.nan)
                 continue
-            panel.beside = series
+            panel.beside, panel.origin = series, _origin(view, self.params)
+            panel.closed_ms = int(closes_of(hours, 1, end)[0])
             raw = factor.compute(panel, self.params)
             chain = self.params.chain
             score = standardise(raw, factor.floor, chain, span + lags, factor.crowded)
@@ -234,6 +262,11 @@ def pick_row(rows: ScanRows, place: int) -> ScanRows:
         {name: value[place : place + 1] for name, value in rows.columns.items()},
         meta=rows.meta,
     )
+
+
+def _origin(view: MarketView, params: ParamSet) -> Origin:
+    is_made_up = "taker_flow" in view.synthetic_flow and not params.accept_synthetic_flow
+    return Origin(view.onboard_ms.copy(), not is_made_up)
 
 
 def _market_of(view: MarketView) -> tuple[tuple[str, ...], bytes, int]:

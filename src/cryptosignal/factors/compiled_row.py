@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Codes = NDArray[np.int8]
 
 
 LOG_BARS = 124
@@ -28,7 +29,10 @@ _HUBER = 2.5
 _CLIPPED_TO_SIGMA = 1.2684
 _HOUR = 3_600_000
 _DAY = 86_400_000
+_NO_LAG = 2.0**40
 FRESH_MAX = 4
+S_AT = 3
+"""Place of S among the factors."""
 H15, H1, H4, D1 = 2, 3, 4, 5
 """Places of the intervals among 1m, 5m, 15m, 1h, 4h, 1d."""
 
@@ -219,31 +223,86 @@ def _relative(net: Floats, traded: Floats, i: int) -> float:
 
 
 @njit(cache=True, error_model="numpy")
-def _theta(
-    close: Floats, i: int, own_atr: float, quote: Floats, at: int, taps: tuple[Floats, ...]
+def _near(x: float, limit: float) -> float:
+    """`structure._near`."""
+    part = (x / limit - 0.8) / 0.4
+    return clip(part, 0.0, 1.0) if part == part else 0.0
+
+
+@njit(cache=True, error_model="numpy")
+def _overlay_fit(
+    price: tuple[Floats, Floats, Floats],
+    i: int,
+    base: Floats,
+    quote: Floats,
+    flow: tuple[Floats, Floats],
+    back: int,
+    own: Floats,
 ) -> float:
-    """`structure.theta` at place `i` of the closes, `at` of the turnovers."""
-    big = clip(math.log(mean(quote, at, 24) / (25e6 / 24)) / math.log(4.0), 0.0, 1.0)
+    """`structure.overlay_fit` at place `i` of the prices, `back` bars before the newest."""
+    high, low, close = price
+    at, turned = base.shape[0] - 1 - back, quote.shape[0] - 1 - back
+    usual = 0.0
+    for j in range(i - 70, i + 1):
+        usual += abs(close[j] - close[j - 1])
+    usual *= 1.2533 * math.sqrt(24.0) / 71.0
+    usual = 1e-4 if usual < 1e-4 else usual
+    day_usdt, age = 24.0 * mean(quote, turned, 24), own[0] - back
+    traded = flow[1][flow[1].shape[0] - 1 - back]
+    lean = abs(flow[0][flow[0].shape[0] - 1 - back]) / traded if own[1] == 1.0 else np.nan
+    one = _near(abs(close[i] - close[i - 1]), 0.015)
+    two = _near(mean(base, at, 5) / mean(base, at, 20) - 1.0, 0.2)
+    three = _near(lean, 0.025)
+    fit = max(min(one, two), min(max(one, two), three))
+    fit = min(fit, _near(abs(close[i] - close[i - 24]) / usual, 1.0))
+    fit = min(fit, _near(day_usdt, 5e6), _near(quote[turned], 5e6))
+    top, bottom = extremes(high, low, i, 72)
+    edge = min(top - close[i], close[i] - bottom) + 0.0 * (top + bottom)
+    fit = min(fit, _near(edge, 0.05))
+    young = _near(day_usdt, 1e7) if 1.0 <= age <= 720.0 else 0.0
+    return max(fit, young)
+
+
+@njit(cache=True, error_model="numpy")
+def _theta(
+    close: Floats, i: int, own_atr: float, day_usdt: float, more: float, taps: tuple[Floats, ...]
+) -> float:
+    """`structure.theta` at place `i` of the closes; `more` is what Overlay and youth add."""
+    big = clip(math.log(day_usdt / 25e6) / math.log(4.0), 0.0, 1.0)
     order = math.tanh((dot(close, i, taps[0]) - dot(close, i, taps[1])) / (0.1 * own_atr))
     size = abs(40.0 * order + 60.0 * math.tanh(dot(close, i, taps[2]) / own_atr / 0.05))
     strong = clip((size - 50.0) / 20.0, 0.0, 1.0)
     less = 0.05 * (big if big == big else 0.0) + 0.05 * (strong if strong == strong else 0.0)
-    return clip(0.40 - less, 0.25, 0.60)
+    return clip(0.40 - less + more, 0.25, 0.60)
 
 
 @njit(cache=True, error_model="numpy")
 def structure(
-    close: Floats, i: int, own_atr: float, quote: Floats, at: int, taps: tuple[Floats, ...]
+    price: tuple[Floats, Floats, Floats],
+    i: int,
+    own_atr: float,
+    base: Floats,
+    quote: Floats,
+    flow: tuple[Floats, Floats],
+    back: int,
+    own: Floats,
+    taps: tuple[Floats, ...],
 ) -> float:
-    """`structure.structure` at place `i` of the closes, `at` of the turnovers; `taps` as in
-    `raw_factors`."""
+    """`structure.structure` at place `i` of the prices, `back` bars before the newest; `flow` is
+    that of the futures, `own` are hours since listing at the newest bar, whether flow was traded,
+    and when a coin is grown; `taps` as in `raw_factors`."""
+    close = price[2]
     part = close[i - 71 : i + 1]
     seen = 0
     for j in range(72):
         seen += part[j] == part[j]
     if not own_atr > 0.0 or close[i] != close[i] or seen < 36:
         return np.nan
-    turn = own_atr * _theta(close, i, own_atr, quote, at, taps)
+    faded = 1.0 - (own[0] - back - own[2]) / own[3]
+    more = 0.05 * _overlay_fit(price, i, base, quote, flow, back, own)
+    more += 0.10 * (clip(faded, 0.0, 1.0) if faded == faded else 0.0)
+    day_usdt = 24.0 * mean(quote, quote.shape[0] - 1 - back, 24)
+    turn = own_atr * _theta(close, i, own_atr, day_usdt, more, taps)
     leg, age, p1, p2, p3, p4 = _swings(part, turn)
     if p4 != p4:
         return 0.0
@@ -259,6 +318,22 @@ def structure(
     calm = calm if calm == calm else 0.0
     lean = math.tanh(1.5 * (consistency + impulse))
     return 0.22 * consistency + 0.18 * impulse + lean * (0.18 * half + 0.14 * timing + 0.20 * calm)
+
+
+@njit(cache=True, error_model="numpy")
+def agree(bars: Floats, end: int, lags: int, taps: tuple[Floats, ...], out: Floats) -> None:
+    """`structure.agreed` of S of the newest hours, `out` are `score.S`, `score.S.1` …; `end` is the
+    number of 15m bars at the newest hour's close, −1 without an axis."""
+    count = SHORT_BARS + 4 * (lags - 1)
+    high, low, close = np.empty(count), np.empty(count), np.empty(count)
+    logs(bars[1], end, count, high)
+    logs(bars[2], end, count, low)
+    logs(bars[3], end, count, close)
+    for lag in range(lags):
+        i = count - 1 - 4 * lag
+        way = trend(close, i, atr(high, low, close, i, taps[3]), (taps[0], taps[1], taps[2]))
+        way = clip(way / 100.0, -1.0, 1.0) * sign(out[lag])
+        out[lag] *= 0.92 + 0.08 * (1.0 if way != way else 0.5 + 0.5 * way)
 
 
 @njit(cache=True, error_model="numpy")
@@ -516,13 +591,16 @@ def raw_factors(
     base: Floats,
     quote: Floats,
     flow: tuple[Floats, Floats],
+    of_futures: tuple[Floats, Floats],
     oi: Floats,
+    own_facts: Floats,
     taps: tuple[Floats, ...],
     out: Floats,
 ) -> None:
     """Raw T, M, C, S, V, O, [factor, bar], of the newest bars; `oi` is empty where there is none.
 
-    `taps` are EMA5, EMA20, slope 12, Wilder 14, EMA30, slope 24.
+    `flow` may hold spot too; `own_facts` as `structure` takes them; `taps` are EMA5, EMA20,
+    slope 12, Wilder 14, EMA30, slope 24.
     """
     high, low, close = price
     count = out.shape[1]
@@ -532,7 +610,8 @@ def raw_factors(
         out[0, k] = trend(close, i, own, (taps[0], taps[1], taps[2]))
         out[1, k] = momentum(close, i, own, taps[0])
         out[2, k] = cvd(flow[0], flow[1], flow[0].shape[0] - count + k)
-        out[3, k] = structure(close, i, own, quote, quote.shape[0] - count + k, taps)
+        back = count - 1 - k
+        out[3, k] = structure(price, i, own, base, quote, of_futures, back, own_facts, taps)
         out[4, k] = volume(base, base.shape[0] - count + k, close, i)
         out[5, k] = np.nan
         if oi.shape[0]:
@@ -1026,6 +1105,7 @@ def scores(
     chain_taps: tuple[Floats, Floats],
     own: Floats,
     floors: Floats,
+    own_facts: Floats,
     taps: tuple[Floats, ...],
     out: Floats,
 ) -> int:
@@ -1047,7 +1127,7 @@ def scores(
             _mixed(flow, (beside[1], beside[2]), both[0], both[1])
         quote = np.empty(fresh + 23)
         newest(hours[5], end, quote.shape[0], quote)
-        raw_factors(price, base, quote, both, beside[0], taps, raw)
+        raw_factors(price, base, quote, both, flow, beside[0], own_facts, taps, raw)
     score_row(raw, slot, stages, stops, chain_taps, own, floors, out)
     return fresh
 
@@ -1167,6 +1247,40 @@ def moment(
 
 
 @njit(cache=True, error_model="numpy")
+def facts_of(slot: int, columns: tuple[Floats, ...], out: Floats) -> None:
+    """Quality, basis, mark, funding, its next time, book age, turnover of the day, of one symbol;
+    `columns` are quality, mark, index, funding, its next time, book age (empty without books) and
+    turnover of all."""
+    mark, index = columns[1][slot], columns[2][slot]
+    is_known = mark > 0.0 and index > 0.0
+    out[0], out[1] = columns[0][slot], 1e4 * math.log(mark / index) if is_known else np.nan
+    out[2], out[3], out[4] = mark, columns[3][slot], columns[4][slot]
+    out[5] = columns[5][slot] if columns[5].shape[0] else np.nan
+    out[6] = columns[6][slot]
+
+
+@njit(cache=True, error_model="numpy")
+def tape_of(slot: int, columns: tuple[Floats, ...]) -> Floats:
+    """Large, all and forced flow of one symbol, bought and sold of each; empty without tapes."""
+    out = np.full(6 if columns[0].shape[0] else 0, np.nan)
+    for k in range(out.shape[0]):
+        if columns[k].shape[0]:
+            out[k] = columns[k][slot]
+    return out
+
+
+@njit(cache=True, error_model="numpy")
+def seen_code(finality: int, source: int, lag_ms: float) -> float:
+    """`around.seen` of one bar, NaN where there is none."""
+    if finality == 0:
+        return np.nan
+    lag = _NO_LAG
+    if math.isfinite(lag_ms):
+        lag = float(round(min(max(lag_ms, -_NO_LAG), _NO_LAG - 1.0)))
+    return 32.0 * lag + 4.0 * (source + 1.0) + finality
+
+
+@njit(cache=True, error_model="numpy")
 # long-ok: half of it are the arguments, which compiled code takes one by one
 def row(
     slot: int,
@@ -1180,15 +1294,18 @@ def row(
     stops: Ints,
     trend: Floats,
     shared: tuple[Floats, Floats, Floats],
-    roles: Ints,
+    leaders: Ints,
     oi: tuple[Ints, Floats],
     funding: tuple[Ints, Floats],
     spot: Floats,
     spot_ms: int,
-    facts: Floats,
-    tape: Floats,
-    book: tuple[Floats, Floats, Floats, Floats],
-    known: Floats,
+    now: Floats,
+    columns: tuple[Floats, ...],
+    tapes: tuple[Floats, ...],
+    books: tuple[Floats, Floats, Floats, Floats],
+    finality: tuple[Codes, ...],
+    source: tuple[Codes, ...],
+    lags: tuple[Floats, ...],
     chain_taps: tuple[Floats, Floats],
     chain: Floats,
     floors: Floats,
@@ -1198,13 +1315,21 @@ def row(
     limits: Floats,
     out: Floats,
 ) -> int:
-    """All columns of one symbol into `out`; answers as `scores` does.
+    """All columns of one symbol into `out`; answers as `scores` does, −1 for a coin too young too.
 
     `first_ms` is the open time of the hours' first bar, `spot_ms` that of spot (−1: no spot),
-    `known` the columns `ctx.finality` to
-    `ctx.tick_size`, `limits` are the floor of funding, the breakout, the open room, the probe's
-    notional, the span of bars that a score depends on, and what `funding_pressure` takes.
+    `leaders` are the slots of BTC and ETH, `now` the newest hour's open time, the moment and the age
+    in hours from which a coin is mature. Of the whole market: `columns` are what `facts_of` takes and
+    then the times of listing, the ticks and the Overlay pool; `finality` to `lags` are the newest
+    bar's of each interval. `limits` are the floor of funding, the breakout, the open room, the
+    probe's notional, the span of bars that a score depends on, the four that `funding_pressure` and
+    `boosted` take, and those that `structure` does (the first
+    of them is each symbol's own). `ends` are the closed bars of
+    each interval, and those of 15m at the newest hour's close.
     """
+    age_days = (now[1] - columns[7][slot]) / _DAY
+    if age_days * 24.0 < now[2]:
+        return -1
     hours, end = bars[H1], ends[H1]
     span = int(limits[4])
     high, low, close = (np.empty(LOG_BARS), np.empty(LOG_BARS), np.empty(LOG_BARS))
@@ -1226,6 +1351,8 @@ def row(
         _spot(spot, spot_ms, first_ms + (end - span) * _HOUR, beside[0], beside[1])
     series = interest[max(interest.shape[0] - span, 0) :], beside[0], beside[1]
     at = FACTORS * (1 + stops[6])
+    own_facts = limits[9:].copy()
+    own_facts[0] = (now[0] + _HOUR - columns[7][slot]) / _HOUR
     fresh = scores(
         hours,
         end,
@@ -1242,15 +1369,25 @@ def row(
         chain_taps,
         chain,
         floors,
+        own_facts,
         taps,
         out[:at],
     )
     if fresh < 0:
         return fresh
+    if ends[6] >= 0:
+        first = S_AT * (1 + stops[6]) + 1
+        agree(bars[H15], ends[6], stops[6], taps, out[first : first + stops[6]])
     trend[slot] = out[1]
     last = LOG_BARS - 1
     own_atr, flow = atr(high, low, close, last, taps[3]), cvd(net, traded, net.shape[0] - 1)
-    out[at + 16 : at + 22] = known
+    out[at + 16], out[at + 17] = finality[H1][slot], lags[H1][slot]
+    out[at + 18], out[at + 19], out[at + 20], out[at + 21] = (
+        now[0],
+        now[1],
+        age_days,
+        columns[8][slot],
+    )
     around(
         bars,
         ends,
@@ -1264,6 +1401,11 @@ def row(
         taps,
         out[at : at + 32],
     )
+    facts = np.empty(7)
+    facts_of(slot, columns, facts)
+    roles = np.empty(4, np.int64)
+    for k in range(2):
+        roles[k], roles[2 + k] = leaders[k] >= 0, slot == leaders[k]
     windows = np.empty((shared[0].shape[0], 24))
     returns_of(close, last, windows.shape[0], windows)
     base = np.empty(20)
@@ -1287,5 +1429,25 @@ def row(
         out[at + 32 : at + 43],
     )
     reference = reference_price(hours, end, facts[2])
-    moment(facts, tape, book, reference, limits[3], own_atr, known[3], limits[5:], out[at + 43 :])
+    book = (books[0][slot], books[1][slot], books[2][slot], books[3][slot])
+    if not books[0].shape[0]:
+        book = (facts[:0], facts[:0], facts[:0], facts[:0])
+    tape, last_at = tape_of(slot, tapes), out.shape[0] - 1
+    moment(
+        facts,
+        tape,
+        book,
+        reference,
+        limits[3],
+        own_atr,
+        now[1],
+        limits[5:],
+        out[at + 43 : last_at - 6],
+    )
+    for k in range(6):
+        out[last_at - 6 + k] = np.nan
+        if ends[k] > 0:
+            seen = seen_code(finality[k][slot], source[k][slot], lags[k][slot])
+            out[last_at - 6 + k] = seen
+    out[last_at] = columns[9][slot] if columns[9].shape[0] else np.nan
     return fresh

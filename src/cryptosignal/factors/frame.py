@@ -21,7 +21,8 @@ Ints = NDArray[np.int64]
 
 LOG_BARS = 124
 """What ADX and the four newest bars of every factor of the table read; more is logged by itself."""
-_QUARTERS = 72
+_QUARTERS = 74
+"""What the trend of 15m reads at the last three hours' closes."""
 _OI_BARS = 240
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import NewCoinParams, ParamSet
 from cryptosignal.factors import context, flow, window
+from cryptosignal.factors.age import newness
 from cryptosignal.factors.frame import ends_of
 from cryptosignal.factors.panel import ATR_BARS, Panel, panel_of
 from cryptosignal.factors.price import soft_sign
@@ -31,19 +32,6 @@ _TAPS: Final = 40
 _VOTES: Final = ("ignition_up", "ignition_down", "exhausted_up", "exhausted_down")
 _ANCHORS: Final = ("thrust_up", "thrust_down", "avwap", "zlema_5m", "atr_1m")
 _LONG = ATR_BARS + 1
-
-
-def newness(hours: Floats, own: NewCoinParams) -> Floats:
-    """1 in the channel, 0 out of it, linear over `blend_hours` between.
-
-    `hours` since listing; a coin of unknown age is not new, however few bars a cache holds of it
-    (§3.22), its short history shrinks p instead. Derived from the listing time, it needs no memory
-    of when a coin left: 400 hours are more than 14 days, so by §1.8's own rule a coin leaves with
-    its 400th bar whether or not its open interest is complete.
-    """
-    edge = max(own.age_days * 24.0, float(own.bars_1h))
-    faded = 1.0 - (hours - edge) / max(own.blend_hours, 1e-9)
-    return np.clip(filled(faded), 0.0, 1.0)
 
 
 def zlema(panel: Panel, half_life: int) -> Floats:

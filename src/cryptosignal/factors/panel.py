@@ -7,6 +7,7 @@ exactly the bars that its outputs need, the newest bar last. Arrays are [row, ba
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.factors import window
 from cryptosignal.factors.kernels import compiled_kernels, flat
+from cryptosignal.ground.units import HOUR_MS
 from cryptosignal.market.views import (
     CLOSE,
     HIGH,
@@ -33,6 +35,23 @@ ATR_BARS = 60
 """ATR14 and ADX14 are Wilder averages over this many values: 1.3 % of older weight is cut off."""
 
 
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a bar does not say of itself: when each symbol was listed (UTC ms, NaN: unknown), and
+    whether its taker flow was traded and not made up (§0.28)."""
+
+    listed_ms: Floats
+    has_flow: bool = True
+
+    def rows(self, places: Ints) -> Origin:
+        """That of some rows."""
+        return Origin(self.listed_ms[places], self.has_flow)
+
+    def key(self) -> tuple[bytes, bool]:
+        """Two origins of the same key are the same."""
+        return self.listed_ms.tobytes(), self.has_flow
+
+
 class Panel:
     """Bars of one interval for `rows` symbols: `open/high/low/close` are natural logs of prices.
 
@@ -45,6 +64,9 @@ class Panel:
         self.interval = interval
         self.count = count
         self.beside: Mapping[str, Floats] = {}
+        self.origin: Origin | None = None
+        self.closed_ms = 0
+        """Close of the newest bar."""
         self._raw = raw
         self._logs = logs
         self._atr: Floats | None = None
@@ -141,6 +163,13 @@ class Panel:
         """`x` at each output bar, `back` bars earlier."""
         stop = x.shape[1] - back
         return x[:, stop - self.count : stop]
+
+    def age_hours(self) -> Floats:
+        """Hours since listing at the close of each output bar, [row, count]; NaN where unknown."""
+        if self.origin is None:
+            return np.full((self._raw.shape[1], self.count), np.nan)
+        closes = self.closed_ms - HOUR_MS * np.arange(self.count - 1.0, -1.0, -1.0)
+        return (closes - self.origin.listed_ms[:, None]) / HOUR_MS
 
     def change(self, bars: int) -> Floats:
         """Log return over `bars` bars at each output bar."""

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cryptosignal.factors import window
+from cryptosignal.domain.params import ParamSet
+from cryptosignal.factors import context, window
+from cryptosignal.factors.age import newness
 from cryptosignal.factors.kernels import compiled_kernels
 from cryptosignal.factors.panel import Panel
 from cryptosignal.factors.window import filled
+from cryptosignal.market.pools import PoolSettings
 
 Floats = NDArray[np.float64]
 
 SWING_BARS = 72
 THETA_SMALL, THETA_BIG_OFF, THETA_STRONG_OFF = 0.40, 0.05, 0.05
+THETA_OVERLAY, THETA_NEW = 0.05, 0.10
 THETA_MIN, THETA_MAX = 0.25, 0.60
 _TURNOVER_BARS = 24
 BIG_USDT = 25e6 / _TURNOVER_BARS
@@ -31,7 +35,13 @@ STRONG, STRONG_RANGE = 50.0, 20.0
 _EMA, _EMA_BARS = 30, 60
 _EXTENDED_ATR = 0.8
 _TIMING_BARS = 24.0
+_DAY, _USUAL_BARS = 24, SWING_BARS - 1
 STRUCTURE_LOOKBACK = SWING_BARS
+_LIMITS = PoolSettings()
+"""The Overlay pool's limits as they are by default: a formula is the same in every run, whatever
+pool a user makes."""
+AGREEMENT = 0.08
+"""The 15m part of S (§1.3)."""
 
 
 @dataclass(slots=True)
@@ -77,32 +87,43 @@ def swings(close: Floats, atr: Floats, width: int, theta: Floats | float) -> Swi
     return Swings(leg, pivots, age)
 
 
-def structure(panel: Panel) -> Floats:
+def structure(panel: Panel, params: ParamSet) -> Floats:
     """S: consistency .22, impulse/correction .18, retracement near ½ .18, timing .14, not
-    over-extended .20 of log closes, signed. About ±1.
+    over-extended .20 of log closes, signed. About ±1; the 15m part joins the score (`agreed`).
 
     The three qualities take the sign of what consistency and impulse say together. Fewer than four
-    pivots in the window: no structure, 0. The originals' 15m agreement (.08) is a gate of its own
-    here (15m micro-confirmation): caches hold too few 15m bars to replay it through the chain.
+    pivots in the window: no structure, 0.
     """
     atr = np.where(panel.atr() > 0.0, panel.atr(), np.nan)
     close = panel.cut(panel.close, SWING_BARS)
     seen = window.fir((~np.isnan(close)).astype(float), np.ones(SWING_BARS))
-    found = swings(close, filled(atr), SWING_BARS, theta(panel, atr))
+    found = swings(close, filled(atr), SWING_BARS, theta(panel, atr, params))
     raw = _composite(panel, found, atr)
     none = np.isnan(found.pivots[3])
     missing = np.isnan(atr) | np.isnan(panel.at(panel.close)) | (seen < SWING_BARS / 2)
     return np.where(missing, np.nan, np.where(none, 0.0, raw))
 
 
-def theta(panel: Panel, atr: Floats) -> Floats:
-    """θ of each bar: .40 for a small coin, .35 for a big one, .05 less in a strong regime (§1.3 S).
+def agreed(score: Floats, trend_15m: Floats) -> Floats:
+    """S with its 15m part (.08 of 1): full where the 15m trend (±100) goes its way, nothing where
+    it goes against it, the other parts alone where there are no 15m bars.
 
-    Size and regime are those of the coin's own closed bars, so that a raw value stands on its own
-    window alone (D4): turnover of 24 bars (unknown counts as small) and the trend as the market's
-    regime is measured. The originals' +.05 for Overlay and +.10 for new coins are not here: which
-    coins a pool held at each of the bars that the chain replays is not in closed bars, and S of a new
-    coin is a reading of 15m bars without a ZigZag (§1.8).
+    A quality like the others: it takes the sign of the structure, never makes one. It stands behind
+    the standardisation chain, not in it: the chain replays 156 hours, which are 624 bars of 15m,
+    more than a cache holds (500) or a start fetches, so that a restart would give other numbers.
+    """
+    way = np.clip(trend_15m / 100.0, -1.0, 1.0) * np.sign(score)
+    quality = np.where(np.isnan(way), 1.0, 0.5 + 0.5 * way)
+    return score * (1.0 - AGREEMENT + AGREEMENT * quality)
+
+
+def theta(panel: Panel, atr: Floats, params: ParamSet) -> Floats:
+    """θ of each bar: .40 for a small coin, .35 for a big one, .05 less in a strong regime, .05 more
+    for Overlay, .10 more for a new coin; .25 to .60 (§1.3 S).
+
+    All of it is told by the coin's own closed bars and its listing time, so that a raw value stands
+    on its own window alone (D4): turnover of 24 bars (unknown counts as small), the trend as the
+    market's regime is measured, what makes a coin Overlay (`overlay_fit`), hours since listing.
     """
     turnover = window.fir(panel.cut(panel.quote, _TURNOVER_BARS), window.mean_taps(_TURNOVER_BARS))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -111,8 +132,56 @@ def theta(panel: Panel, atr: Floats) -> Floats:
     slope = window.fir(panel.cut(panel.close, 12), window.slope_taps(12))
     trend = 40.0 * order + 60.0 * np.tanh(slope / atr / 0.05)
     strong = np.clip((np.abs(trend) - STRONG) / STRONG_RANGE, 0.0, 1.0)
-    out = THETA_SMALL - THETA_BIG_OFF * filled(big) - THETA_STRONG_OFF * filled(strong)
-    return np.clip(out, THETA_MIN, THETA_MAX)
+    less = THETA_BIG_OFF * filled(big) + THETA_STRONG_OFF * filled(strong)
+    more = THETA_OVERLAY * overlay_fit(panel, _TURNOVER_BARS * turnover)
+    more += THETA_NEW * newness(panel.age_hours(), params.new_coin)
+    return np.clip(THETA_SMALL - less + more, THETA_MIN, THETA_MAX)
+
+
+def overlay_fit(panel: Panel, day_usdt: Floats) -> Floats:
+    """0–1: how well each bar meets what makes a coin Overlay (§1.2), each limit joined linearly from
+    80 to 120 % of it, so that no tick turns it over.
+
+    The pool itself is no closed bar: who was in it at each of the bars that the chain replays hangs
+    on when it was made. Its criteria are: two of three in sync (the hour's move, v5/v20, the takers'
+    share), a 24h move beyond its σ (of the last 71 hourly ones), turnover of the day and the hour,
+    off the 72h extremes; or young with twice the turnover. Elite's right of way, which needs open interest
+    and trades, is left out: it decides who watches a coin, not how it moves.
+    """
+    own = _LIMITS
+    five = window.fir(panel.cut(panel.volume, 5), window.mean_taps(5))
+    twenty = window.fir(panel.cut(panel.volume, 20), window.mean_taps(20))
+    volume, days = panel.at(panel.volume), panel.cut(panel.close, _USUAL_BARS + 1)
+    hourly = np.abs(days[:, 1:] - days[:, :-1])
+    usual = 1.2533 * _DAY**0.5 * window.fir(hourly, window.mean_taps(_USUAL_BARS))
+    top, bottom = context.extremes(panel, context.ROOM_BARS)
+    close = panel.at(panel.close)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        flow = np.abs(2.0 * panel.at(panel.taker) - volume) / volume
+        surge, far = five / twenty, np.abs(panel.change(_DAY)) / np.maximum(usual, 1e-4)
+    if panel.origin is not None and not panel.origin.has_flow:
+        flow = np.full_like(flow, np.nan)
+    legs = (
+        _near(np.abs(panel.change(1)), own.overlay_move),
+        _near(surge - 1.0, own.overlay_surge - 1.0),
+        _near(flow, own.overlay_cvd),
+    )
+    two = np.maximum(
+        np.minimum(legs[0], legs[1]), np.minimum(np.maximum(legs[0], legs[1]), legs[2])
+    )
+    sync = np.minimum(two, _near(far, own.overlay_z))
+    sync = np.minimum(sync, _near(day_usdt, own.overlay_quote_usdt))
+    sync = np.minimum(sync, _near(panel.at(panel.quote), own.overlay_hour_usdt))
+    sync = np.minimum(sync, _near(np.minimum(top - close, close - bottom), own.overlay_chase))
+    low, high = own.overlay_new_hours
+    age = panel.age_hours()
+    young = np.where((age >= low) & (age <= high), _near(day_usdt, own.overlay_new_quote_usdt), 0.0)
+    return np.maximum(sync, young)
+
+
+def _near(x: Floats, limit: float) -> Floats:
+    """0 at 80 % of a limit, 1 at 120 %; nothing for what is missing."""
+    return np.clip(filled((x / limit - 0.8) / 0.4), 0.0, 1.0)
 
 
 def _composite(panel: Panel, found: Swings, atr: Floats) -> Floats:

@@ -58,7 +58,7 @@ BAR_FACTORS: Final[tuple[Factor, ...]] = (
     Factor("C", "share of volume", ("taker", "spot"), "1h", _span(flow.CVD_LOOKBACK), 0.005,
            lambda panel, params: flow.cvd(panel), "DOMAIN §1.3 C", CVD_CROWDED),
     Factor("S", "points of 1", ("bars",), "1h", _span(structure.STRUCTURE_LOOKBACK), 0.05,
-           lambda panel, params: structure.structure(panel), "DOMAIN §1.3 S"),
+           structure.structure, "DOMAIN §1.3 S"),
     Factor("V", "log volume ratio", ("bars",), "1h", price.VOLUME_LOOKBACK, 0.02,
            lambda panel, params: price.volume(panel), "DOMAIN §1.3 V"),
     Factor("O", "OI growth", ("oi", "bars"), "1h", positioning.OI_LOOKBACK, 0.05,

@@ -26,18 +26,31 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The host's clock, corrected by an offset measured against the venue (`offset_ms`)."""
+    """The host's time, corrected by an offset measured against the venue (`offset_ms`).
+
+    The host's wall clock is read once; from then on time passes as it really does. A step of that
+    clock (by hand, by NTP) is no step of the venue's, and would close bars that go on.
+    """
 
     def __init__(self) -> None:
         self.offset_ms = 0
+        self._epoch_ns = time.time_ns() - _elapsed_ns()
 
     def now_ms(self) -> int:
-        """Host epoch milliseconds plus the measured venue offset."""
-        return time.time_ns() // 1_000_000 + self.offset_ms
+        """Epoch milliseconds of the host's start of time, plus what passed, plus the offset."""
+        return (self._epoch_ns + _elapsed_ns()) // 1_000_000 + self.offset_ms
 
     def mono_ns(self) -> int:
         """`CLOCK_MONOTONIC` in nanoseconds."""
         return time.monotonic_ns()
+
+
+def _elapsed_ns() -> int:
+    """Time that passed, a sleep of the host included where the system tells it."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) if _HAS_BOOTTIME else time.monotonic_ns()
+
+
+_HAS_BOOTTIME = hasattr(time, "CLOCK_BOOTTIME")
 
 
 class LoopClock:

@@ -21,6 +21,7 @@ from cryptosignal.market.books import Levels, Tops
 from cryptosignal.market.inbox import Inbox, Stream
 from cryptosignal.market.intake import Intake
 from cryptosignal.market.klines import Closed, Corrected, Klines, Row
+from cryptosignal.market.lags import LagBook
 from cryptosignal.market.marks import FUNDING_STEP_MS, ForcedOrders, Marks, Series
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.market.tally import Counters, LagBaseline, Tally
@@ -48,6 +49,8 @@ SOURCE_CODES: Final = {
 _SPOT: Final = "1h"
 TRADES_MANY: Final = 6000
 _EMPTY_REASONS: Final[Mapping[str, str]] = {}
+_LOOK_FLUSHES: Final = 50
+"""Lags are looked at once in so many flushes: every few seconds on a busy market."""
 
 
 class Board:
@@ -64,6 +67,8 @@ class Board:
         self._tick_size: Floats = np.full(capacity, np.nan)
         self.counters = Counters(capacity)
         self.baseline = LagBaseline()
+        self.lags = LagBook()
+        self._flushes = 0
         self.inbox = Inbox(self.slot)
         self.klines: dict[str, Klines] = {}
         for interval in self.settings.intervals:
@@ -219,6 +224,9 @@ class Board:
         self.frames += total
         if total:
             self._give_out()
+            self._flushes += 1
+            if not self._flushes % _LOOK_FLUSHES:
+                self.look_at_lags(now_ms)
         return total
 
     @property
@@ -251,7 +259,8 @@ class Board:
             if bars is None or not (stream.is_wanted or stream.count):
                 continue
             due = bars.due_open_ms(moment)
-            if self._grace_done.get(stream.interval, 0) >= due:
+            done = self._grace_done.get(stream.interval, 0)
+            if due <= done <= due + bars.step_ms:  # later ones are of a clock that was set back
                 continue
             judged.add(stream.interval)
             self.turns.close_by_clock(stream, due, now_ms)
@@ -430,6 +439,11 @@ class Board:
             return self.tops.put(slot, event_ms, bids, asks)
         return book.on_snapshot(last_id, bids, asks, event_ms)
 
+    def restart_book(self, slot: int) -> None:
+        """The diff book of a slot is not the venue's: begin it anew."""
+        if slot in self.books:
+            self.books[slot].restart()
+
     def last_times_ms(self, symbol: str) -> tuple[int, int]:
         """Newest (open interest, funding) point of a symbol, 0 if none."""
         slot = self.slot(symbol)
@@ -472,8 +486,9 @@ class Board:
         """Whether any symbol has candles of any interval."""
         return any(any(bars.next_ms) for bars in self.klines.values())
 
-    def repair_locally(self, now_ms: int) -> int:
-        """Fill gaps of longer intervals with sums of complete shorter bars; answers bars made."""
+    def repair_locally(self, now_ms: int, symbol: str = "") -> int:
+        """Fill gaps of longer intervals with sums of complete shorter bars, of one symbol or of all;
+        answers bars made."""
         made = 0
         intervals = sorted(self.klines, key=lambda interval: INTERVAL_MS[interval])
         for interval in intervals[1:]:
@@ -484,16 +499,16 @@ class Board:
                 if INTERVAL_MS[shorter] < bars.step_ms and bars.step_ms % INTERVAL_MS[shorter] == 0
             ]
             due = bars.due_open_ms(now_ms)
-            behind = set(bars.gaps) | {
-                slot
-                for slot, following in enumerate(bars.next_ms[: len(self.symbols)])
-                if 0 < following <= due
-            }
+            behind = {self.slot(symbol)} if symbol else self._behind(bars, due)
             for slot in behind:
                 made += self._sum_up(bars, parts, slot, due, now_ms)
         self.bars_summed += made
         self._give_out()
         return made
+
+    def _behind(self, bars: Klines, due: int) -> set[int]:
+        ends = enumerate(bars.next_ms[: len(self.symbols)])
+        return set(bars.gaps) | {slot for slot, following in ends if 0 < following <= due}
 
     def _sum_up(self, bars: Klines, parts: list[Klines], slot: int, due: int, now_ms: int) -> int:
         made = 0
@@ -510,6 +525,10 @@ class Board:
         if made:
             bars.settle(slot, now_ms)
         return made
+
+    def confirm_sum(self, slot: int, interval: str, open_ms: int, row: Row, now_ms: int) -> None:
+        """The bar equals the sum of its confirmed parts: it is confirmed too."""
+        self.klines[interval].close(slot, open_ms, row, CONFIRMED, klines.LOCAL_SUM, now_ms)
 
     def laggards(self, now_ms: int, wait_ms: int = 2_000) -> list[tuple[str, str, int, int]]:
         """(symbol, interval, first open, last open) of streamed bars that should be there by now:
@@ -534,11 +553,22 @@ class Board:
         if mismatched:
             self.counters.counts["mismatched"][slot] += 1
 
-    def note_check(self, slot: int, *, is_silent: bool) -> None:
-        """A stream's heartbeat was checked (§0.21)."""
-        self.counters.counts["checks"][slot] += 1
-        if is_silent:
+    def note_checks(self, slots: Iterable[int], silent: Iterable[int]) -> None:
+        """Heartbeats of streams were checked (§0.21): a slot a stream, those of `silent` ones again."""
+        for slot in slots:
+            self.counters.counts["checks"][slot] += 1
+        for slot in silent:
             self.counters.counts["silent"][slot] += 1
+
+    def forget_lateness(self) -> None:
+        """The local clock was stepped: what was learned of lateness is void."""
+        self.baseline.reset()
+        self.lags.forget()
+
+    def look_at_lags(self, now_ms: int) -> None:
+        """Note the newest lag of every stream that spoke since the last look. Where even the quickest
+        events seem to come from the future, our clock is behind by that much."""
+        self.lags.look(self.inbox.streams.values(), now_ms, max(0, -self.baseline.value_ms))
 
     def take_tally(self) -> Tally:
         """Counts since the last call, for `quality`."""
@@ -548,6 +578,10 @@ class Board:
         """DataQual per slot as of now; NaN where there are no events."""
         self._quality[: len(scores)] = scores
         self._quality_reasons = reasons
+
+    def set_synthetic_flow(self, kinds: Iterable[str]) -> None:
+        """The kinds of flow that the venue says it makes up (DOMAIN §0.28)."""
+        self.synthetic_flow = tuple(kinds)
 
     def set_overlay(self, members: Iterable[str]) -> None:
         """The Overlay pool as it is from now on; a symbol that is not known yet is left out."""
@@ -655,6 +689,7 @@ class Board:
             "corrections": self.corrections,
             "malformed": self.malformed,
             "duplicates": self.tapes.duplicates,
+            "lag_p99_ms": {kind: lag.p99_ms for kind, lag in self.lags.by_kind().items()},
         }
 
     def nbytes(self) -> int:

@@ -20,7 +20,7 @@ class MarketSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     intervals: tuple[str, ...] = ("1m", "5m", "15m", "1h", "4h", "1d")
     kline_cache_size: int = 500
-    kline_slack: int = 48
+    kline_slack: int = 24
     agg_trade_cache_size: int = 1000
     agg_trade_window_s: int = 60
     large_trade_quantile: float = 0.95

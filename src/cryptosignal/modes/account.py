@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cryptosignal.domain.events import (
     AccountSnapshotTaken,
     CancelReplied,
+    CountdownReplied,
     OrderLookedUp,
     OrderReplied,
     SnapshotFailed,
@@ -42,6 +43,10 @@ class AccountVenue:
     async def cancel(self, client_id: str, symbol: str, is_algo: bool) -> CancelReplied:
         """Send one cancel."""
         return await self._client.cancel(client_id, symbol, is_algo)
+
+    async def count_down(self, symbol: str, countdown_ms: int) -> CountdownReplied:
+        """Set, renew or stop a symbol's countdown."""
+        return await self._client.count_down(symbol, countdown_ms)
 
     async def look_up(self, client_id: str, symbol: str, is_algo: bool) -> OrderLookedUp:
         """Ask for one order."""

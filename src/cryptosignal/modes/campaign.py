@@ -50,10 +50,11 @@ from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.modes.config import Config, RunSettings
+from cryptosignal.modes.heeding import HeedingTransport
 from cryptosignal.modes.monitors import NAKED_P99_MS, Limits, Monitors, Violation
 from cryptosignal.modes.program import JOURNAL_ROOT, Program, Setup
 from cryptosignal.modes.replay import replay
-from cryptosignal.modes.virtual_net import MemoryTransport, NetFaults, VirtualNetwork
+from cryptosignal.modes.virtual_net import NetFaults, VirtualNetwork
 from cryptosignal.modes.weather import HOST_FAULTS, Weather, never_struck, swarm
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings
 from cryptosignal.risk.settings import RiskSettings
@@ -65,6 +66,7 @@ from cryptosignal.store.runs import money_history, run_dirs
 from cryptosignal.streams.settings import FeedSettings
 from cryptosignal.trading import facts
 from cryptosignal.trading.fold import NO_POSITION_CODES
+from cryptosignal.trading.ticket import signal_key
 
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z: every campaign starts on the same day
 SYMBOLS = 4
@@ -96,8 +98,10 @@ _BUSY = RiskSettings(
     losses_shutdown=10_000,
     entries_per_minute_max=30,
     errors_per_minute_max=60,
+    taker_fee_frac=Decimal("0.00055"),
 )
-"""A desk that trades all day: what is under test is the trading, not the restraint."""
+"""A desk that trades all day: what is under test is the trading, not the restraint. It assumes a fee
+that the venue does not take, so that a fee that was not read is seen in the books."""
 
 
 _TIGHT = ParamSet(plan=PlanParams(stop_atr=0.15, stop_min_atr=0.05, anchor_max_atr=0.02))
@@ -160,6 +164,7 @@ class _Silence:
 
     def __init__(self, limit: int = 400) -> None:
         self.notes: list[str] = []
+        self.on_closed: Callable[[str], None] = lambda _signal_id: None
         self._limit = limit
 
     def on_progress(self, step: str, done: int, total: int, seconds: float) -> None:
@@ -181,7 +186,9 @@ class _Silence:
         """Nobody looks."""
 
     def on_note(self, now_ms: int, action: Note) -> None:
-        """Keep the newest notes."""
+        """Keep the newest notes; a trade's end is told on."""
+        if action.event == "trade.closed":
+            self.on_closed(str(action.fields["signal_id"]))
         self.notes.append(f"{now_ms} {action.event} {action.fields}")
         del self.notes[: -self._limit]
 
@@ -221,6 +228,7 @@ class Day:
         self.network.after_move = self.monitors.check
         self.counts: Counter[str] = Counter()
         self.face = _Silence()
+        self.face.on_closed = lambda signal_id: self.monitors.note_closed(signal_key(signal_id))
         self.program: Program | None = None
         self.venue_symbols = sorted(item.symbol for item in self.venue.exchange.listed)
         self.pid = 0
@@ -504,7 +512,9 @@ class Day:
         return Setup(
             config=Config(run=run, risk=_BUSY, websocket=_SPARING, params=self._params),
             clock=clock,
-            transport=MemoryTransport(self.network),
+            transport=HeedingTransport(
+                self.network, self.clock, lambda: self._skew_ms, self._is_heedless
+            ),
             disk=self.disk,
             seeds=self.seeds.child("program", pid),
             routes=Routes(rest_url="http://venue", ws_url="ws://venue", name="virtual"),
@@ -519,6 +529,9 @@ class Day:
             streams_held=("!markPrice@arr",),
             says_history=False,
         )
+
+    def _is_heedless(self, detail: str) -> None:
+        self.monitors.violate("heedless", self.clock.now_ms(), detail)
 
     # ---- the end ----------------------------------------------------------------------------
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

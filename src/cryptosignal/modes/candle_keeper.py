@@ -73,11 +73,8 @@ class CandleKeeper:
 
     async def load(self, symbols: Sequence[str], intervals: Iterable[str]) -> int:
         """Put stored candles on the board; answers the bars taken. Nothing here stops a start."""
-        stored: list[StoredCandles] = []
-        for interval in intervals:
-            found = await self._read(interval)
-            if found.rows:
-                stored.append(found)
+        found_all = await asyncio.gather(*(self._read(interval) for interval in intervals))
+        stored = [found for found in found_all if found.rows]
         if not stored or not await self._is_the_same_market(stored, symbols):
             return 0
         for found in stored:
@@ -114,27 +111,28 @@ class CandleKeeper:
         """A few of the newest stored bars against the venue's own."""
         newest = max(stored, key=lambda found: INTERVAL_MS[found.interval] < DAY_MS)
         known = [symbol for symbol in symbols if len(newest.rows.get(symbol, ()))]
-        for symbol in known[:_PROBED_SYMBOLS]:
-            kept = newest.rows[symbol][-_PROBED_BARS:]
-            step_ms = INTERVAL_MS[newest.interval]
-            first_ms, last_ms = int(kept[0, 0]), int(kept[-1, 0])
-            try:
-                told = await self._client.klines(
-                    symbol,
-                    newest.interval,
-                    _PROBED_BARS,
-                    first_ms,
-                    last_ms + step_ms - 1,
-                    Lane.WARM_UP,
-                )
-            except Fault as fault:
-                self._on_note("candles.were_refused", {"reason": f"not compared: {fault}"})
-                return False
-            if not _agree(kept, told):
-                reason = f"{symbol} {newest.interval} differs from the venue: another market"
-                self._on_note("candles.were_refused", {"reason": reason})
-                return False
+        probed = known[:_PROBED_SYMBOLS]
+        answers = await asyncio.gather(
+            *(self._problem(symbol, newest.interval, newest.rows[symbol]) for symbol in probed)
+        )
+        for reason in filter(None, answers):
+            self._on_note("candles.were_refused", {"reason": reason})
+            return False
         return bool(known)
+
+    async def _problem(self, symbol: str, interval: str, rows: Floats) -> str:
+        """Why the stored rows of a symbol are not to be trusted, "" if the venue prints the same."""
+        kept = rows[-_PROBED_BARS:]
+        first_ms, last_ms = int(kept[0, 0]), int(kept[-1, 0]) + INTERVAL_MS[interval] - 1
+        try:
+            told = await self._client.klines(
+                symbol, interval, _PROBED_BARS, first_ms, last_ms, Lane.WARM_UP
+            )
+        except Fault as fault:
+            return f"not compared: {fault}"
+        if _agree(kept, told):
+            return ""
+        return f"{symbol} {interval} differs from the venue: another market"
 
     # ---- saving -------------------------------------------------------------------------------
     async def run(self) -> None:

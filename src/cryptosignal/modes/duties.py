@@ -15,6 +15,7 @@ from cryptosignal.ground.calendar import utc_day
 from cryptosignal.ground.clock import host_epoch_ms
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.modes.config import Config
+from cryptosignal.modes.learner import Learn, Learner
 from cryptosignal.modes.scanner import ScanResult
 from cryptosignal.modes.station import EMBEDDED, Access, Station, VenueChoice
 from cryptosignal.modes.trader import AutoTrader
@@ -30,7 +31,8 @@ from cryptosignal.trading.desk import PositionView
 class UnifiedScheduler:
     """The trading cycle every `cycle_s`. Position loop, audits, reconciles, the day's report and the
     learning slot are due times of the engine's own clock (`get_status()["due"]`), remembered in its
-    journal and caught up after downtime; they need no task here."""
+    journal and caught up after downtime; they need no task here. `on_learning` fills the learning slot:
+    called beside the engine with what closed, it may answer a new `ParamSet`."""
 
     def __init__(
         self,
@@ -39,9 +41,13 @@ class UnifiedScheduler:
         cycle_s: float = 60.0,
         min_score: float = 75,
         on_scan: Callable[[ScanResult], object] | None = None,
+        on_learning: Learn | None = None,
         **options: Any,
     ) -> None:
         self.trader = trader or AutoTrader(**options)
+        if on_learning is not None and not self.trader.use_optimized_scan:
+            raise UserFault("on_learning: found scans by REST, allowed: use_optimized_scan=True")
+        self._learner = Learner(self.trader.station, on_learning) if on_learning else None
         self.cycles = 0
         self._cycle_s = cycle_s
         self._min_score = min_score
@@ -59,6 +65,8 @@ class UnifiedScheduler:
                     self._on_scan(result)
                 await self._pause()
         finally:
+            if self._learner is not None:
+                await self._learner.close()
             await self.trader.stop()
 
     async def stop(self) -> None:

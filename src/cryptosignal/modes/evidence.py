@@ -8,7 +8,6 @@ long; all tests together are corrected by Benjamini and Hochberg (1995). Nothing
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -35,8 +34,8 @@ Ints = NDArray[np.int64]
 HORIZONS: Final = (1, 4, 8, 24, 72)
 MAIN_HORIZON: Final = 8
 _CHUNK_MS = 20 * DAY_MS
-_MIN_SYMBOLS = 10
-_DECILES = 10
+MIN_SYMBOLS: Final = 10
+DECILES: Final = 10
 _STRONG = 30.0
 
 
@@ -61,7 +60,9 @@ class Cell:
 
 @dataclass(slots=True)
 class Evidence:
-    """All findings; `absent` are factors that the data cannot feed."""
+    """All findings; `absent` are factors that the data cannot feed, `scarce` the cells of those that
+    too few coins at a moment have for a rank (`ic` NaN, `edge_bps` over the drift of those coins,
+    `p` and `q` of it), `coins` how many have them."""
 
     data: str
     params: str
@@ -69,6 +70,8 @@ class Evidence:
     stop_ms: int
     symbols: int
     cells: list[Cell] = field(default_factory=list)
+    scarce: list[Cell] = field(default_factory=list)
+    coins: dict[str, int] = field(default_factory=dict)
     absent: list[str] = field(default_factory=list)
     deciles: dict[str, list[float]] = field(default_factory=dict)
     turnover: dict[str, float] = field(default_factory=dict)
@@ -84,9 +87,10 @@ class Evidence:
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
         out: dict[str, Any] = {
-            name: getattr(self, name) for name in self.__slots__ if name != "cells"
+            name: getattr(self, name) for name in self.__slots__ if name not in ("cells", "scarce")
         }
-        out["cells"] = [{n: getattr(c, n) for n in c.__slots__} for c in self.cells]
+        for name in ("cells", "scarce"):
+            out[name] = [{n: getattr(c, n) for n in c.__slots__} for c in getattr(self, name)]
         return out
 
 
@@ -98,6 +102,10 @@ class _Sums:
     regime: list[Floats] = field(default_factory=list)
     ic: dict[tuple[str, int], list[Floats]] = field(default_factory=dict)
     edge: dict[tuple[str, int], list[Floats]] = field(default_factory=dict)
+    few_moments: list[Ints] = field(default_factory=list)
+    few_edge: dict[tuple[str, int], list[Floats]] = field(default_factory=dict)
+    """The same of stretches with fewer coins than a rank needs."""
+    coins: dict[str, set[str]] = field(default_factory=dict)
     decile: dict[str, list[Floats]] = field(default_factory=dict)
     churn: dict[str, list[float]] = field(default_factory=dict)
     pooled: dict[tuple[str, str], list[tuple[float, int]]] = field(default_factory=dict)
@@ -120,11 +128,6 @@ def evaluate_factors(
     start = begin + 300 * HOUR_MS if from_ms is None else max(from_ms, begin + HOUR_MS)
     stop = end if to_ms is None else min(to_ms, end)
     start = -(-start // HOUR_MS) * HOUR_MS
-    if len(archive.symbols) < _MIN_SYMBOLS:
-        raise UserFault(
-            f"--data: found {len(archive.symbols)} symbols, "
-            f"allowed: {_MIN_SYMBOLS} or more (factors are ranked across symbols)"
-        )
     sums = _Sums()
     names: set[str] = set()
     for first in range(start, stop, _CHUNK_MS):
@@ -134,9 +137,9 @@ def evaluate_factors(
         names |= _gather(archive, chosen, factors, first, last, stop, sums)
         if progress is not None:
             progress(f"measured to {utc_day(last)}")
-    if not sums.moments:
+    if not sums.moments and not sums.few_moments:
         raise UserFault(
-            "--from/--to: no moment with enough symbols in it, allowed: "
+            "--from/--to: no moment with a symbol in it, allowed: "
             f"the data's {utc_text(begin + HOUR_MS)} to {utc_text(end)}, 300 bars after its begin"
         )
     return _conclude(sums, Evidence(str(data), chosen.version, start, stop, len(names)))
@@ -175,11 +178,21 @@ def _gather(
     sums: _Sums,
 ) -> set[str]:
     seen = columns_between(archive, params, first, last, factors)
-    if seen is None or len(seen[0].symbols) < _MIN_SYMBOLS:
+    if seen is None:
         return set()
     view, times, columns = seen
     reads = _reads(view, times, columns, params)
     later = _later(archive, view, times, stop)
+    for name, value in reads.items():
+        there = np.flatnonzero(~np.isnan(value).all(axis=1)).tolist()
+        sums.coins.setdefault(name, set()).update(view.symbols[i] for i in there)
+    if len(view.symbols) < MIN_SYMBOLS:
+        sums.few_moments.append(times)
+        for name, value in reads.items():
+            for horizon in HORIZONS:
+                edge = _edge(value, later[horizon])
+                sums.few_edge.setdefault((name, horizon), []).append(edge)
+        return set(view.symbols)
     sums.moments.append(times)
     sums.regime.append(columns["ctx.regime"][0])
     ranks = {name: _ranks(value) for name, value in reads.items()}
@@ -235,7 +248,7 @@ def _ranks(x: Floats) -> Floats:
     count = known.sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):
         centred = (order - (count - 1) / 2.0) / count
-    return np.where(known & (count >= _MIN_SYMBOLS), centred, np.nan)
+    return np.where(known & (count >= MIN_SYMBOLS), centred, np.nan)
 
 
 def _ic(value: Floats, later: Floats) -> Floats:
@@ -248,27 +261,29 @@ def _ic(value: Floats, later: Floats) -> Floats:
 
 
 def _edge(value: Floats, later: Floats) -> Floats:
-    """Mean signed return of each moment where the factor is strong, basis points."""
+    """Of each moment where the factor is strong: mean signed return and mean return, basis points,
+    and mean sign, [3, time]."""
     strong = (np.abs(value) >= _STRONG) & ~np.isnan(later)
     count = strong.sum(axis=0)
-    total = np.where(strong, np.sign(np.nan_to_num(value)) * np.nan_to_num(later), 0.0).sum(axis=0)
+    sign, move = np.sign(np.nan_to_num(value)), 1e4 * np.nan_to_num(later)
+    parts = np.stack([sign * move, move, sign])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(count > 0, 1e4 * total / count, np.nan)
+        return np.where(count > 0, np.where(strong, parts, 0.0).sum(axis=1) / count, np.nan)
 
 
 def _deciles(value: Floats, later: Floats) -> Floats:
     """Sum and number of returns over the market's mean in each tenth of the ranks, [2, 10]."""
     both = ~np.isnan(value) & ~np.isnan(later)
     rank = _ranks(np.where(both, value, np.nan))
-    out = np.zeros((2, _DECILES))
+    out = np.zeros((2, DECILES))
     good = ~np.isnan(rank)
     if not good.any():
         return out
     count = np.maximum(good.sum(axis=0), 1)
     excess = later - np.where(good, later, 0.0).sum(axis=0) / count
-    bucket = np.clip(((rank[good] + 0.5) * _DECILES).astype(int), 0, _DECILES - 1)
-    out[0] = np.bincount(bucket, weights=excess[good], minlength=_DECILES)
-    out[1] = np.bincount(bucket, minlength=_DECILES)
+    bucket = np.clip(((rank[good] + 0.5) * DECILES).astype(int), 0, DECILES - 1)
+    out[0] = np.bincount(bucket, weights=excess[good], minlength=DECILES)
+    out[1] = np.bincount(bucket, minlength=DECILES)
     return out
 
 
@@ -280,7 +295,7 @@ def _churn(rank: Floats) -> float:
 
 def _pooled(one: Floats, two: Floats) -> tuple[float, int]:
     both = ~np.isnan(one) & ~np.isnan(two)
-    if both.sum() < _MIN_SYMBOLS:
+    if both.sum() < MIN_SYMBOLS:
         return 0.0, 0
     x, y = one[both], two[both]
     scale = math.sqrt(float(x @ x) * float(y @ y))
@@ -309,6 +324,8 @@ def _tiers(
 
 def _conclude(sums: _Sums, out: Evidence) -> Evidence:
     if not sums.moments:
+        _scarce(sums, list(sums.coins), out)
+        _correct(out.scarce)
         return out
     times, regime = np.concatenate(sums.moments), np.concatenate(sums.regime)
     out.start_ms = int(times[0])  # where there are enough symbols, not where the first one begins
@@ -319,7 +336,7 @@ def _conclude(sums: _Sums, out: Evidence) -> Evidence:
             continue
         for horizon in HORIZONS:
             series = np.concatenate(sums.ic[name, horizon])
-            edge = np.concatenate(sums.edge[name, horizon])
+            edge = np.concatenate(sums.edge[name, horizon], axis=1)[0]
             out.cells.append(_cell(name, horizon, times, series, edge))
         main = np.concatenate(sums.ic[name, MAIN_HORIZON])
         total = np.sum(sums.decile[name], axis=0)
@@ -330,7 +347,8 @@ def _conclude(sums: _Sums, out: Evidence) -> Evidence:
         words = np.select([regime > 30.0, regime < -30.0], ["up", "down"], default="range")
         out.regimes[name] = _by(main, words.tolist())
     out.decay = {name: _decay([c for c in out.cells if c.factor == name]) for name in out.deciles}
-    _correct(out.cells)
+    _scarce(sums, out.absent, out)
+    _correct([*out.cells, *out.scarce])
     _collinear(sums, out)
     for (tier, horizon), parts in sums.tier.items():
         returns = np.concatenate(parts)
@@ -347,6 +365,27 @@ def _conclude(sums: _Sums, out: Evidence) -> Evidence:
             }
         )
     return out
+
+
+def _scarce(sums: _Sums, names: list[str], out: Evidence) -> None:
+    """What a factor without ranks earned by its sign, coin by coin, over what its coins earned by
+    themselves: a factor that leans to one side has no merit in a market that does too."""
+    times = np.concatenate([*sums.moments, *sums.few_moments])
+    for name in names:
+        cells = []
+        for horizon in HORIZONS:
+            parts = sums.edge.get((name, horizon), []), sums.few_edge.get((name, horizon), [])
+            signed, moved, sign = np.concatenate([*parts[0], *parts[1]], axis=1)
+            edge = signed if np.isnan(moved).all() else signed - np.nanmean(moved) * sign
+            mean, low, high, p, blocks = _interval(times, edge, horizon)
+            cells.append(
+                Cell(name, horizon, int((~np.isnan(edge)).sum()), blocks, *3 * (math.nan,), p)
+            )
+            cells[-1].edge_bps, cells[-1].edge_low, cells[-1].edge_high = mean, low, high
+        if any(cell.moments for cell in cells):
+            out.scarce += cells
+            out.coins[name] = len(sums.coins[name])
+    out.absent = [name for name in names if name not in out.coins]
 
 
 def _cell(name: str, horizon: int, times: Ints, series: Floats, edge: Floats) -> Cell:
@@ -415,53 +454,3 @@ def _by(series: Floats, words: list[str]) -> dict[str, float]:
         if len(part):
             out[word] = round(float(part.mean()), 5)
     return out
-
-
-def markdown(out: Evidence) -> str:
-    """The findings as tables that people read."""
-    lines = [
-        f"Data: `{Path(out.data).name}`, {out.symbols} symbols, {utc_day(out.start_ms)} to "
-        f"{utc_day(out.stop_ms)}, parameters {out.params}.",
-        f"No data for: {', '.join(out.absent) or 'none'}.",
-        "",
-        "| factor | horizon h | IC | 95 % | q | signed return bps, score ≥ 30 either way | 95 % |",
-        "|---|--:|--:|---|--:|--:|---|",
-    ]
-    for c in out.cells:
-        mark = " **" if c.q < 0.05 else " "
-        lines.append(
-            f"| {c.factor} | {c.horizon} |{mark}{c.ic:+.4f}{mark.strip()} | {c.low:+.4f} … {c.high:+.4f} | "
-            f"{c.q:.3f} | {c.edge_bps:+.1f} | {c.edge_low:+.1f} … {c.edge_high:+.1f} |"
-        )
-    head = " | ".join(str(k) for k in range(1, _DECILES + 1))
-    lines += ["", f"Return over the market, bps, {MAIN_HORIZON} h, by tenth of the factor:", "",
-              f"| factor | {head} | turnover an hour | largest IC at h | half by h |",
-              "|---|" + "--:|" * (_DECILES + 3)]  # fmt: skip
-    for name, row in out.deciles.items():
-        cells = " | ".join(f"{v:+.1f}" for v in row)
-        peak, half = out.decay[name]
-        faded = str(half) if half else f"> {HORIZONS[-1]}"
-        lines.append(f"| {name} | {cells} | {out.turnover[name]:.2f} | {peak} | {faded} |")
-    names = list(out.correlation)
-    lines += ["", "Rank correlation and VIF:", "", "| | " + " | ".join(names) + " | VIF |",
-              "|---|" + "--:|" * (len(names) + 1)]  # fmt: skip
-    for name, row_of in out.correlation.items():
-        cells = " | ".join(f"{row_of[other]:+.2f}" for other in names)
-        lines.append(f"| {name} | {cells} | {out.vif[name]:.2f} |")
-    months = sorted({m for row_of in out.months.values() for m in row_of})
-    lines += ["", f"IC at {MAIN_HORIZON} h by month and by regime of the market:", "",
-              "| factor | " + " | ".join(months) + " | up | range | down |",
-              "|---|" + "--:|" * (len(months) + 3)]  # fmt: skip
-    for name, row_of in out.months.items():
-        values = [row_of.get(m, math.nan) for m in months]
-        values += [out.regimes[name].get(w, math.nan) for w in ("up", "range", "down")]
-        lines.append(f"| {name} | " + " | ".join(f"{v:+.3f}" for v in values) + " |")
-    lines += ["", "Rows by `tier_open` (gates without data waived), signed return before costs:", "",
-              "| tier | horizon h | rows | mean bps | hit rate | cost bps |",
-              "|---|--:|--:|--:|--:|--:|"]  # fmt: skip
-    lines.extend(
-        f"| {r['tier_open']} | {r['horizon']} | {r['rows']} | {r['mean_bps']:+.1f} | "
-        f"{r['hit_rate']:.3f} | {r['cost_bps']:.1f} |"
-        for r in out.tiers
-    )
-    return re.sub(r"\+?\bnan\b", "–", "\n".join(lines)) + "\n"

@@ -69,6 +69,7 @@ class Monitors:
         self._algos: dict[int, Algo] = {}
         """Stops that may protect, of those that the venue keeps."""
         self._last_algo = 0
+        self._closed: set[str] = set()
         self._net: dict[str, Decimal] = {}
         self._own: dict[str, Decimal] = {}
         self.touched: set[str] = set()
@@ -207,6 +208,8 @@ class Monitors:
             self.counts[f"filled_{own.leg.name.lower()}"] += 1
             if own.leg is Leg.ENTRY:
                 self._check_entry(fill, own, now_ms)
+            if own.signal_key in self._closed:
+                self.violate("late", now_ms, f"{fill.client_id} filled after its trade was closed")
         if fresh:
             self._check_sums(now_ms)
 
@@ -227,6 +230,10 @@ class Monitors:
             self.violate("flip", now_ms, f"{fill.client_id} took {symbol} {before} to {after}")
         if not after:
             self._own[symbol] = ZERO
+
+    def note_closed(self, signal_key: str) -> None:
+        """The program has closed a trade's books: from now on none of its orders may execute."""
+        self._closed.add(signal_key)
 
     def _is_hedged(self) -> bool:
         return self.venue.account().is_hedge or "mode_flip" in self.touched

@@ -2,7 +2,8 @@
 
 A transport with two ends. What carries an API key, and the private stream, goes to `sim.paper`; all
 else goes to the venue. Above it nothing knows the difference: the same client, desk and stops. The
-account is kept in the data folder, durable before the answer to what changed it leaves.
+account is kept in the data folder, durable before the answer to what changed it leaves. What passed
+while no process ran is read from the venue's candles at the next start, and lived through.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from cryptosignal.binance.signing import HmacSigner
+from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.ports import (
     Disk,
     HttpRequest,
@@ -23,9 +25,10 @@ from cryptosignal.domain.ports import (
     WsLink,
     WsListener,
 )
-from cryptosignal.ground.faults import Refused, Unreachable, UserFault
+from cryptosignal.ground.faults import Fault, Refused, Unreachable, UserFault
 from cryptosignal.ground.secret import Secret
-from cryptosignal.sim.paper import FORMAT, PaperState, PaperVenue, Quote
+from cryptosignal.ground.units import DAY_MS, HOUR_MS, MINUTE_MS
+from cryptosignal.sim.paper import FORMAT, PaperState, PaperVenue, Quote, Slept, thin_quote
 from cryptosignal.sim.settings import AccountSettings, VenueSettings
 
 if TYPE_CHECKING:
@@ -34,9 +37,14 @@ if TYPE_CHECKING:
 STATE_NAME: Final = "paper/account.json"
 QUOTES_EVERY_S: Final = 0.1
 QUOTE_AGE_MS_MAX: Final = 15_000
-NO_BOOK_FRAC: Final = 0.0005
-"""Without a live book an order meets the mark this much worse, and this deep:"""
-NO_BOOK_USDT: Final = 250_000.0
+ALIVE_EVERY_MS: Final = 60_000
+"""How often the account notes that it lives, while it holds something."""
+SLEEP_MS_MIN: Final = 2 * 60_000
+SLEEP_MS_MAX: Final = 31 * DAY_MS
+"""What lies further back than this at a start is not lived through."""
+FINE_MS_MAX: Final = DAY_MS
+"""Up to this a sleep is read in minutes, beyond it in hours."""
+FUNDING_ROWS: Final = 1_000
 _KEY_HEADER: Final = "X-MBX-APIKEY"
 _PRIVATE: Final = "/private"
 _SETTINGS = AccountSettings()
@@ -59,6 +67,9 @@ class PaperTransport:
         self._links: dict[int, WsListener] = {}
         self._next_link = 1
         self._kept: object = None
+        self._listed: dict[str, Instrument] = {}
+        self._rules: object = None
+        self._waking = asyncio.Lock()
         self._pumping: asyncio.Task[None] | None = None
 
     def bind(self, program: Program) -> None:
@@ -70,7 +81,7 @@ class PaperTransport:
         """One exchange with whoever it is for."""
         if not any(name == _KEY_HEADER for name, _ in request.headers):
             return await self._real.request(base_url, request)
-        venue = self._account()
+        venue = await self._woken()
         self._quote(parse_qs(request.query).get("symbol", []))
         reply = venue.http(self._now_ms(), request)
         self._settle()
@@ -85,7 +96,8 @@ class PaperTransport:
             return await self._real.open_ws(url, listener, timeout_ms)
         number, self._next_link = self._next_link, self._next_link + 1
         target = parts.path + (f"?{parts.query}" if parts.query else "")
-        refusal = self._account().ws_open(self._now_ms(), number, target)
+        venue = await self._woken()
+        refusal = venue.ws_open(self._now_ms(), number, target)
         if refusal is not None:
             raise Refused(refusal.status, refusal.body.decode("utf-8", "replace"), refusal.status)
         self._links[number] = listener
@@ -100,40 +112,104 @@ class PaperTransport:
         await self._real.close()
 
     # ---- the account -------------------------------------------------------------------------
-    def _account(self) -> PaperVenue:
+    async def _woken(self) -> PaperVenue:
         """The account; made at its first use, when the contracts are known."""
-        if self._venue is None:
-            program = self._program
-            assert program is not None, "bound before it runs"
-            settings = VenueSettings(
-                accounts=(AccountSettings(deposit_usdt=f"{self._deposit:.2f}"),), events=False
-            )
-            listed = tuple(program.instruments.values())
-            self._venue = PaperVenue(listed, settings, self._now_ms())
-            self._resume(program, self._venue)
-            self._pumping = asyncio.get_running_loop().create_task(self._pump())
-        return self._venue
+        async with self._waking:
+            if self._venue is None:
+                await self._wake()
+        return self._account()
 
-    def _resume(self, program: Program, venue: PaperVenue) -> None:
+    async def _wake(self) -> None:
+        program = self._program
+        assert program is not None, "bound before it runs"
+        state, now_ms = self._read(), self._now_ms()
+        kept = {item.symbol: item for item in state.contracts} if state else {}
+        now = {symbol: _ruled(item) for symbol, item in program.instruments.items()}
+        self._rules, self._listed = program.instruments, kept | now
+        start_ms = max(state.at_ms, now_ms - SLEEP_MS_MAX) if state and state.at_ms else now_ms
+        if now_ms - start_ms < SLEEP_MS_MIN:
+            start_ms = now_ms
+        venue = self._open(min(start_ms, now_ms))
+        for symbol in venue.resume(state) if state else ():
+            program.note("paper.position_was_lost", {"symbol": symbol, "reason": "not listed"})
+        if start_ms < now_ms and venue.concerned():
+            await self._live_through(program, venue, start_ms, now_ms)
+        venue.advance(self._now_ms())
+        self._venue = venue
+        self._pumping = asyncio.get_running_loop().create_task(self._pump())
+
+    def _open(self, start_ms: int) -> PaperVenue:
+        settings = VenueSettings(
+            accounts=(AccountSettings(deposit_usdt=f"{self._deposit:.2f}"),), events=False
+        )
+        return PaperVenue(tuple(self._listed.values()), settings, start_ms)
+
+    def _account(self) -> PaperVenue:
+        """The account, by the contracts and rules of now."""
+        venue, program = self._venue, self._program
+        assert venue is not None, "woken before it is used"
+        assert program is not None
+        if program.instruments is self._rules:
+            return venue
+        self._rules = program.instruments
+        now = {symbol: _ruled(item) for symbol, item in program.instruments.items()}
+        if all(self._listed.get(symbol) == item for symbol, item in now.items()):
+            return venue
+        return self._list_anew(venue, now)
+
+    def _list_anew(self, old: PaperVenue, instruments: dict[str, Instrument]) -> PaperVenue:
+        """A contract is new, or its rules are: the account moves over, its streams begin again. What is
+        no longer listed stays as it was, since something may be held in it."""
+        self._listed |= instruments
+        venue = self._open(old.exchange.now_ms)
+        venue.resume(old.state())
+        self._venue, self._kept = venue, None
+        links, self._links = self._links, {}
+        for listener in links.values():
+            asyncio.get_running_loop().call_soon(listener.on_closed, 1012, "the rules are new")
+        return venue
+
+    def _read(self) -> PaperState | None:
+        """The account as it was kept; None if there is none yet."""
         body = self._disk.read(STATE_NAME)
         if not body:
-            return
+            return None
         try:
             state = msgspec.json.decode(body, type=PaperState)
         except msgspec.DecodeError:
             raise UserFault(f"{STATE_NAME}: the paper account cannot be read (damaged)") from None
         if state.format != FORMAT:
             raise UserFault(f"{STATE_NAME}: found format {state.format}, allowed: {FORMAT}")
-        for symbol in venue.resume(state):
-            program.note("paper.position_was_lost", {"symbol": symbol, "reason": "not listed"})
-        self._kept = venue.revision()
+        return state
+
+    # ---- what passed while nobody ran --------------------------------------------------------
+    async def _live_through(
+        self, program: Program, venue: PaperVenue, start_ms: int, now_ms: int
+    ) -> None:
+        """Read the candles since then, and let them do to the account what they would have done."""
+        symbols, slept = venue.concerned(), {}
+        try:
+            for symbol in symbols:
+                slept[symbol] = await _slept(program, symbol, start_ms, now_ms)
+        except Fault as fault:
+            program.note("paper.sleep_was_not_read", {"reason": str(fault)})
+            return
+        before = len(venue.executions())
+        venue.live_through(slept)
+        program.note(
+            "paper.sleep_was_settled",
+            {
+                "symbols": " ".join(symbols),
+                "minutes": (now_ms - start_ms) // 60_000,
+                "executions": len(venue.executions()) - before,
+            },
+        )
 
     async def _pump(self) -> None:
         """New quotes for what is held or waits, ten times a second."""
         while True:
             await asyncio.sleep(QUOTES_EVERY_S)
-            assert self._venue is not None
-            self._quote(self._venue.concerned())
+            self._quote(self._account().concerned())
             self._settle()
 
     def _settle(self) -> None:
@@ -152,7 +228,9 @@ class PaperTransport:
     def _keep(self) -> None:
         if self._venue is None:
             return
-        revision = self._venue.revision()
+        is_concerned = bool(self._venue.concerned())
+        alive = self._venue.exchange.now_ms // ALIVE_EVERY_MS if is_concerned else 0
+        revision = (self._venue.revision(), alive)
         if revision != self._kept:
             self._kept = revision
             self._disk.replace(STATE_NAME, msgspec.json.encode(self._venue.state()))
@@ -181,9 +259,8 @@ class PaperTransport:
             _levels(tops.ask_price[slot], tops.ask_qty[slot]),
         )
         if not bids or not asks or now_ms - tops.event_ms[slot] > QUOTE_AGE_MS_MAX:
-            depth = NO_BOOK_USDT / mark
-            bids = ((mark * (1 - NO_BOOK_FRAC), depth),)
-            asks = ((mark * (1 + NO_BOOK_FRAC), depth),)
+            thin = thin_quote(mark)
+            bids, asks = thin.bids, thin.asks
         return Quote(
             bids,
             asks,
@@ -206,7 +283,8 @@ class PaperTransport:
     # ---- what a link does ----------------------------------------------------------------------
     def send(self, number: int, payload: bytes) -> None:
         """A message to the account's stream."""
-        self._account().ws_message(self._now_ms(), number, payload)
+        if number in self._links:
+            self._account().ws_message(self._now_ms(), number, payload)
 
     def ping(self, number: int) -> None:
         """It is always there while we are."""
@@ -217,8 +295,8 @@ class PaperTransport:
     def hang_up(self, number: int, code: int) -> None:
         """Our end closes."""
         listener = self._links.pop(number, None)
-        self._account().ws_close(self._now_ms(), number)
         if listener is not None:
+            self._account().ws_close(self._now_ms(), number)
             asyncio.get_running_loop().call_soon(listener.on_closed, code, "closed")
 
 
@@ -237,6 +315,27 @@ class _PaperLink:
 
     def close(self, code: int = 1000) -> None:
         self._owner.hang_up(self._number, code)
+
+
+def _ruled(item: Instrument) -> Instrument:
+    """A contract's own rules; its brackets are the account's, which is ours."""
+    return msgspec.structs.replace(item, brackets=())
+
+
+async def _slept(program: Program, symbol: str, start_ms: int, now_ms: int) -> Slept:
+    """The candles that begin after `start_ms`, the running one included, and the funding since then."""
+    is_fine = now_ms - start_ms <= FINE_MS_MAX
+    interval, span_ms = ("1m", MINUTE_MS) if is_fine else ("1h", HOUR_MS)
+    first_ms = -(-start_ms // span_ms) * span_ms
+    limit = (now_ms - first_ms) // span_ms + 2
+    rows = await program.client.klines(symbol, interval, limit, first_ms, now_ms)
+    funding = await program.client.funding_history(symbol, FUNDING_ROWS, start_ms, now_ms)
+    bars = tuple(
+        (int(at), min(int(at) + span_ms - 1, now_ms), first, high, low, last)
+        for at, first, high, low, last in rows[:, :5].tolist()
+        if at >= first_ms
+    )
+    return Slept(bars, tuple((row.time_ms, row.rate) for row in funding))
 
 
 def _levels(prices: Any, quantities: Any) -> tuple[tuple[float, float], ...]:

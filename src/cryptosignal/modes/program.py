@@ -10,6 +10,7 @@ trade, protection comes first: the engine runs before the market is known.
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -43,13 +44,17 @@ from cryptosignal.market.board import Board
 from cryptosignal.market.universe import UniverseSettings
 from cryptosignal.modes.account import BinanceExchange
 from cryptosignal.modes.accounts import check_history
+from cryptosignal.modes.beside import beside
 from cryptosignal.modes.bookkeeper import Bookkeeper
+from cryptosignal.modes.brackets import Brackets
 from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config, without_secrets
+from cryptosignal.modes.film import TapedBoard, TapedQuality
 from cryptosignal.modes.preload import tell_streams
 from cryptosignal.modes.rights import CHECK_EVERY_S, check_key
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
+from cryptosignal.modes.spare import give_back
 from cryptosignal.modes.stores import JOURNAL_ROOT as JOURNAL_ROOT
 from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.supervise import patiently
@@ -131,6 +136,7 @@ class Setup:
         names.MARK_ARRAY_STREAM,
         names.TICKER_ARRAY_STREAM,
         names.FORCE_ORDER_STREAM,
+        names.CONTRACT_STREAM,
     )
     tap: Callable[[int, int, bytes], None] | None = None
     tape_position: Callable[[], int] = lambda: 0
@@ -162,8 +168,14 @@ class Program:
         self.setup = setup
         config = self.config = setup.config
         self.clock = setup.clock
-        self.board = Board(config.market, capacity=config.run.symbols_max)
-        self.quality = QualityBook(config.quality, capacity=config.run.symbols_max)
+        capacity = config.run.symbols_max
+        record = None if setup.stores is None else setup.stores.record
+        if record is None:
+            self.board = Board(config.market, capacity)
+            self.quality = QualityBook(config.quality, capacity)
+        else:
+            self.board = TapedBoard(config.market, capacity, record)
+            self.quality = TapedQuality(config.quality, capacity, record)
         table = factor_table(config.run.factor_files, config.params)
         self.factors = FactorEngine(config.params, table)
         self.desk = Desk(config.trading, config.risk, config.run.bot)
@@ -186,6 +198,7 @@ class Program:
             sapi_url=setup.routes.sapi_url,
             spot_ledger=self._spot_ledger() if setup.routes.spot_url else None,
         )
+        self._brackets = Brackets(self.client, self._note, has_account=setup.signer is not None)
         self.feed = MarketFeed(
             setup.transport,
             setup.routes,
@@ -293,7 +306,7 @@ class Program:
         self._rim = self._make_rim(journal)
         if self.setup.checks_key:  # others can reach this account
             twins = TwinWatch(self.desk.state, self.config.run.data_dir, self._on_twin)
-            self._rim.on_event.append(twins.hear)
+            self._rim.on_event += [twins.hear, self._tell_risk]
         self.scans.on_kernels = self._on_kernels if self.setup.is_compiled else None
         self._first_events(chosen)
         self.started.set()
@@ -405,9 +418,12 @@ class Program:
         """The venue's rules, and the contracts to watch."""
         rules = await self._ask(self.client.exchange_info)
         chosen = await self._choose(rules.instruments)
-        self.board.synthetic_flow = rules.synthetic_flow
+        self.board.set_synthetic_flow(rules.synthetic_flow)
         if rules.synthetic_flow:
             self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
+        self.universe.take(chosen)
+        await self._brackets.read()
+        chosen = [self._brackets.onto(item) for item in chosen]
         self.universe.take(chosen)
         return chosen
 
@@ -471,7 +487,7 @@ class Program:
     def _tradable(self, listed: Iterable[Instrument]) -> dict[str, Instrument]:
         """Contracts that may be watched: TRADING USDT perpetuals on coins, none of the blacklist."""
         return {
-            item.symbol: item
+            item.symbol: self._brackets.onto(item)
             for item in listed
             if item.is_tradable_perpetual
             and item.underlying_type == "COIN"
@@ -634,6 +650,8 @@ class Program:
     async def _keep_slow_series(self) -> None:
         """Open interest, funding, spot: their history once, then what is new of them."""
         await self._warm((), self.setup.warm_up)
+        if self.setup.is_compiled:  # a live run, whose threads may take their time
+            await beside(give_back)
         await self.refresher.run()
 
     def _say_reach(self) -> None:
@@ -656,19 +674,36 @@ class Program:
         settings: WarmUpSettings,
         symbols: tuple[str, ...] = (),
     ) -> WarmUpReport:
-        return await warm_up(
-            self.client,
-            self.board,
-            symbols or self.symbols,
-            intervals,
-            self.clock,
-            self.setup.face.on_progress,
-            settings=settings,
+        """A warm-up; while nothing is at risk it may take nearly all of the weight there is (D8)."""
+        self._tell_risk()
+        self.rim.on_event.append(self._tell_risk)
+        try:
+            return await warm_up(
+                self.client,
+                self.board,
+                symbols or self.symbols,
+                intervals,
+                self.clock,
+                self.setup.face.on_progress,
+                settings=settings,
+            )
+        finally:
+            self.rim.on_event.remove(self._tell_risk)
+            self.ledger.set_flat(False)
+
+    def _tell_risk(self, *_event: Any) -> None:
+        """Tell the ledger whether a position or an order is open, by the account's own word."""
+        state = self.desk.state
+        is_open = bool(state.trades or state.strays) or any(
+            book.foreign or book.venue_quantity for book in state.books.values()
         )
+        self.ledger.set_flat(not is_open and (self.setup.signer is None or state.is_reconciled))
+        self.ledger.set_at_risk(is_open and self.setup.checks_key)
 
     async def _choose_again(self) -> list[Instrument]:
         """The venue's list as it is now; of symbols asked for by name, those that still trade."""
         rules = await self.client.exchange_info()
+        await self._brackets.read()
         tradable = self._tradable(rules.instruments)
         if self.setup.symbols:
             return [tradable[symbol] for symbol in self.setup.symbols if symbol in tradable]
@@ -716,9 +751,12 @@ class Program:
     # ---- running ------------------------------------------------------------------------
     def _take_scan(self, scan: ScanTaken) -> None:
         before = self.client.api_calls.total()
+        rows = dataclasses.replace(scan.rows, tape_position=self.setup.tape_position())
+        scan = ScanTaken(rows)
         self.rim.handle(scan)
         self.api_calls_at_scan = self.client.api_calls.total() - before
-        if scan.rows.trigger.startswith("bar:") and self.engine.latest is not None:
+        is_told = scan.rows.trigger == "start" or scan.rows.trigger.startswith("bar:")
+        if is_told and self.engine.latest is not None:
             held = (position.symbol for position in self.desk.positions())
             self.universe.look(self.board.view(self.clock.now_ms()))
             self.universe.replan(self.engine.latest, held)

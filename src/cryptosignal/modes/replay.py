@@ -2,7 +2,8 @@
 
 The engine starts as the run's did: the money history that it had folded is folded again. Then every
 event of the journal is taken in order, and the chained digest of each step that acted is compared
-with the one that was journaled. Factor rows come from the decision blocks.
+with the one that was journaled. Factor rows come from the decision blocks; with the run's tape they
+are made again from its first byte and compared with these (`modes.retake`).
 """
 
 from __future__ import annotations
@@ -21,13 +22,20 @@ from cryptosignal.ground.faults import UserFault
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
 from cryptosignal.modes.config import Config, load_config
+from cryptosignal.modes.retake import Retake, RowsReport
+from cryptosignal.reports.ledger import INCOME_BOOKED
 from cryptosignal.signals.decisions import ScanDecisions
 from cryptosignal.store.disk import FileDisk
 from cryptosignal.store.runs import Digest, RunHeader, money_of, read_run, run_dirs
 from cryptosignal.trading.desk import Desk
 
-_OWN_RECORDS = (IntentRecorded, CancelRecorded, FactRecorded)
-"""What the engine itself wrote: its replay writes them anew, so they are compared, not fed."""
+
+def _is_own(event: object) -> bool:
+    """What the engine itself wrote: its replay writes it anew, so it is compared, not fed. A booking
+    that was read back from the venue is a fact too, but an input."""
+    if isinstance(event, FactRecorded):
+        return event.kind != INCOME_BOOKED
+    return isinstance(event, IntentRecorded | CancelRecorded)
 
 
 class ReplayReport(msgspec.Struct):
@@ -44,35 +52,45 @@ class ReplayReport(msgspec.Struct):
     missing: tuple[str, ...] = ()
     digest: str = ""
     numeric_path: str = ""
+    rows: RowsReport = msgspec.field(default_factory=RowsReport)
 
     @property
     def is_equal(self) -> bool:
-        """Every digest of the journal was reproduced."""
-        return self.first_difference == 0 and self.digests == self.equal
+        """Every digest of the journal was reproduced, and all factor rows that the tape tells."""
+        is_same = self.first_difference == 0 and self.digests == self.equal
+        return is_same and not self.rows.difference
 
 
-def replay_path(path: str, progress: Callable[[int], None] = lambda _: None) -> ReplayReport:
-    """Replay the run in folder `path` (the folder that holds `money-000001.seg`).
+def replay_path(
+    path: str, progress: Callable[[int], None] = lambda _: None, *, is_compiled: bool = False
+) -> ReplayReport:
+    """Replay the run in folder `path` (the folder that holds `money-000001.seg`); `is_compiled` lets
+    compiled kernels take the rows of single symbols again, which numpy cannot.
 
     Raises UserFault with one line for a folder that is no journal or cannot be read.
     """
     root, run_dir = _folders(path)
     disk = FileDisk(root, read_only=True)
     try:
-        return replay(disk, run_dir, progress)
+        return replay(disk, run_dir, progress, is_compiled=is_compiled)
     finally:
         disk.close()
 
 
 def replay(
-    disk: Disk, run_dir: str, progress: Callable[[int], None] = lambda _: None
+    disk: Disk,
+    run_dir: str,
+    progress: Callable[[int], None] = lambda _: None,
+    *,
+    is_compiled: bool = False,
 ) -> ReplayReport:
     """Replay the run `run_dir` on `disk`."""
     reader = read_run(disk, run_dir)
     header = reader.header()
     engine = engine_of(header)
-    _fold_history(disk, header, engine)
-    report = ReplayReport(run_dir, numeric_path=header.numeric_path)
+    fold_history(disk, header, engine)
+    retake = Retake(disk, header.run_id, config_of(header), is_compiled=is_compiled)
+    report = ReplayReport(run_dir, numeric_path=header.numeric_path, rows=retake.report)
     expected: list[str] = []
     digest: str | None = None
     for record in reader:
@@ -80,11 +98,13 @@ def replay(
         if isinstance(event, Digest):
             _compare(report, record.seq, digest, event.digest)
             digest = None
-        elif isinstance(event, _OWN_RECORDS):
+        elif _is_own(event):
             _compare_record(report, record.seq, event, expected)
         else:
             report.events += 1
-            report.scans += isinstance(event, ScanTaken)
+            if isinstance(event, ScanTaken):
+                report.scans += 1
+                retake.check(event.rows)
             actions = engine.step(record.now_ms, event)
             digest = engine.digest_of(record.now_ms, actions)
             engine.timers.take_due(record.now_ms)
@@ -102,12 +122,9 @@ def decision_at(data_dir: str, run: str, symbol: str, at_ms: int | None) -> Deci
 
     Raises UserFault where there is no such run, scan or symbol.
     """
-    root, run_dir = _folders(run) if run else (Path(data_dir), "")
-    if not root.is_dir():
-        raise UserFault(f"{root}: no such folder (allowed: a data folder with journal/)")
+    root, run_dir = run_named(data_dir, run, at_ms)
     disk = FileDisk(root, read_only=True)
     try:
-        run_dir = run_dir or _newest_run(disk, data_dir, at_ms)
         scanned, decision = _decision_in(disk, run_dir, symbol.upper(), at_ms)
     finally:
         disk.close()
@@ -116,6 +133,23 @@ def decision_at(data_dir: str, run: str, symbol: str, at_ms: int | None) -> Deci
         some = f"such as {', '.join(scanned[:5])}" if scanned else "none: it holds no scan"
         raise UserFault(f"{run_dir}: no scan of {symbol.upper()}{when} (scanned: {some})")
     return decision
+
+
+def run_named(data_dir: str, run: str, at_ms: int | None) -> tuple[Path, str]:
+    """The data folder and in it the run `run`, or the newest that was begun by `at_ms`.
+
+    Raises UserFault where there is none.
+    """
+    if run:
+        return _folders(run)
+    root = Path(data_dir)
+    if not root.is_dir():
+        raise UserFault(f"{root}: no such folder (allowed: a data folder with journal/)")
+    disk = FileDisk(root, read_only=True)
+    try:
+        return root, _newest_run(disk, data_dir, at_ms)
+    finally:
+        disk.close()
 
 
 def _folders(path: str) -> tuple[Path, str]:
@@ -144,11 +178,11 @@ def _decision_in(
     reader = read_run(disk, run_dir, past_gaps=True)
     header = reader.header()
     engine = engine_of(header)
-    _fold_history(disk, header, engine)
+    fold_history(disk, header, engine)
     found: ScanDecisions | None = None
     scanned: dict[str, None] = {}
     for record in reader:
-        if isinstance(record.event, Digest | IntentRecorded | CancelRecorded | FactRecorded):
+        if isinstance(record.event, Digest) or _is_own(record.event):
             continue
         if (
             at_ms is not None
@@ -165,20 +199,22 @@ def _decision_in(
 
 def engine_of(header: RunHeader) -> Engine:
     """A new engine with the settings and parameters that the run's header names."""
-    info = header.info
-    try:
-        config = (
-            msgspec.json.decode(info["config"], type=Config)
-            if "config" in info
-            else load_config("")
-        )
-    except msgspec.ValidationError as fault:
-        raise UserFault(f"run {header.run_id}: written by another version: {fault}") from None
-    desk = Desk(config.trading, config.risk, info.get("bot", config.run.bot))
+    config = config_of(header)
+    desk = Desk(config.trading, config.risk, header.info.get("bot", config.run.bot))
     return Engine(config.params, desk, OutcomeTracker(OutcomeSettings()))
 
 
-def _fold_history(disk: Disk, header: RunHeader, engine: Engine) -> None:
+def config_of(header: RunHeader) -> Config:
+    """The configuration of the run. Raises UserFault if another version wrote it."""
+    if "config" not in header.info:
+        return load_config("")
+    try:
+        return msgspec.json.decode(header.info["config"], type=Config)
+    except msgspec.ValidationError as fault:
+        raise UserFault(f"run {header.run_id}: written by another version: {fault}") from None
+
+
+def fold_history(disk: Disk, header: RunHeader, engine: Engine) -> None:
     """Fold the money events of the runs that the replayed one had folded at its start."""
     for run_dir in filter(None, header.info.get("history", "").split(",")):
         for record in money_of(disk, run_dir):

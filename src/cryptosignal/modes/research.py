@@ -194,9 +194,9 @@ def table(found: ScanDecisions, wide: ScanDecisions) -> pl.DataFrame:
         "p_short": pl.Series(odds.p_short),
     }
     for k, name in enumerate(scores.names):
-        data[f"factor_{name}"] = pl.Series(scores.values[k]).fill_nan(None)
+        data[f"factor_{name}"] = pl.Series(scores.values[k])
     for name in ("I", "crowding_long", "crowding_short", "lead_long", "lead_short"):
-        data[f"mod_{name}"] = pl.Series(column(rows, f"mod.{name}")).fill_nan(None)
+        data[f"mod_{name}"] = pl.Series(column(rows, f"mod.{name}"))
     for k, name in enumerate(found.table.names):
         codes = found.table.verdicts[k]
         data[f"gate_{name}"] = verdicts.gather(codes.astype(np.uint32))
@@ -210,7 +210,7 @@ def table(found: ScanDecisions, wide: ScanDecisions) -> pl.DataFrame:
         "take_profit_2": pl.Series(plans.tp2),
         "ttl_ms": pl.Series(found.ttl_ms).cast(pl.Int64),
     }
-    return pl.DataFrame(data)
+    return pl.DataFrame(data).with_columns(pl.col(pl.Float64).fill_nan(None))
 
 
 def _words(names: list[str]) -> pl.Series:

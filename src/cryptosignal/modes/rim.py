@@ -22,6 +22,7 @@ from cryptosignal.domain.actions import (
     Record,
     RecordOutcome,
     ScanDecided,
+    SetCountdown,
     SetLeverage,
     StopProcess,
     SubmitOrder,
@@ -285,6 +286,8 @@ class Rim:
                 self._spawn(self._submit(intent))
             case CancelOrder(client_id=client_id, symbol=symbol, is_algo=is_algo):
                 self._spawn(self._ask(lambda v: v.cancel(client_id, symbol, is_algo)))
+            case SetCountdown(symbol=symbol, countdown_ms=countdown_ms):
+                self._spawn(self._ask(lambda v: v.count_down(symbol, countdown_ms)))
             case LookUpOrder(client_id=client_id, symbol=symbol, is_algo=is_algo):
                 self._spawn(self._ask(lambda v: v.look_up(client_id, symbol, is_algo)))
             case TakeSnapshot(purpose=purpose, symbols=symbols, trades_since_ms=since_ms):

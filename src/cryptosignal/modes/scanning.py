@@ -23,7 +23,7 @@ from cryptosignal.market.views import MarketView
 from cryptosignal.modes.beside import beside
 from cryptosignal.modes.config import RunSettings
 from cryptosignal.modes.rehearsal import scans
-from cryptosignal.modes.spare import give_back
+from cryptosignal.modes.spare import give_back, shed
 from cryptosignal.signals.screen import Screen
 
 _LEADERS: Final = ("BTCUSDT", "ETHUSDT")
@@ -83,6 +83,7 @@ class ScanLoop:
         """Load the compiled kernels beside the run, then return what the start took and freed."""
         if await beside(self._rehearsal()):
             hear(kernels.path_name())
+        await beside(shed)
         await beside(give_back)
 
     def _rehearsal(self) -> Callable[[], bool]:

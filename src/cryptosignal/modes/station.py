@@ -7,7 +7,7 @@ asked for, never by a timer of its own.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from cryptosignal.domain.actions import (
 )
 from cryptosignal.domain.outcome import Outcome
 from cryptosignal.domain.signal import Decision
+from cryptosignal.ground.calendar import utc_day
 from cryptosignal.ground.clock import SystemClock, host_epoch_ms
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.seeds import Seeds
@@ -37,12 +38,14 @@ from cryptosignal.modes.paper import PaperTransport
 from cryptosignal.modes.program import Program, Setup
 from cryptosignal.modes.recorder import Recorder
 from cryptosignal.modes.stores import Stores
+from cryptosignal.modes.whereabouts import runtime_dir
 from cryptosignal.net.client import VenueClient, ledger_host
 from cryptosignal.net.ledger import WeightLedger
 from cryptosignal.net.transport import SocketTransport
 from cryptosignal.net.warmup import WarmUpReport, WarmUpSettings
 from cryptosignal.store.disk import FileDisk
 from cryptosignal.store.lease import Lease
+from cryptosignal.store.outcomes import OutcomeLog
 
 EMBEDDED = "embedded"
 _REAL = {"binance": MAINNET, "testnet": TESTNET}
@@ -67,6 +70,9 @@ class Access:
         self.transport = SocketTransport(config.transport)
         self.routes: Routes
         self.signer: Signer | None = None
+        self.ledger_dir: Path | None = None
+        """Where the weight ledger is shared with the host's other processes; an embedded or announced
+        venue has its own."""
         self._venue = venue
         self._arguments = ["--port", "0", "--symbols", ",".join(symbols) or str(count)]
         self._stack = ExitStack()
@@ -75,7 +81,7 @@ class Access:
         """Find the venue, or start the embedded one. Raises UserFault with one line."""
         venue, given = self._venue, self._given()
         if isinstance(venue, str) and (venue != EMBEDDED or given):
-            self.routes = self._real(venue, given)
+            self.routes, self.ledger_dir = self._real(venue, given), runtime_dir()
             return
         if isinstance(venue, str):
             child = embedded_venue(self._arguments)
@@ -96,6 +102,7 @@ class Access:
             self.clock,
             host=ledger_host(self.routes.rest_url),
             settings=self.config.ledger,
+            shared_path=self.ledger_dir,
         )
         return VenueClient(
             self.transport,
@@ -150,6 +157,15 @@ class Station:
         self._running: asyncio.Task[str] | None = None
         self._hooks: asyncio.Task[None] | None = None
         self._stack = ExitStack()
+        self._outcomes: OutcomeLog | None = None
+
+    def outcomes(self, from_ms: int, to_ms: int) -> tuple[Outcome, ...]:
+        """What closed in a span (exchange ms, its end left out), in a run of now or a former one."""
+        if self._outcomes is None:
+            raise UserFault("not started: `await initialize()` comes first")
+        days = [day for day in self._outcomes.days() if utc_day(from_ms) <= day <= utc_day(to_ms)]
+        rows = [row for day in days for row in self._outcomes.read_day(day)]
+        return tuple(row for row in rows if from_ms <= row.closed_ms < to_ms)
 
     @property
     def program(self) -> Program:
@@ -213,6 +229,7 @@ class Station:
         disk = FileDisk(data_dir, config.store)
         self._stack.callback(disk.close)
         self.recorder = Recorder(disk, self.listener)
+        self._outcomes = OutcomeLog(disk)
         run_id = f"{host_epoch_ms():x}"
         stores = Stores(disk, config.store, run_id, access.clock, self.recorder.on_note)
         self._stack.callback(stores.close)
@@ -238,6 +255,7 @@ class Station:
             checks_key=account.is_checked,
             knows_market_first=self._paper is not None,
             keeps_books=True,
+            ledger_dir=access.ledger_dir,
             symbols=self.symbols,
             warm_up=WarmUpSettings(with_spot=bool(access.routes.spot_url)),
             info={"venue": access.routes.name, "seed": str(self._seed)},
@@ -294,6 +312,8 @@ class _Listener:
         self.signals: list[Decision] = []
         self.outcomes: list[Outcome] = []
         self.notes: list[tuple[int, Note]] = []
+        self.hear: list[Callable[[Note], None]] = []
+        """Called with each note as it comes."""
 
     def on_progress(self, step: str, done: int, total: int, seconds: float) -> None:
         """The report of the warm-up says all of it."""
@@ -319,6 +339,8 @@ class _Listener:
     def on_note(self, now_ms: int, action: Note) -> None:
         """Keep it for the status."""
         self.notes = [*self.notes[1 - _KEPT_MAX :], (now_ms, action)]
+        for hear in self.hear:
+            hear(action)
 
 
 def quiet(config: Config) -> Config:

@@ -1,6 +1,7 @@
 """What a run keeps on disk beside its journal: the tape of raw frames, and every store in its cap.
 
-The tape takes each market frame with the time it came; its position goes into every record of the
+The tape takes each market frame with the time it came, and what else the memory of the market was
+told (`modes.film`); its position goes into every record of the
 journal (D2). It is compressed on a thread of its own and may fail without stopping anything. Sizes
 are kept every five minutes, ages each day: oldest first, never what is being written, never money.
 """
@@ -18,7 +19,7 @@ from cryptosignal.ground.clock import Clock
 from cryptosignal.store.faults import DiskFault
 from cryptosignal.store.runs import BLOCKS, INPUTS, MONEY, drop_expired, drop_oversize
 from cryptosignal.store.settings import StoreSettings
-from cryptosignal.store.tape import Tape
+from cryptosignal.store.tape import CALL, Tape
 
 JOURNAL_ROOT: Final = "journal"
 TAPE_ROOT: Final = "tape"
@@ -53,12 +54,21 @@ class Stores:
         """For the feed: takes (connection, now_ms, payload); None without a tape."""
         return None if self._tape is None else self._take
 
+    @property
+    def record(self) -> Callable[[bytes], None] | None:
+        """For the memory of the market: takes what it is told besides frames; None without a tape."""
+        return None if self._tape is None else self._record
+
+    def _record(self, told: bytes) -> None:
+        assert self._tape is not None
+        self._tape.append(told, self._clock.mono_ns(), self._clock.now_ms(), kind=CALL)
+
     def _take(self, connection: int, now_ms: int, payload: bytes) -> None:
         assert self._tape is not None
         self._tape.append(payload, self._clock.mono_ns(), now_ms, connection & 0xFFFF_FFFF)
 
     def position(self) -> int:
-        """Frames taken so far: what a journal record says it saw."""
+        """Entries taken so far: what a journal record says it saw."""
         return 0 if self._tape is None else self._tape.position
 
     def stats(self) -> dict[str, int | str]:

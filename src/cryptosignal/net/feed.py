@@ -37,7 +37,6 @@ OnNote = Callable[[str, dict[str, str | int | float]], None]
 FRAMES_WAITING_MAX: Final = 100_000
 """Frames that may wait for one flush; past that the flush comes at once."""
 _CLOCK_STEP_MS: Final = 1_000
-_READY_SHARE: Final = 1.0
 
 
 class StreamRoutes(Protocol):
@@ -53,7 +52,7 @@ class MarketFeed:
 
     `on_event` gets `BarClosed` and `MarksUpdated` of watched symbols and `QualityChanged` of all;
     `on_bars_due(interval, close_ms)` fires once a bar, as soon as every streamed symbol has it, and
-    at the latest when its grace ends; `tap(conn_id, recv_ms, payload)` sees every frame.
+    at the latest when its grace ends; `tap(conn_id, recv_ms, payload)` sees all that the board takes.
     """
 
     def __init__(
@@ -302,6 +301,7 @@ class MarketFeed:
         batch, line.frames = line.frames, []
         if awaited := line.session.awaiting:
             line.heard = (*line.heard, *heard_of(awaited, batch))
+        line.tap(batch)
         strays = self.board.absorb(batch)
         line.noise += len(strays)
         for payload in strays:
@@ -311,7 +311,7 @@ class MarketFeed:
         """A step of the local clock voids what was learned of lateness."""
         gap_ms = now_ms - now_ns // 1_000_000
         if self._clock_gap_ms is not None and abs(gap_ms - self._clock_gap_ms) > _CLOCK_STEP_MS:
-            self.board.baseline.reset()
+            self.board.forget_lateness()
             self.note("clock.was_stepped", {"by_ms": gap_ms - self._clock_gap_ms})
             self._clock_gap_ms = gap_ms
         self._clock_gap_ms = gap_ms if self._clock_gap_ms is None else self._clock_gap_ms
@@ -350,9 +350,9 @@ class MarketFeed:
             if told is None:
                 self._due_told[interval] = due
                 continue
-            if told >= due:
+            if due <= told <= due + INTERVAL_MS[interval]:  # later: the clock was set back
                 continue
-            if at_grace or self.board.due_share(interval, now_ms) >= _READY_SHARE:
+            if at_grace or self.board.due_share(interval, now_ms) >= 1.0:
                 self._due_told[interval] = due
                 self.on_bars_due(interval, due + INTERVAL_MS[interval])
 
@@ -430,12 +430,16 @@ class MarketFeed:
             streams, now_ms, self.board.traded_ms, lambda name: self._since_ms.get(name, 0)
         )
         dead: dict[str, None] = {}
+        streamed = {one.slot for one in known.values() if one.is_wanted} - {-1}
+        checked, silent = list[int](), list[int]()
         for verdict in verdicts:
-            if verdict.slot >= 0 and only is None:
-                self.board.note_check(verdict.slot, is_silent=verdict.is_silent)
+            concerned = (verdict.slot,) if verdict.slot >= 0 else streamed
+            checked.extend(concerned)
             if verdict.is_silent:
+                silent.extend(concerned)
                 dead[verdict.name] = None
         if only is None:
+            self.board.note_checks(checked, silent)
             self.quality.on_silence(self.board, dead)
         self.silent_streams = len(dead)
         for line in lines.values():

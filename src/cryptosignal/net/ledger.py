@@ -46,7 +46,7 @@ class _Waiter(msgspec.Struct, gc=False, eq=False):
     lane: Lane
     number: int
     cost: Cost
-    future: asyncio.Future[None]
+    future: asyncio.Future[range]
 
 
 class WeightLedger:
@@ -65,6 +65,7 @@ class WeightLedger:
         self._clock = clock
         self._host = host
         self._budget = Budget(limits, _shares(self._settings), self._settings.guard_ms)
+        """The clock counts as wrong by the whole guard until it is measured."""
         self._file = _SharedState(shared_path, host) if shared_path else None
         self._waiters: list[_Waiter] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -89,45 +90,74 @@ class WeightLedger:
         self._budget.limits = limits
 
     def set_flat(self, is_flat: bool) -> None:
-        """Tell whether nothing is at risk: warm-up may then use more (D8)."""
-        self._budget.is_flat = is_flat
-        self._pump()
+        """Tell whether nothing of ours is at risk: warm-up may then use more (D8), unless another
+        process of the host has something open."""
+        if is_flat != self._budget.is_flat:
+            self._budget.is_flat = is_flat
+            self._pump()
+
+    def set_at_risk(self, is_at_risk: bool) -> None:
+        """Tell whether something of ours is open: other processes' warm-ups then keep to the usual
+        share, as long as we go on calling."""
+        self._budget.is_at_risk = is_at_risk
+
+    def trust_clock(self, error_ms: int) -> None:
+        """The clock was measured and is wrong by so much at most."""
+        error_ms += self._settings.clock_guard_ms
+        self._budget.clock_ms = min(error_ms, self._settings.guard_ms)
 
     async def acquire(
         self, lane: Lane, cost: Cost | int = 1, max_wait_ms: int | None = None
-    ) -> None:
-        """Return when the call may leave at once; its cost is charged then.
+    ) -> range:
+        """Return when the call may leave at once; its cost is charged then, to the minutes answered.
 
         Raises RateLimited, charging nothing, when that is further away than `max_wait_ms`.
         """
         wanted = Cost(weight=cost) if isinstance(cost, int) else cost
         started_ms = self._clock.now_ms()
         if not self._must_queue(lane, wanted):
-            when_ms = self._spend(lane, wanted)
+            when_ms, charged = self._spend(lane, wanted)
             if not when_ms:
-                return
+                return charged
             if max_wait_ms is not None and when_ms - started_ms > max_wait_ms:
                 raise RateLimited(429, when_ms, "held back by our own ledger")
-        await self._wait(lane, wanted, max_wait_ms, started_ms)
+        charged = await self._wait(lane, wanted, max_wait_ms)
         waited_ms = self._clock.now_ms() - started_ms
         self._waited_ms_max[lane.name] = max(self._waited_ms_max[lane.name], waited_ms)
+        return charged
 
     def forecast(self, lane: Lane, cost: Cost) -> int:
         """When `cost` could leave as things stand (exchange ms): asked before a burst is started."""
         with self._state():
             return self._budget.when(self._clock.now_ms(), lane, cost)
 
-    def observe(self, headers: Mapping[str, str], sent_ms: int) -> None:
-        """Read the venue's own count from an answer to a request that left at `sent_ms`."""
+    def observe(
+        self,
+        headers: Mapping[str, str],
+        sent_ms: int,
+        charged: range = range(0),
+        cost: Cost | None = None,
+    ) -> None:
+        """Learn from an answer to a request that left at `sent_ms` and was charged to `charged`: when
+        it had arrived at the latest, and the venue's own count."""
         text = headers.get(WEIGHT_HEADER, "")
-        if text.isdigit():
-            with self._state(is_changed=True):
-                self._budget.observe_weight(self._clock.now_ms(), sent_ms, int(text))
+        is_doubtful = len(charged) > 1 and cost is not None
+        if not is_doubtful and not text.isdigit():
+            return
+        is_freed = False
+        with self._state():
+            now_ms = self._clock.now_ms()
+            if is_doubtful and cost is not None:
+                is_freed = self._budget.prove(now_ms, charged, cost.weight)
+            if text.isdigit():
+                self._budget.observe_weight(now_ms, sent_ms, int(text))
+        if is_freed and self._waiters:
+            self._pump()
 
     def punish(self, fault: RateLimited) -> None:
         """Obey a 429 or 418: nothing leaves, in any lane, before `fault.until_ms`."""
         self.punished += 1
-        with self._state(is_changed=True):
+        with self._state():
             self._budget.ban(fault.until_ms)
         self._pump()
 
@@ -156,18 +186,18 @@ class WeightLedger:
             for waiter in self._waiters
         )
 
-    async def _wait(self, lane: Lane, cost: Cost, max_wait_ms: int | None, started_ms: int) -> None:
+    async def _wait(self, lane: Lane, cost: Cost, max_wait_ms: int | None) -> range:
         if len(self._waiters) >= self._settings.waiters_max:
             raise ContractFault(f"more than {self._settings.waiters_max} calls wait for weight")
         self._arrivals += 1
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[range] = asyncio.get_running_loop().create_future()
         waiter = _Waiter(lane, self._arrivals, cost, future)
         self._waiters.append(waiter)
         self._waiters.sort(key=lambda w: (w.lane, w.number))
         self._pump()
         try:
             async with asyncio.timeout(None if max_wait_ms is None else max_wait_ms / 1000.0):
-                await future
+                return await future
         except TimeoutError:
             until_ms = self.forecast(lane, cost)
             raise RateLimited(429, until_ms, "held back by our own ledger") from None
@@ -186,35 +216,35 @@ class WeightLedger:
             pools = {pool for pool, _ in waiter.cost.parts()}
             if waiter.future.done() or not pools.isdisjoint(blocked):
                 continue
-            when_ms = self._spend(waiter.lane, waiter.cost)
+            when_ms, charged = self._spend(waiter.lane, waiter.cost)
             if when_ms:
                 blocked |= pools
                 wake_ms = min(wake_ms, when_ms) if wake_ms else when_ms
             else:
                 self._waiters.remove(waiter)
-                waiter.future.set_result(None)
+                waiter.future.set_result(charged)
         if wake_ms:
             delay_ms = min(max(wake_ms - self._clock.now_ms(), 1), _POLL_MS_MAX)
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(delay_ms / 1000.0, self._pump)
 
-    def _spend(self, lane: Lane, cost: Cost) -> int:
-        if self._file is None:  # only ours: the common case, without the block's ceremony
-            when_ms = self._budget.spend(self._clock.now_ms(), lane, cost)
-        else:
-            with self._state(is_changed=True):
-                when_ms = self._budget.spend(self._clock.now_ms(), lane, cost)
-        if not when_ms:
-            self._spent[lane.name] += cost.weight
-        return when_ms
+    def _spend(self, lane: Lane, cost: Cost) -> tuple[int, range]:
+        """(0, the minutes charged), or when to ask again and nothing charged."""
+        with self._state():
+            now_ms = self._clock.now_ms()
+            when_ms = self._budget.spend(now_ms, lane, cost)
+        if when_ms:
+            return when_ms, range(0)
+        self._spent[lane.name] += cost.weight
+        return 0, self._budget.minutes(now_ms)
 
     @contextlib.contextmanager
-    def _state(self, *, is_changed: bool = False) -> Iterator[None]:
+    def _state(self) -> Iterator[None]:
         """The state of all processes for the length of a block; nothing to do when it is only ours."""
         if self._file is None:
             yield
             return
-        with self._file.locked(self._budget.state, is_changed=is_changed) as state:
+        with self._file.locked(self._budget.state) as state:
             self._budget.state = state
             yield
 
@@ -230,25 +260,26 @@ class _SharedState:
         self._encoder = msgspec.json.Encoder()
 
     @contextlib.contextmanager
-    def locked(self, ours: State, *, is_changed: bool) -> Iterator[State]:
+    def locked(self, ours: State) -> Iterator[State]:
+        """The shared state, nobody else's for the length of a block; written if the block changed it."""
         handle = os.open(self._name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            state = self._read(handle, ours)
+            known = os.pread(handle, os.fstat(handle).st_size, 0)
+            state = self._decoded(known, ours)
             yield state
-            if is_changed:
-                data = self._encoder.encode(state)
+            data = self._encoder.encode(state)
+            if data != known:
                 os.pwrite(handle, data, 0)
                 os.ftruncate(handle, len(data))
         finally:
             os.close(handle)
 
-    def _read(self, handle: int, ours: State) -> State:
-        size = os.fstat(handle).st_size
-        if not size:
+    def _decoded(self, known: bytes, ours: State) -> State:
+        if not known:
             return ours
         try:
-            return self._decoder.decode(os.pread(handle, size, 0))
+            return self._decoder.decode(known)
         except msgspec.DecodeError:
             return ours  # torn by a kill in mid-write: what we know ourselves still holds
 

@@ -18,7 +18,7 @@ class TransportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     proxy: str = ""
     ca_file: str = ""
     websocket: str = "auto"
-    connections_max: int = 64
+    connections_max: int = 128
     keepalive_s: float = 15.0
     message_bytes_max: int = 16 * 1024 * 1024
     body_bytes_max: int = 64 * 1024 * 1024
@@ -41,7 +41,9 @@ class TransportSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
 
 class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The weight ledger (DESIGN D8). `used_frac` of each limit is planned with; `warm_up_frac` when
-    flat; `urgent_frac` is what orders and cancels may reach, so that they never queue behind data."""
+    flat; `urgent_frac` is what orders and cancels may reach, so that they never queue behind data.
+    `guard_ms` is how late a request may arrive at the venue, and how wrong the clock is taken to be until
+    it is measured; then its error is what was measured and `clock_guard_ms` more."""
 
     used_frac: float = 0.80
     data_frac: float = 0.72
@@ -49,6 +51,7 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     warm_up_frac: float = 0.96
     urgent_frac: float = 0.98
     guard_ms: int = 1500
+    clock_guard_ms: int = 250
     ban_default_ms: int = 60_000
     waiters_max: int = 10_000
 
@@ -57,8 +60,10 @@ class LedgerSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             value = getattr(self, key)
             if not 0 < value <= 1:
                 raise ValueError(f"ledger.{key}: found {value}, allowed: above 0, at most 1")
-        if not 0 <= self.guard_ms <= 10_000:
-            raise ValueError(f"ledger.guard_ms: found {self.guard_ms}, allowed: 0 to 10000")
+        for key in ("guard_ms", "clock_guard_ms"):
+            value = getattr(self, key)
+            if not 0 <= value <= 10_000:
+                raise ValueError(f"ledger.{key}: found {value}, allowed: 0 to 10000")
         _positive("ledger", self, "ban_default_ms", "waiters_max")
 
 

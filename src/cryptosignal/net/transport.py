@@ -375,15 +375,30 @@ def _handshake_status(error: BaseException) -> int:
 
 
 def _words(error: BaseException) -> str:
-    """A short cause without URLs: the system's words where there are some, else the kind of error."""
+    """A short cause without URLs: the system's words where there are some, else the kind of error.
+    What a proxy on the way did is told as the proxy's doing, not the venue's."""
+    kind = type(error).__name__
+    if kind in _PROXY_WORDS:
+        return _PROXY_WORDS[kind]
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        return f"the proxy cannot be reached ({_words(error.os_error)})"
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        return f"the proxy answered HTTP {error.status}"
     if isinstance(error, aiohttp.ClientConnectorError):
         error = error.os_error
     if isinstance(error, ConnectionRefusedError):
         return "connection refused (nothing listens there)"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    text = error.args[0] if isinstance(error, _Dropped) else type(error).__name__
-    return str(text)
+    return str(error.args[0] if isinstance(error, _Dropped) else kind)
+
+
+_PROXY_WORDS: Final = {
+    "ProxyConnectionError": "the proxy cannot be reached",
+    "ProxyTimeoutError": "the proxy does not answer",
+    "ProxyError": "the proxy refuses",
+}
+"""Failures of a SOCKS proxy, by the names that `aiohttp_socks` gives them (it may not be there)."""
 
 
 def _tls_context(ca_file: str) -> ssl.SSLContext:

@@ -1,8 +1,9 @@
 """Filling the board by REST at the start: concurrent, cheap in weight, progressive (PERFORMANCE §3).
 
 Requests go symbol by symbol, so that the first symbols can be scanned while others still load; only
-rows that the board lacks are asked for, so a restart with candles on disk is a matter of seconds.
-Right of way and the weight budget are the client's ledger's; this room only plans.
+rows that the board lacks are asked for, and what shorter bars can be summed up to is not asked at all,
+so a restart with candles on disk is a matter of a second. Right of way and the weight budget are the
+client's ledger's; this room only plans.
 """
 
 from __future__ import annotations
@@ -158,6 +159,8 @@ class _WarmUp:
         self._began_ns = clock.mono_ns()
         self._done: dict[str, int] = {}
         self._total: dict[str, int] = {}
+        self._marked = asyncio.Event()
+        """Set when the market's marks were read, or given up: no symbol is ready before."""
 
     def _seconds(self) -> float:
         return (self.clock.mono_ns() - self._began_ns) / 1e9
@@ -200,6 +203,13 @@ class _WarmUp:
         return None
 
     # ---- candles ------------------------------------------------------------------------------
+    async def market(self, symbols: Sequence[str], intervals: Sequence[str]) -> None:
+        """Marks of all, and candles symbol by symbol; the marks leave first."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.marks())
+            group.create_task(self.tickers())
+            group.create_task(self.candles(symbols, intervals))
+
     async def candles(self, symbols: Sequence[str], intervals: Sequence[str]) -> None:
         """Candles of every symbol, symbol by symbol."""
         for interval in intervals:
@@ -219,7 +229,14 @@ class _WarmUp:
                 group.create_task(work())
 
     async def _symbol(self, symbol: str, intervals: Sequence[str]) -> None:
-        results = await asyncio.gather(*(self._series(symbol, name) for name in intervals))
+        ordered = sorted(intervals, key=INTERVAL_MS.__getitem__)
+        summed = self._summed(symbol, ordered)
+        results = [await self._series(symbol, ordered[0])] if summed else []
+        if summed:
+            self.board.repair_locally(self.clock.now_ms(), symbol)
+        rest = ordered[len(results) :]
+        results += await asyncio.gather(*(self._series(symbol, name) for name in rest))
+        await self._marked.wait()
         if all(results):
             if symbol in LEADERS:
                 self._advance(BTC_AND_ETH)
@@ -228,6 +245,14 @@ class _WarmUp:
             self.report.ready.append(symbol)
             if self.on_ready is not None:
                 self.on_ready(symbol)
+
+    def _summed(self, symbol: str, ordered: Sequence[str]) -> bool:
+        """Whether the shortest bars, once whole, reach back to where a longer series ends: then they
+        come first, and what they are summed up to is not asked for."""
+        parts, slot = self.board.klines_of(ordered[0]), self.board.slot(symbol)
+        since_ms = parts.start_ms[slot]
+        ends = (self.board.klines_of(name).next_ms[slot] for name in ordered[1:])
+        return since_ms > 0 and any(since_ms <= end_ms for end_ms in ends if end_ms)
 
     async def _series(self, symbol: str, interval: str) -> bool:
         rows = self.settings.daily_rows if INTERVAL_MS[interval] >= DAY_MS else self.settings.rows
@@ -248,23 +273,27 @@ class _WarmUp:
 
     # ---- the rest -----------------------------------------------------------------------------
     async def marks(self) -> None:
-        """Marks and funding, then 24 h tickers, of the whole market: a request each."""
-        self._expect("mark and funding", 1)
-        marks = await self._ask(
-            "mark and funding", "", lambda: self.client.premium_index(lane=Lane.WARM_UP)
-        )
-        if marks is not None:
-            self.board.load_marks(marks)
-        self._advance("mark and funding")
-        self._expect("24 h tickers", 1)
-        tickers = await self._ask(
-            "24 h tickers", "", lambda: self.client.tickers_24h(lane=Lane.WARM_UP)
-        )
+        """Marks and funding of the whole market: one request."""
+        step = "mark and funding"
+        self._expect(step, 1)
+        try:
+            marks = await self._ask(step, "", lambda: self.client.premium_index(lane=Lane.WARM_UP))
+            if marks is not None:
+                self.board.load_marks(marks)
+        finally:
+            self._marked.set()
+        self._advance(step)
+
+    async def tickers(self) -> None:
+        """24 h tickers of the whole market: one request."""
+        step = "24 h tickers"
+        self._expect(step, 1)
+        tickers = await self._ask(step, "", lambda: self.client.tickers_24h(lane=Lane.WARM_UP))
         for ticker in tickers or ():
             self.board.load_ticker(
                 ticker.symbol, ticker.last, ticker.quote_volume_usdt, ticker.close_ms
             )
-        self._advance("24 h tickers")
+        self._advance(step)
 
     async def open_interest(self, symbol: str) -> None:
         """Hourly open interest: only what came since the newest known point."""
@@ -349,8 +378,7 @@ async def warm_up(
     for symbol in symbols:
         board.slot(symbol)
     if intervals:
-        await run.marks()
-        await run.candles(symbols, intervals)
+        await run.market(symbols, intervals)
     chosen = run.settings
     if chosen.with_open_interest:
         await run.each("open interest", symbols, run.open_interest)

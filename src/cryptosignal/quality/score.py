@@ -21,6 +21,8 @@ from cryptosignal.quality.settings import PROFILES, Profile, QualitySettings
 from cryptosignal.streams.heartbeat import heartbeat_penalty
 
 COMPONENTS: Final = ("miss", "order", "drift", "mismatch")
+_OWN_STREAMS: Final = 5
+"""Streams of a symbol as §0.22 counts them: those of the whole market add to these."""
 _EVENTS: Final = FIELDS.index("events")
 _BAD: Final = [
     FIELDS.index(name)
@@ -84,22 +86,27 @@ class QualityBook:
             self._good_bars[slot] += 1
 
     def on_silence(self, board: Board, dead: Iterable[str]) -> None:
-        """The streams that the last heartbeat check found silent: sets the level of §0.22."""
+        """The streams that the last heartbeat check found silent: sets the level of §0.22. One of
+        the whole market concerns every symbol that is streamed."""
         silent: dict[int, list[str]] = {}
         for name in dead:
-            slot = board.inbox.streams[name].slot
-            if slot >= 0:
-                silent.setdefault(slot, []).append(name)
+            silent.setdefault(board.inbox.streams[name].slot, []).append(name)
+        of_all = silent.pop(-1, [])
         counts: dict[int, int] = {}
-        if silent:
+        if silent or of_all:
             for stream in board.inbox.streams.values():
-                if stream.is_wanted and stream.slot in silent:
+                if stream.is_wanted and stream.slot >= 0:
                     counts[stream.slot] = counts.get(stream.slot, 0) + 1
+        if max(counts, default=0) >= len(self._penalty):
+            self._grow(max(2 * len(self._penalty), max(counts) + 1))
         self._penalty[:] = 0.0
         self._ceiling[:] = 1.0
         for slot, streams in silent.items():
             taken, ceiling = heartbeat_penalty(len(streams), counts.get(slot, len(streams)))
             self._penalty[slot], self._ceiling[slot] = taken, ceiling
+        for slot in counts if of_all else ():
+            self._penalty[slot] += heartbeat_penalty(len(of_all), _OWN_STREAMS)[0]
+            silent[slot] = [*silent.get(slot, ()), *of_all]
         self._silent = silent
 
     def on_lost(self, board: Board, names: Iterable[str]) -> None:
@@ -130,7 +137,7 @@ class QualityBook:
 
     def _roll(self, tally: Tally, now_ms: int) -> None:
         step = now_ms // (self.settings.step_s * 1000)
-        if self._step < 0:
+        if self._step < 0 or step < self._step:  # the first look, or a clock that was set back
             self._step = step
         while self._step < step:
             self._step = max(self._step + 1, step - self._steps)

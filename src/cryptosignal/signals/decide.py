@@ -6,6 +6,8 @@ same decisions: publishing is keyed by symbol, bar and side.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +19,7 @@ from cryptosignal.signals.ev import expect
 from cryptosignal.signals.gates import GateTable, Sight, judge
 from cryptosignal.signals.hazards import fresh_prime, in_overlay
 from cryptosignal.signals.keys import signal_key
-from cryptosignal.signals.memory import Published, SignalMemory
+from cryptosignal.signals.memory import Held, Published, SignalMemory
 from cryptosignal.signals.plan import plan
 from cryptosignal.signals.probability import Odds, odds
 from cryptosignal.signals.score import Scores, column, combine, newness
@@ -28,10 +30,12 @@ Codes = NDArray[np.int8]
 __all__ = ["ScanDecisions", "SignalMemory", "assess", "decide"]
 
 
-def decide(rows: ScanRows, params: ParamSet, memory: SignalMemory) -> ScanDecisions:
-    """Decide every symbol of a scan; advances `memory`."""
+def decide(
+    rows: ScanRows, params: ParamSet, memory: SignalMemory, held: Sequence[Held] = ()
+) -> ScanDecisions:
+    """Decide every symbol of a scan beside the positions that are `held`; advances `memory`."""
     found = assess(rows, params)
-    settle(found, memory)
+    settle(found, memory, held=held)
     return found
 
 
@@ -91,8 +95,9 @@ def settle(
     memory: SignalMemory,
     time_ms: int | None = None,
     places: NDArray[np.int64] | None = None,
+    held: Sequence[Held] = (),
 ) -> None:
-    """Compare candidates with each other and with what is out already; gives Prime its ids.
+    """Compare candidates with each other and with what is out or held; gives Prime its ids.
 
     `places` are the rows of one moment `time_ms` where `found` holds many (a history); the whole
     scan otherwise.
@@ -105,25 +110,30 @@ def settle(
     here = np.arange(len(rows.symbols)) if places is None else places
     candidates = here[found.tiers[here] == PRIME].tolist()
     standing = set(memory.published)
+    own = [position.symbol for position in held]
     _cool_gates(found, memory, here, now_ms)
     if not candidates and not standing:
-        memory.forget(now_ms)
+        memory.forget(now_ms, own)
         return
-    primes = _choose(found, memory, candidates, now_ms)
+    primes = _choose(found, memory, candidates, now_ms, held)
     seen = {rows.symbols[i] for i in here.tolist()} if standing - primes else set()
     for symbol in (standing - primes) & seen:
         memory.end(symbol, now_ms)
-    memory.forget(now_ms)
+    memory.forget(now_ms, own)
 
 
 def _choose(
-    found: ScanDecisions, memory: SignalMemory, candidates: list[int], now_ms: int
+    found: ScanDecisions,
+    memory: SignalMemory,
+    candidates: list[int],
+    now_ms: int,
+    held: Sequence[Held],
 ) -> set[str]:
     """Prime in order of rank as far as correlation, new coins and cooldowns let it; their symbols."""
     rows, params = found.rows, found.params
     rho, fresh = column(rows, "ctx.rho_btc"), fresh_prime(rows, params)
     pooled = in_overlay(rows)
-    taken, young, overlays = _standing_beside(rows, memory, now_ms)
+    taken, young, overlays = _standing_beside(rows, memory, now_ms, held)
     primes = set()
     for i in _ranked(found, memory, candidates, now_ms):
         symbol, side = rows.symbols[i], float(found.scores.side[i])
@@ -131,9 +141,9 @@ def _choose(
         found.wait_ms[i] = _wait(memory, symbol, word, now_ms, params)
         moves_along = np.isnan(rho[i]) or abs(rho[i]) >= params.gates.correlation_max
         found.rank[i] = taken[side] + 1 if moves_along else 1
-        found.young_rank[i] = young + 1 if fresh[i] else 0
+        found.young_rank[i] = len(young - {symbol}) + 1 if fresh[i] else 0
         is_out = _stands(memory, symbol, word, now_ms) is not None
-        found.opposed[i] = overlays[-side] if pooled[i] and not is_out else 0
+        found.opposed[i] = len(overlays[-side]) if pooled[i] and not is_out else 0
         if (
             found.rank[i] > params.gates.correlated_max
             or found.young_rank[i] > params.new_coin.prime_max
@@ -143,8 +153,8 @@ def _choose(
             found.tiers[i] = WATCH
             continue
         taken[side] += int(moves_along)
-        young += int(fresh[i])
-        overlays[side] += int(pooled[i])
+        young |= {symbol} if fresh[i] else set()
+        overlays[side] |= {symbol} if pooled[i] else set()
         primes.add(symbol)
         flags = {"is_new": bool(fresh[i]), "is_overlay": bool(pooled[i])}
         _publish(found, memory, int(i), word, now_ms, **flags)
@@ -152,21 +162,33 @@ def _choose(
 
 
 def _standing_beside(
-    rows: ScanRows, memory: SignalMemory, now_ms: int
-) -> tuple[dict[float, int], int, dict[float, int]]:
-    """How many signals a side, of new coins, and of Overlay a side, stand already where one symbol
-    is decided alone: they come first, as they would in a scan of them all."""
-    taken, young, overlays = {1.0: 0, -1.0: 0}, 0, {1.0: 0, -1.0: 0}
+    rows: ScanRows, memory: SignalMemory, now_ms: int, held: Sequence[Held]
+) -> tuple[dict[float, int], set[str], dict[float, set[str]]]:
+    """How many signals a side stand already, and which new coins and, a side, Overlay members.
+
+    Positions count always, whatever became of their signal (§1.9: one new-coin trade at a time, no
+    opposite Overlay); standing signals where one symbol is decided alone: they come first, as they
+    would in a scan of them all.
+    """
+    taken = {1.0: 0, -1.0: 0}
+    young = {position.symbol for position in held if position.is_new}
+    overlays: dict[float, set[str]] = {1.0: set(), -1.0: set()}
+    for position in held:
+        if position.is_overlay:
+            overlays[_sign(position.side)].add(position.symbol)
     if rows.trigger != SYMBOL_TRIGGER:
         return taken, young, overlays
     for symbol in set(memory.published).difference(rows.symbols):
         known = memory.standing(symbol, now_ms)
         if known is not None:
-            side = 1.0 if known.side == "long" else -1.0
-            taken[side] += 1
-            young += int(known.is_new)
-            overlays[side] += int(known.is_overlay)
+            taken[_sign(known.side)] += 1
+            young |= {symbol} if known.is_new else set()
+            overlays[_sign(known.side)] |= {symbol} if known.is_overlay else set()
     return taken, young, overlays
+
+
+def _sign(side: str) -> float:
+    return 1.0 if side == "long" else -1.0
 
 
 def _cool_gates(

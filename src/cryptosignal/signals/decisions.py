@@ -166,10 +166,10 @@ class ScanDecisions:
             Gate("correlation", rank, "<=", limit, crowd,
                  "" if rank <= limit else "stronger signals move with the market already"),
             Gate("new_coins", young, "<=", one, g.VERDICTS[g.PASS if young <= one else g.FAIL],
-                 "" if young <= one else "another new coin is Prime already"),
+                 "" if young <= one else "another new coin is Prime or held already"),
             Gate("opposite_overlay", against, "<=", 0.0,
                  g.VERDICTS[g.PASS if against <= 0.0 else g.FAIL],
-                 "" if against <= 0.0 else "an Overlay signal of the other side is out"),
+                 "" if against <= 0.0 else "an Overlay signal or position of the other side is out"),
             Gate("cooldown", min(wait, 1e12), ">=", 0.0, cool,
                  "" if wait >= 0.0 else f"{-wait / 1000.0:.0f} s left"),
         )  # fmt: skip

@@ -154,9 +154,13 @@ def _odds(d: Decision) -> list[str]:
     return [
         "",
         f"Odds: p {d.p:.3f} (rank), calibrated {d.p_calibrated:.3f}; expected value "
-        f"{1e4 * d.ev:+.1f} bps after {1e4 * d.cost:.1f} bps of costs",
+        f"{_bps(d.ev)} after {_bps(d.cost, sign='')} of costs",
         *_risk(d),
     ]
+
+
+def _bps(share: float, sign: str = "+") -> str:
+    return "unknown" if math.isnan(share) else f"{1e4 * share:{sign}.1f} bps"
 
 
 def _risk(d: Decision) -> list[str]:
@@ -173,7 +177,7 @@ def _gates(d: Decision) -> list[str]:
         mark = {Verdict.PASS: "ok ", Verdict.MARGINAL: " ~ ", Verdict.FAIL: " X "}.get(
             gate.verdict, " ? "
         )
-        text = f"{_value(gate.value)} {gate.relation} {_value(gate.limit)}"
+        text = f"{_of(gate, gate.value)} {gate.relation} {_of(gate, gate.limit)}"
         if gate.verdict in (Verdict.NO_DATA, Verdict.WARMING):
             text = gate.reason
         lines.append(f"  [{mark}] {GATE_WORDS.get(gate.name, gate.name):<40} {text}")
@@ -208,14 +212,31 @@ def _wish(gate: Gate) -> str:
         return f"{words}: data ({gate.reason})"
     gap = gate.limit - gate.value
     verb = "more" if gap > 0.0 else "less"
-    return f"{words}: {gate.relation} {_value(gate.limit)}, was {_value(gate.value)} ({_value(abs(gap))} {verb})"
+    limit, value, more = (_of(gate, x) for x in (gate.limit, gate.value, abs(gap)))
+    return f"{words}: {gate.relation} {limit}, was {value} ({more} {verb})"
+
+
+_TIMES = ("book_age", "funding_time", "cooldown")
+"""Gates whose values are milliseconds."""
+
+
+def _of(gate: Gate, value: float) -> str:
+    """A value of a gate; a time in the unit that people would use."""
+    if gate.name not in _TIMES or not 0.0 < abs(value) < 1e12:
+        return _value(value)
+    for unit, length in (("h", 3_600_000.0), ("min", 60_000.0), ("s", 1000.0)):
+        if abs(value) >= length:
+            return f"{value / length:.4g} {unit}"
+    return f"{value + 0.0:.0f} ms"
 
 
 def _value(value: float) -> str:
     if math.isnan(value):
         return "no data"
     value += 0.0  # no minus before a nothing
-    return f"{value:.4g}" if abs(value) < 1e6 else "long ago" if value >= 1e12 else f"{value:.3g}"
+    if abs(value) >= 1e12:
+        return "long ago"
+    return f"{value:.0f}" if abs(value) >= 1000.0 else f"{value:.4g}"
 
 
 def _bar(value: float) -> str:

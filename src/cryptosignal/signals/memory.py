@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import NamedTuple
+
 import msgspec
 
 _KEEP_MS = 86_400_000
+
+
+class Held(NamedTuple):
+    """A position of ours, or an entry that may still fill: what stands beside new signals (§1.9)."""
+
+    symbol: str
+    side: str
+    is_new: bool
+    is_overlay: bool
 
 
 class Published(msgspec.Struct, forbid_unknown_fields=True):
@@ -39,10 +51,12 @@ class SignalMemory(msgspec.Struct, forbid_unknown_fields=True):
         if known is not None and not known.ended_ms:
             known.ended_ms = min(time_ms, known.until_ms)
 
-    def forget(self, time_ms: int) -> None:
-        """Drop what ended a day ago: the memory is bounded by the symbols of a day."""
+    def forget(self, time_ms: int, held: Collection[str] = ()) -> None:
+        """Drop what ended a day ago and is not `held`: the memory is bounded by a day's symbols."""
         old = [
-            s for s, p in self.published.items() if p.ended_ms and time_ms - p.ended_ms > _KEEP_MS
+            s
+            for s, p in self.published.items()
+            if p.ended_ms and time_ms - p.ended_ms > _KEEP_MS and s not in held
         ]
         for symbol in old:
             del self.published[symbol]

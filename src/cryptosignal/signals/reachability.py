@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from cryptosignal.domain.params import ParamSet
-from cryptosignal.factors import now
+from cryptosignal.factors import context, now
 from cryptosignal.factors.catalogue import BAR_FACTORS, Factor, FactorEngine
 from cryptosignal.factors.history import flatten
 from cryptosignal.factors.standardise import squash
 from cryptosignal.ground.units import HOUR_MS
+from cryptosignal.market.settings import MarketSettings
 from cryptosignal.market.views import MarketView
 from cryptosignal.signals.decide import prime_strength
+from cryptosignal.signals.gates import MIN_BARS_OF
 from cryptosignal.signals.probability import odds
 from cryptosignal.signals.score import combine
 
@@ -52,8 +54,73 @@ def reachable(params: ParamSet) -> Reach:
             f"{params.gates.dims_level:g}"
         )
         ok = False
+    ok = _within(_bounds(params), lines) and ok
     new = [_check_new(params, place, lines) for place in range(len(_AGES))]
+    new.append(_within(_new_bounds(params), lines))
     return Reach(ok, ok and worst, tuple(lines), all(new))
+
+
+Bound = tuple[str, float, str, float]
+"""A limit's key, its value, how what is measured must stand to it, and the best that can be."""
+
+_TICK_BPS = 0.01
+"""Nothing has a smaller spread, and no order a smaller impact: a tick of the dearest contract."""
+_BOOK_MS = 100.0
+"""Books come ten times a second."""
+_VOLATILE_ATR = 0.10
+"""An ATR of a tenth of the price in an hour: no expectation stands on more."""
+_HALF_FUNDING_MS = 14_400_000.0
+
+
+def _bounds(params: ParamSet) -> list[Bound]:
+    """Limits on what has a range of its own, whatever the scores."""
+    gates, risk, plan = params.gates, params.risk, params.plan
+    win = plan.tp2_r * plan.stop_atr * _VOLATILE_ATR
+    return [
+        ("gates.quality_open", gates.quality_open, ">=", 1.0),
+        ("gates.coverage_min", gates.coverage_min, ">=", 1.0),
+        ("gates.ev_min", gates.ev_min, ">", win),
+        ("gates.spread_open_bps", gates.spread_open_bps, "<=", _TICK_BPS),
+        ("risk.spread_skip_bps", risk.spread_skip_bps, "<=", _TICK_BPS),
+        ("gates.impact_open_bps", gates.impact_open_bps, "<=", _TICK_BPS / 2.0),
+        ("gates.obi_open", gates.obi_open, "<=", -1.0),
+        ("gates.book_age_ms", gates.book_age_ms, "<=", _BOOK_MS),
+        ("gates.room_structure_atr", gates.room_structure_atr, ">=", context.OPEN_ROOM_ATR),
+        ("gates.funding_guard_ms", float(gates.funding_guard_ms), ">=", _HALF_FUNDING_MS),
+        ("gates.mtf_min", gates.mtf_min, ">=", 1.0),
+        ("gates.micro_min", float(gates.micro_min), ">=", 4.0),
+        ("gates.micro_atr_ratio_max", gates.micro_atr_ratio_max, "<=", 0.05),
+        ("gates.micro_volume_ratio_max", gates.micro_volume_ratio_max, "<=", 0.0),
+        ("gates.lead_min", gates.lead_min, ">=", 100.0),
+        ("gates.conflict_level", gates.conflict_level, "<=", 0.0),
+        ("gates.breadth_min", gates.breadth_min, ">=", 1.0),
+        ("gates.correlated_max", float(gates.correlated_max), "<=", 1.0),
+    ] + [
+        (f"gates.min_bars ({name})", float(least), ">=", float(MarketSettings().kline_cache_size))
+        for name, least in zip(MIN_BARS_OF, gates.min_bars, strict=True)
+    ]  # fmt: skip
+
+
+def _new_bounds(params: ParamSet) -> list[Bound]:
+    """The same of new coins alone."""
+    gates, own = params.gates, params.new_coin
+    room = gates.new_room_structure_atr
+    return [
+        ("gates.new_room_structure_atr", room, ">=", context.OPEN_ROOM_ATR),
+        ("new_coin.ignition_min", float(own.ignition_min), ">=", 6.0),
+        ("new_coin.prime_max", float(own.prime_max), "<=", 1.0),
+    ]
+
+
+def _within(bounds: list[Bound], lines: list[str]) -> bool:
+    good = True
+    for key, limit, relation, best in bounds:
+        fits = {">=": best >= limit, ">": best > limit, "<=": best <= limit}[relation]
+        good = good and fits
+        if not fits:
+            word = "least" if relation == "<=" else "most"
+            lines.append(f"{key} {limit:g} forbids Prime: it is at {word} {best:g}")
+    return good
 
 
 _AGES = ("first day", "first week", "to the 400th bar")

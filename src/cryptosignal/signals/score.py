@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from cryptosignal.domain.params import ParamSet
 from cryptosignal.domain.scan import ScanRows
-from cryptosignal.factors import newcoin
+from cryptosignal.factors import age
 from cryptosignal.factors.window import filled
 
 Floats = NDArray[np.float64]
@@ -47,7 +47,7 @@ def newness(rows: ScanRows, params: ParamSet) -> Floats:
 
     Age is since listing; bars in the cache say nothing about it (§3.22).
     """
-    return newcoin.newness(column(rows, "ctx.age_days") * 24.0, params.new_coin)
+    return age.newness(column(rows, "ctx.age_days") * 24.0, params.new_coin)
 
 
 def combine(rows: ScanRows, params: ParamSet) -> Scores:

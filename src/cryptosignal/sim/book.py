@@ -195,3 +195,14 @@ class Book:
     def is_shown(self, agg_id: int) -> bool:
         """A deterministic coin for rare marks on the flow (forced orders)."""
         return uniform_one(self._key + 2, agg_id) < 0.02
+
+
+def changes(olds: list[Side], new: Side) -> Side:
+    """Levels whose quantity differs from any of the earlier states; 0 deletes."""
+    fresh = dict(new)
+    changed: dict[int, int] = {}
+    for old in olds:
+        before = dict(old)
+        changed.update({price: 0 for price in before if price not in fresh})
+        changed.update({price: qty for price, qty in new if before.get(price) != qty})
+    return sorted(changed.items())

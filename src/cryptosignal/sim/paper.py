@@ -3,7 +3,8 @@
 Orders, stops, margin, fees, funding and liquidation are the simulated venue's own (`sim.exchange`);
 only the market is not: books, marks and funding rates are pushed in as quotes. Nothing moves between
 two quotes. A taker meets the quoted levels, and what it took is gone until the next quote; a resting
-order is filled once the quotes have passed it, never for merely being touched.
+order is filled once the quotes have passed it, never for merely being touched. What passed while no
+process ran is lived through afterwards on candles, with the worse end of each first.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import msgspec
 
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.ground.seeds import Seeds
-from cryptosignal.ground.units import HOUR_MS
-from cryptosignal.sim.account import Fill, Income, Position
+from cryptosignal.ground.units import HOUR_MS, MINUTE_MS
+from cryptosignal.sim.account import Account, Fill, Income, Position
 from cryptosignal.sim.bars import Bars, empty_bars
 from cryptosignal.sim.book import Book, Side
 from cryptosignal.sim.exchange import Exchange
@@ -36,6 +37,9 @@ FORMAT: Final = 1
 HISTORY_MAX: Final = 500
 PRICE_MAX_OF_ANCHOR: Final = 1_000
 """The venue's highest price, in anchors (`sim.dialect_rest`)."""
+NO_BOOK_FRAC: Final = 0.0005
+"""Without a live book an order meets the mark this much worse, and this deep:"""
+NO_BOOK_USDT: Final = 250_000.0
 _NEVER: Final = 1 << 62
 _LEVERAGE_MAX: Final = 50
 _FAR: Final = 1 << 60
@@ -51,8 +55,27 @@ class Quote(msgspec.Struct, frozen=True, gc=False):
     next_funding_ms: int = 0
 
 
+class Slept(msgspec.Struct, frozen=True, gc=False):
+    """A symbol's candles (open ms, close ms, open, high, low, close) and settled funding (ms, rate) of a
+    time in which nobody quoted it, oldest first."""
+
+    bars: tuple[tuple[int, int, float, float, float, float], ...]
+    funding: tuple[tuple[int, float], ...] = ()
+
+    def due(self, at_ms: int) -> tuple[float, int]:
+        """Rate and moment of the settlement that follows `at_ms`; after the last one of nothing."""
+        following = [row for row in self.funding if row[0] > at_ms]
+        if following:
+            return following[0][1], following[0][0]
+        return 0.0, self.funding[-1][0] + HOUR_MS if self.funding else 0
+
+
 class PaperState(msgspec.Struct, frozen=True):
-    """The account as it outlives its process. Positions, orders and the rest count by `symbols`."""
+    """The account as it outlives its process. Positions, orders and the rest count by `symbols`.
+
+    `at_ms` is when it was alive last. `digits`: decimal places of price and quantity in which the
+    orders of a symbol count, since a contract's grid may change meanwhile.
+    """
 
     format: int
     symbols: tuple[str, ...]
@@ -66,6 +89,10 @@ class PaperState(msgspec.Struct, frozen=True):
     fills: list[Fill]
     incomes: list[Income]
     counters: tuple[int, ...]
+    at_ms: int = 0
+    digits: dict[str, tuple[int, int]] = {}
+    contracts: tuple[Instrument, ...] = ()
+    """What is held or waits: listed again at the next start, whatever is watched then."""
 
 
 class _NoPath(CutPath):
@@ -191,6 +218,12 @@ class PaperExchange(Exchange):
         """Funding is settled when the quotes have passed it (`take_quote`), not by our own clock."""
         self.agenda.at(now + HOUR_MS, self._on_hour)
 
+    def _is_near_liquidation(self, account: Account) -> bool:
+        """Not before everything held has a price: after a restart there is none yet."""
+        assert isinstance(self.facts, QuotedFacts)
+        held = {p.index for p in account.positions.values() if p.qty}
+        return held <= self.facts.quoted.keys() and super()._is_near_liquidation(account)
+
     def take_quote(self, index: int, quote: Quote) -> None:
         """The market of a symbol is this now: settle, fill and trigger what that makes due."""
         facts, book, flow, row = (
@@ -202,7 +235,8 @@ class PaperExchange(Exchange):
         assert isinstance(facts, QuotedFacts)
         assert isinstance(book, QuotedBook)
         before = facts.quoted.get(index)
-        if before is not None and 0 < before.next_funding_ms < quote.next_funding_ms:
+        is_due = before is not None and 0 < before.next_funding_ms < quote.next_funding_ms
+        if before is not None and is_due and before.funding_rate:
             rate = Decimal(f"{before.funding_rate:.8f}")
             self.desk.margin.settle_funding(index, rate)
         facts.quoted[index] = quote
@@ -240,6 +274,7 @@ class PaperVenue(Venue):
         self._out = []
         self._links: dict[int, Link] = {}
         self._is_watching = False
+        self._contracts = {item.symbol: item for item in instruments}
         listed = tuple(listed_of(index, item) for index, item in enumerate(instruments))
         self.synthetic_flow = ()
         seeds = Seeds(0)
@@ -262,6 +297,46 @@ class PaperVenue(Venue):
         """Symbols whose quotes matter now."""
         return [self.exchange.listed[index].symbol for index in sorted(self.exchange.concerned())]
 
+    # ---- asleep ---------------------------------------------------------------------------
+    def live_through(self, slept: dict[str, Slept]) -> None:
+        """What those candles would have done to the account: fills, stops, funding, liquidation.
+
+        Which end of a candle came first is not known, so the worse one for the position did; a stop or
+        a limit between two prices meets the market there.
+        """
+        rows = [(bar[0], symbol) for symbol, s in slept.items() for bar in s.bars]
+        bars = {(bar[0], symbol): bar for symbol, s in slept.items() for bar in s.bars}
+        for open_ms, symbol in sorted(rows):
+            self._live_through(symbol, bars[open_ms, symbol], slept[symbol])
+
+    def _live_through(
+        self, symbol: str, bar: tuple[int, int, float, float, float, float], slept: Slept
+    ) -> None:
+        open_ms, close_ms, first, high, low, last = bar
+        index = self.exchange.index_of[symbol]
+        held = sum(p.qty for p in self.positions() if p.index == index)
+        ends = (high, low) if held < 0 else (low, high)
+        moments = (
+            open_ms,
+            open_ms + (close_ms - open_ms) // 3,
+            close_ms - MINUTE_MS // 6,
+            close_ms,
+        )
+        before = first
+        for at_ms, price in zip(moments, (first, *ends, last), strict=True):
+            for mark in (*self._between(index, before, price), price):
+                now_ms = max(self.exchange.now_ms, at_ms)
+                rate, due_ms = slept.due(now_ms)
+                self.quote(now_ms, symbol, thin_quote(mark, rate, due_ms))
+            before = price
+
+    def _between(self, index: int, start: float, end: float) -> list[float]:
+        """Prices of waiting conditional orders that are passed on the way, in the order of the way."""
+        scale = 10.0 ** self.exchange.listed[index].price_digits
+        found = {a.trigger / scale for a in self.open_algos() if a.index == index}
+        passed = [p for p in found if min(start, end) < p < max(start, end)]
+        return sorted(passed, reverse=end < start)
+
     # ---- over restarts --------------------------------------------------------------------
     def state(self) -> PaperState:
         """The account, to be kept."""
@@ -280,6 +355,9 @@ class PaperVenue(Venue):
             fills=list(account.fills)[-HISTORY_MAX:],
             incomes=list(account.incomes)[-HISTORY_MAX:],
             counters=x.desk.counters() + x.algos.counters(),
+            at_ms=x.now_ms,
+            contracts=tuple(self._contracts[symbol] for symbol in self.concerned()),
+            digits={row.symbol: (row.price_digits, row.qty_digits) for row in x.listed},
         )
 
     def resume(self, state: PaperState) -> list[str]:
@@ -292,11 +370,11 @@ class PaperVenue(Venue):
         account.isolated_mode = {x.index_of[s] for s in state.isolated if s in x.index_of}
         for position in _moved(state.positions, at):
             account.positions[position.index, position.side] = position
-        for order in _moved(state.orders, at):
+        for order in self._regridded(state, _moved(state.orders, at)):
             account.keep(order)
             if order.is_open:
                 x.books[order.index].rest(order, x.now_ms)
-        for algo in _moved(state.algos, at):
+        for algo in self._regridded(state, _moved(state.algos, at)):
             x.algos.readmit(account, algo)
         account.fills.extend(_moved(state.fills, at))
         account.incomes.extend(_moved(state.incomes, at))
@@ -304,6 +382,16 @@ class PaperVenue(Venue):
         x.desk.count_from(state.counters[:half])
         x.algos.count_from(state.counters[half:])
         return [s for old, s in enumerate(state.symbols) if at[old] < 0 and _holds(state, old)]
+
+    def _regridded(self, state: PaperState, rows: list[Counted]) -> list[Counted]:
+        """The same prices and quantities in the units of today's grid."""
+        for row in rows:
+            listed = self.exchange.listed[row.index]
+            now = (listed.price_digits, listed.qty_digits)
+            then = tuple(state.digits.get(listed.symbol, now))
+            if then != now:
+                _rescale(row, now[0] - then[0], now[1] - then[1])
+        return rows
 
     def revision(self) -> tuple[object, ...]:
         """Changes whenever there is something new to keep."""
@@ -363,6 +451,28 @@ def _units(levels: tuple[tuple[float, float], ...], row: Listed) -> Side:
     return [(price, qty) for price, qty in rows if price > 0 and qty > 0]
 
 
+def thin_quote(mark: float, funding_rate: float = 0.0, next_funding_ms: int = 0) -> Quote:
+    """The market of a symbol of which only the mark is known."""
+    depth = NO_BOOK_USDT / mark
+    bids, asks = ((mark * (1 - NO_BOOK_FRAC), depth),), ((mark * (1 + NO_BOOK_FRAC), depth),)
+    return Quote(bids, asks, mark, funding_rate, next_funding_ms)
+
+
+def _rescale(row: Order | Algo, price_digits: int, qty_digits: int) -> None:
+    """Count prices and quantities in so many more decimal places (fewer: rounded)."""
+    for scale, names in (
+        (10.0**price_digits, ("price", "stop_price", "trigger", "activate")),
+        (10.0**qty_digits, ("qty", "executed", "ahead")),
+        (10.0 ** (price_digits + qty_digits), ("paid",)),
+    ):
+        for name in names:
+            if hasattr(row, name):
+                setattr(row, name, round(getattr(row, name) * scale))
+    if isinstance(row, Algo):
+        row.extreme *= 10.0**price_digits
+
+
+Counted = TypeVar("Counted", Order, Algo)
 Row = TypeVar("Row", Position, Order, Algo, Fill, Income)
 
 

@@ -441,6 +441,10 @@ class OrderDesk:
         del account.countdown_ms[index]
         for order in [o for o in account.open_orders.values() if o.index == index]:
             self._d.cancel(order)
+        if self._x.settings.countdown_takes_algos:
+            for algo in [a for a in account.algos.values() if a.is_open and a.index == index]:
+                self._x.algos.cancel(algo)
+            self._x.arm(index)
         self._x.touched(index)
 
     def trades(self, account: Account, params: Params) -> Json:

@@ -81,6 +81,9 @@ class VenueSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stop_needs_position: bool = False
     """Whether a reduce-only algo order is refused (-2022) while nothing is held: not known of the
     real venue (RELIABILITY §3.7), so both ways can be simulated."""
+    countdown_takes_algos: bool = False
+    """Whether countdownCancelAll also cancels the symbol's algo orders: not known of the real venue
+    (RELIABILITY §3.8), so both ways can be simulated."""
     accounts: tuple[AccountSettings, ...] = (AccountSettings(),)
 
     def __post_init__(self) -> None:

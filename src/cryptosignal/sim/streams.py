@@ -12,7 +12,7 @@ import msgspec
 
 from cryptosignal.ground.units import SECOND_MS
 from cryptosignal.sim.agenda import Agenda
-from cryptosignal.sim.book import Book, Side
+from cryptosignal.sim.book import Book, Side, changes
 from cryptosignal.sim.composite import basket
 from cryptosignal.sim.dialect_ws import Frames, asset_index, composite_index, trading_session
 from cryptosignal.sim.facts import Facts, spot_base
@@ -400,7 +400,7 @@ class Hub:
         bids, asks = self._full(book, now)
         old_bids = [channel.bids, *[s[0] for s in channel.seen]]
         old_asks = [channel.asks, *[s[1] for s in channel.seen]]
-        bid_changes, ask_changes = _changes(old_bids, bids), _changes(old_asks, asks)
+        bid_changes, ask_changes = changes(old_bids, bids), changes(old_asks, asks)
         channel.seen.clear()
         if not bid_changes and not ask_changes:
             return
@@ -489,14 +489,3 @@ class Hub:
 def _key(link: Link, name: str) -> str:
     """Channels of the spot pairs live beside the contracts' under a name of their own."""
     return f"spot:{name}" if link.route == SPOT else name
-
-
-def _changes(olds: list[Side], new: Side) -> Side:
-    """Levels whose quantity differs from any of the earlier states; 0 deletes."""
-    fresh = dict(new)
-    changed: dict[int, int] = {}
-    for old in olds:
-        before = dict(old)
-        changed.update({price: 0 for price in before if price not in fresh})
-        changed.update({price: qty for price, qty in new if before.get(price) != qty})
-    return sorted(changed.items())

@@ -31,7 +31,7 @@ class StoreSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tape_segment_bytes: int = 16 * MEBIBYTE
     tape_chunk_bytes: int = MEBIBYTE // 4
     """Raw frames gathered before they are compressed as one record."""
-    tape_chunks_waiting_max: int = 32
+    tape_chunks_waiting_max: int = 128
     """Chunks waiting for compression; beyond it a chunk is dropped and counted."""
 
     def __post_init__(self) -> None:

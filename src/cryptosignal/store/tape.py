@@ -25,8 +25,9 @@ from cryptosignal.store.records import SegmentHeader, TornTail, frame, frame_hea
 from cryptosignal.store.runs import Gap
 from cryptosignal.store.settings import StoreSettings
 
-FRAME, OPENED, CLOSED, REPLY = range(4)
-"""What a tape entry is: a WebSocket message, a connection's start or end, an HTTP body."""
+FRAME, OPENED, CLOSED, REPLY, CALL = range(5)
+"""What a tape entry is: a WebSocket message, a connection's start or end, an HTTP body, or what else
+the memory of the market was told (`modes.film`)."""
 
 _CHUNK: Final = struct.Struct("<QI")
 _ENTRY: Final = struct.Struct("<BqqII")

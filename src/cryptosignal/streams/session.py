@@ -465,9 +465,13 @@ class Session:
             self._lose(now_ns, "ping timeout")
             return
         late = [stream for stream, limit in self._awaiting.items() if now_ns >= limit]
-        if late:
+        if late and not self._has_canary_sung():
             self._lose(now_ns, f"acknowledged but silent: {late[0]}")
             return
+        for stream in late:
+            del self._awaiting[stream]
+            fields: dict[str, str | int | float] = {"conn_id": self.conn_id, "stream": stream}
+            self._out.append(Note("stream.has_not_begun", fields))
         if now_ns >= self._silence_ns():
             self._lose(now_ns, "silence")
             return
@@ -488,6 +492,12 @@ class Session:
             if not self._pong_due_ns:
                 self._pong_due_ns = now_ns + _ns(settings.ping_timeout)
             self._out.append(Ping())
+
+    def _has_canary_sung(self) -> bool:
+        """The connection delivers: what stays silent on it is dead by itself (§0.21), and breaking
+        the connection would only take the healthy streams along."""
+        canaries = {self._settings.market_canary, names.PUBLIC_CANARY} & self.wanted.keys()
+        return bool(canaries) and canaries.isdisjoint(self._awaiting)
 
     def _silence_ns(self) -> int:
         """When silence of the whole connection means that it is dead."""

@@ -1,4 +1,8 @@
-"""Signals that wait for a person's yes, and what becomes of a late one."""
+"""Signals that wait for a person's yes, and what becomes of a late one.
+
+A yes that comes too late ends its signal. One that is refused for a reason that passes by itself (a
+limit, the funding guard, no fresh price) does not: the signal waits on for another yes.
+"""
 
 from __future__ import annotations
 
@@ -66,17 +70,33 @@ def _answer(round_: Round, event: OperatorCommanded, price_of: PriceOf) -> None:
         return
     price = price_of(waiting.ticket, round_.now_ms)
     reason = late_reason(round_.settings, waiting, price, round_.now_ms)
-    if not reason:
-        size = entries.admit(
-            round_, waiting.ticket, waiting.instrument, price, {}, (), is_approved=True
-        )
-        if isinstance(size, Refusal):
-            reason = size.reason
-        elif price is not None:
-            _end(round_, signal_id, "opened", f"by {event.actor}")
-            entries.open_trade(round_, waiting.ticket, waiting.instrument, size, price)
-            return
-    _end(round_, signal_id, "refused", reason)
+    if reason:
+        _end(round_, signal_id, "refused", reason)
+        return
+    size = entries.admit(round_, waiting.ticket, waiting.instrument, price, {}, is_approved=True)
+    if isinstance(size, Refusal) or price is None:
+        reason = size.reason if isinstance(size, Refusal) else "no fresh price"
+        _refuse(round_, waiting, price, reason)
+        return
+    _end(round_, signal_id, "opened", f"by {event.actor}")
+    entries.open_trade(round_, waiting.ticket, waiting.instrument, size, price)
+
+
+def _refuse(round_: Round, waiting: facts.Waiting, price: Decimal | None, reason: str) -> None:
+    """A yes that may not be obeyed: for good, or for now."""
+    signal_id = waiting.ticket.signal_id
+    limit_bps = round_.settings.entry_drift_bps
+    final = entries.final_reason(waiting.ticket, price, limit_bps, reason)
+    if final:
+        _end(round_, signal_id, "refused", final)
+        return
+    left_s = (waiting.expires_ms - round_.now_ms) // 1000
+    round_.note(
+        "approval.refused",
+        signal_id=signal_id,
+        reason=f"{reason}; it waits on for {left_s} s more",
+        is_waiting=True,
+    )
 
 
 def _not_waiting(round_: Round, signal_id: str) -> str:
@@ -93,11 +113,11 @@ def _not_waiting(round_: Round, signal_id: str) -> str:
 def late_reason(
     settings: TradingSettings, waiting: facts.Waiting, price: Decimal | None, now_ms: int
 ) -> str:
-    """Why a yes comes too late, "" if it does not."""
+    """Why a yes comes too late for good, "" if it does not."""
     if now_ms >= waiting.expires_ms:
         return f"late: it expired {now_ms - waiting.expires_ms} ms ago"
     if price is None:
-        return "no fresh price"
+        return ""  # it may come back
     drift_bps = abs(price - waiting.price) / waiting.price * BPS
     if drift_bps > settings.approve_drift_bps:
         return f"late: the price has moved {drift_bps:.0f} bps since it was asked"

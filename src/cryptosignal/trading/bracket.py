@@ -12,6 +12,7 @@ from decimal import Decimal
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Leg, OrderKind, OrderState
 from cryptosignal.ground.units import floor_to_step, plain
+from cryptosignal.trading import deadman
 from cryptosignal.trading.errands import Round, backoff_ms
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.ticket import nearer_price, tighter_price
@@ -152,6 +153,8 @@ def _place_missing_stop(
         pause = backoff_ms(first, refused - 1, slow)
         if not round_.is_past(attempts[-1].intent.created_ms, pause):
             return
+    if not deadman.is_over(round_, trade.symbol):
+        return
     round_.submit(
         trade,
         Leg.STOP,
@@ -186,6 +189,8 @@ def _move_stop(
     if last_ms and not round_.is_due(
         last_ms + round_.settings.move_retry_ms // (5 if not pending else 1)
     ):
+        return
+    if not deadman.is_over(round_, trade.symbol):
         return
     round_.submit(
         trade,
@@ -231,6 +236,8 @@ def _place_target(round_: Round, trade: Trade, leg: Leg, quantity: Decimal, pric
                 return
     if leg in trade.passed_targets or len(attempts) >= settings.tp_attempts_max:
         round_.submit(trade, leg, OrderKind.MARKET, quantity, reason="target passed")
+        return
+    if not deadman.is_over(round_, trade.symbol):
         return
     tick = round_.state.instruments[trade.symbol].filters.tick_size
     round_.submit(

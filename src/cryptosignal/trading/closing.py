@@ -16,21 +16,20 @@ from cryptosignal.trading.orders import Order
 from cryptosignal.trading.trade import Trade
 
 ZERO = Decimal(0)
+UNREADABLE_FAILURES = 20
+"""So many snapshots in a row that failed, some eight minutes at their pace, say that the account cannot
+be read. Counted, not timed: a clock that is set forward must not end the wait."""
 STABLE_ASSETS = frozenset({"USDT", "USDC", "FDUSD", "BUSD", ""})
 _REASONS = {"time": "time", "manual": "manual", "stop": "stop", "tp1": "tp1", "tp2": "tp2"}
 
 
 def settle(round_: Round, trade: Trade) -> None:
     """Close the books of a trade that holds nothing and has no order left."""
-    errands, settings = round_.errands, round_.settings
+    errands = round_.errands
     since = errands.flat_ms.setdefault(trade.key, round_.now_ms)
     own = round_.state.fills.of_orders(set(trade.orders))
-    if not _is_known(trade, own):
-        if not round_.is_due(since + settings.fees_wait_ms):
-            return
-        has_read = round_.state.book(trade.symbol).trades_read_ms >= since + settings.settle_ms
-        if not has_read and not round_.is_due(since + settings.fees_wait_max_ms):
-            return  # the venue has not been asked for the executions yet
+    if not _is_known(trade, own) and not _may_guess(round_, trade, since):
+        return
     errands.flat_ms.pop(trade.key, None)
     _note_slippage(round_, trade)
     is_signal = trade.entered > ZERO and not trade.adopted
@@ -54,6 +53,23 @@ def settle(round_: Round, trade: Trade) -> None:
         net_usdt=plain(closed.net_usdt),
         naked_ms_max=trade.naked_max_ms,
     )
+
+
+def _may_guess(round_: Round, trade: Trade, flat_ms: int) -> bool:
+    """The books may be closed without every execution and fee: they were read for after the end and
+    are not there, or the account cannot be read at all for long.
+
+    The end is the venue's own stamp: ours (`flat_ms`) may have been taken by a clock that was wrong.
+    """
+    settings = round_.settings
+    if not round_.is_due(flat_ms + settings.fees_wait_ms):
+        return False
+    ended_ms = max((round_.known_ms(o.dead_ms) for o in trade.orders.values()), default=0)
+    read_ms = round_.known_ms(round_.state.book(trade.symbol).trades_read_ms)
+    if read_ms >= ended_ms + settings.settle_ms:
+        return True
+    is_unreadable = round_.errands.snapshot_failures >= UNREADABLE_FAILURES
+    return round_.is_due(flat_ms + settings.fees_wait_max_ms) and is_unreadable
 
 
 def _is_known(trade: Trade, own: list[Fill]) -> bool:

@@ -14,7 +14,16 @@ from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Leg, OrderKind, OrderState
 from cryptosignal.ground.calendar import utc_day
 from cryptosignal.risk.breaker import KillLevel
-from cryptosignal.trading import bracket, closing, entries, exits, facts, foreign, proofs
+from cryptosignal.trading import (
+    bracket,
+    closing,
+    deadman,
+    entries,
+    exits,
+    facts,
+    foreign,
+    proofs,
+)
 from cryptosignal.trading.errands import Asked, Round
 from cryptosignal.trading.state import StrayOrder
 from cryptosignal.trading.trade import Trade
@@ -32,6 +41,7 @@ def run(round_: Round) -> None:
     foreign.take_in(round_)
     for trade in list(round_.state.trades.values()):
         _steer(round_, trade)
+    deadman.run(round_)
     for stray in list(round_.state.strays.values()):
         _remove_orphan(round_, stray)
     proofs.ask(round_)
@@ -143,7 +153,7 @@ def _continues(round_: Round, trade: Trade) -> bool:
 def _clear(round_: Round, trade: Trade) -> None:
     """Flat: siblings are cancelled, then the books are closed (RELIABILITY §5.11)."""
     for order in [o for o in trade.orders.values() if o.is_open]:
-        if order.state in CANCELLABLE and not order.triggered_ms:
+        if order.state in CANCELLABLE and order.may_rest:
             round_.cancel(order, "the position is flat")
     if trade.is_quiet:
         closing.settle(round_, trade)

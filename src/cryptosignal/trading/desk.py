@@ -18,6 +18,7 @@ from cryptosignal.domain.events import (
     AccountSnapshotTaken,
     AccountStreamChanged,
     BarClosed,
+    CountdownReplied,
     InstrumentsListed,
     MarksUpdated,
     OperatorCommanded,
@@ -26,12 +27,13 @@ from cryptosignal.domain.events import (
     SnapshotFailed,
 )
 from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.order import Direction
 from cryptosignal.domain.signal import Decision
 from cryptosignal.ground.units import decimal_of
 from cryptosignal.risk.breaker import AccountState
 from cryptosignal.risk.exposure import Exposure
 from cryptosignal.risk.settings import RiskSettings
-from cryptosignal.risk.sizing import LeverageBracket, Refusal
+from cryptosignal.risk.sizing import Refusal
 from cryptosignal.trading import approvals, controller, entries
 from cryptosignal.trading.errands import BARS_KEPT, WAKE_NAME, Deferred, Errands, Round
 from cryptosignal.trading.facts import Waiting
@@ -115,7 +117,6 @@ class Desk:
         price: Decimal | None = None,
         is_approved: bool = False,
         correlations: Mapping[str, Decimal] | None = None,
-        brackets: tuple[LeverageBracket, ...] = (),
     ) -> tuple[Action, ...]:
         """Open a trade on a decision, or say why not (a Note `entry.refused` with the reason).
 
@@ -131,7 +132,7 @@ class Desk:
             return self._finish(round_)
         self.state.instruments[instrument.symbol] = instrument
         known = price if price is not None else self._price_of(ticket, now_ms)
-        wish = Deferred(ticket, instrument, now_ms, is_approved, correlations or {}, brackets)
+        wish = Deferred(ticket, instrument, now_ms, is_approved, correlations or {})
         self._enter(round_, wish, known)
         controller.run(round_)
         return self._finish(round_)
@@ -140,6 +141,11 @@ class Desk:
     def exposure(self) -> Exposure:
         """What is at stake now, UNKNOWN counted as filled."""
         return entries.exposure_of(self.state, self.errands)
+
+    def sides(self) -> dict[str, Direction]:
+        """By symbol which way our own trades look that hold something or may still come to."""
+        trades = self.state.trades.items()
+        return {symbol: t.direction for symbol, t in trades if self.state.exposed(t) > ZERO}
 
     def positions(self) -> tuple[PositionView, ...]:
         """Own trades that hold something, then positions of others."""
@@ -239,7 +245,6 @@ class Desk:
             instrument,
             price,
             wish.correlations,
-            wish.brackets,
             is_approved=wish.is_approved,
             is_by_hand=wish.is_approved,
         )
@@ -353,6 +358,12 @@ def _see_reply(desk: Desk, now_ms: int, event: OrderReplied) -> None:
         desk.errands.is_suspicious = True
 
 
+def _see_countdown(desk: Desk, now_ms: int, event: CountdownReplied) -> None:
+    errand = desk.errands.countdowns.get(event.symbol)
+    if errand is not None and errand.countdown_ms == event.countdown_ms:
+        errand.is_out = False
+
+
 def _see_instruments(desk: Desk, now_ms: int, event: InstrumentsListed) -> None:
     errands = desk.errands
     for new in event.instruments:
@@ -371,4 +382,5 @@ _OBSERVERS: dict[type, Callable[[Desk, int, Any], None]] = {
     SnapshotFailed: _see_no_snapshot,
     InstrumentsListed: _see_instruments,
     OrderReplied: _see_reply,
+    CountdownReplied: _see_countdown,
 }

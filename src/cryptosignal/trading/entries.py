@@ -15,7 +15,6 @@ from cryptosignal.ground.units import ceil_price, floor_price, floor_to_step, pl
 from cryptosignal.risk.breaker import KillLevel
 from cryptosignal.risk.exposure import Exposure, SymbolExposure
 from cryptosignal.risk.sizing import (
-    LeverageBracket,
     Refusal,
     Size,
     SizeRequest,
@@ -33,6 +32,8 @@ BPS = Decimal(10_000)
 FUNDING_DUE = "funding is due"
 UNREAD = "no account snapshot since the start"
 UNHEARD = "the account stream is down"
+TAKEN = "the signal has had its entry"
+EXPIRED = "the signal has expired"
 AFTER_FUNDING_MS = 1_000
 
 
@@ -64,7 +65,6 @@ def admit(
     instrument: Instrument,
     price: Decimal | None,
     correlations: Mapping[str, Decimal],
-    brackets: tuple[LeverageBracket, ...],
     *,
     is_approved: bool = False,
     is_by_hand: bool = False,
@@ -91,10 +91,21 @@ def admit(
         is_market=style == "market",
         is_ramp=state.account_kind == "live" and state.ramp_done < state.risk.ramp_trades,
         is_unlimited_allowed=state.account_kind == "sim",
-        correlations=correlations,
-        brackets=brackets,
+        correlations=correlations or _measured(round_, ticket.symbol),
+        brackets=instrument.brackets,
     )
     return size_position(request, exposure_of(state, round_.errands), instrument, state.risk)
+
+
+def _measured(round_: Round, symbol: str) -> dict[str, Decimal]:
+    """How a symbol moves with what is held, as both move with BTC; the default stands where that is
+    not known (`correlation_default_frac`)."""
+    errands = round_.errands
+    own = errands.rho_btc(symbol)
+    if own is None:
+        return {}
+    with_btc = {s: errands.rho_btc(s) for s in round_.state.books.keys() | round_.state.trades}
+    return {s: own * rho for s, rho in with_btc.items() if rho is not None and s != symbol}
 
 
 def refusal_of(
@@ -111,7 +122,7 @@ def refusal_of(
     if state.mode == "signal" and not is_approved:
         return "the mode is signal: publish only"
     if ticket.signal_id in state.opened:
-        return "the signal has had its entry"
+        return TAKEN
     if not state.is_reconciled:
         return UNREAD
     if not errands.is_stream_up:
@@ -119,7 +130,7 @@ def refusal_of(
     if state.account.is_hedged:
         return "the account is in hedge mode"
     if now_ms >= ticket.expires_ms:
-        return "the signal has expired"
+        return EXPIRED
     if symbol in state.trades:
         return "the symbol has an open trade"
     if state.book(symbol).foreign != ZERO:
@@ -150,6 +161,14 @@ def drift_refusal(ticket: Ticket, price: Decimal, limit_bps: int) -> str:
     if drift_bps > limit_bps:
         return f"the price has drifted {drift_bps:.0f} bps from the entry band"
     return ""
+
+
+def final_reason(ticket: Ticket, price: Decimal | None, limit_bps: int, reason: str) -> str:
+    """Why a refusal stands for good: taken, expired, or the price has left the plan. "" for any other
+    (a limit reached, the funding guard, no fresh price): it may be gone a moment later."""
+    if reason in (TAKEN, EXPIRED):
+        return reason
+    return drift_refusal(ticket, price, limit_bps) if price is not None else ""
 
 
 def open_trade(
@@ -194,7 +213,7 @@ def why_abandon(round_: Round, trade: Trade, waiting: WaitingEntry) -> str:
     if not errands.is_stream_up:
         return "the account stream is down"
     if round_.now_ms >= trade.ticket.expires_ms:
-        return "the signal has expired"
+        return EXPIRED
     if round_.is_due(waiting.asked_ms + settings.stop_first_wait_ms):
         return "its stop was not seen at the venue in time"
     price = errands.price(trade.symbol) or waiting.price

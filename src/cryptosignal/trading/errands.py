@@ -7,7 +7,7 @@ it makes into the state at once, so that later parts of the same pass see it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -23,7 +23,6 @@ from cryptosignal.domain.events import CancelRecorded, FactRecorded, IntentRecor
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, client_id
 from cryptosignal.ground.units import plain
-from cryptosignal.risk.sizing import LeverageBracket
 from cryptosignal.trading.fold import fold
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.state import TradingState
@@ -55,8 +54,16 @@ class Deferred:
     at_ms: int
     is_approved: bool
     correlations: Mapping[str, Decimal]
-    brackets: tuple[LeverageBracket, ...]
     told: str = ""
+
+
+@dataclass(slots=True)
+class CountdownErrand:
+    """The last request about a symbol's countdown (0: to stop it); `is_out` until it is answered."""
+
+    at_ms: int
+    countdown_ms: int
+    is_out: bool = True
 
 
 @dataclass(slots=True)
@@ -91,6 +98,7 @@ class Errands:
     deferred: dict[str, Deferred] = field(default_factory=dict)
     sent_prices: dict[str, Decimal] = field(default_factory=dict)
     entries: dict[str, WaitingEntry] = field(default_factory=dict)
+    countdowns: dict[str, CountdownErrand] = field(default_factory=dict)
     rules: Asked = field(default_factory=Asked)
     wants_rules: bool = False
     rules_ms: dict[str, int] = field(default_factory=dict)
@@ -100,6 +108,8 @@ class Errands:
     wake_ms: int = 0
     now_ms: int = 0
     audits: int = 0
+    rho_btc: Callable[[str], Decimal | None] = lambda _symbol: None
+    """A symbol's correlation with BTC as the newest scan measured it, None if it did not."""
 
     def mind_clock(self, now_ms: int) -> None:
         """Our clock was set back (a measurement, a step): what was noted by it moves along."""
@@ -112,6 +122,8 @@ class Errands:
             request.at_ms = max(0, request.at_ms - back_ms)
         for waiting in self.entries.values():
             waiting.asked_ms -= back_ms
+        for errand in self.countdowns.values():
+            errand.at_ms -= back_ms
         for table in (self.moved_ms, self.disagree_ms, self.flat_ms, self.naked_noticed_ms):
             for key in table:
                 table[key] -= back_ms

@@ -20,6 +20,7 @@ APPROVAL_WAITING: Final = "approval.waiting"
 APPROVAL_ENDED: Final = "approval.ended"
 KILL_SET: Final = "kill"
 BREAKER_TRIPPED: Final = "breaker.tripped"
+COUNTDOWN_ASKED: Final = "countdown.asked"
 
 
 class Opened(msgspec.Struct, frozen=True, gc=False):
@@ -93,6 +94,13 @@ class Tripped(msgspec.Struct, frozen=True, gc=False):
 
     until_ms: int
     reason: str
+
+
+class Countdown(msgspec.Struct, frozen=True, gc=False):
+    """The venue was asked to cancel a symbol's orders `countdown_ms` later."""
+
+    countdown_ms: int
+    at_ms: int
 
 
 def fact(kind: str, key: str, body: msgspec.Struct) -> FactRecorded:

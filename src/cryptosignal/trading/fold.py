@@ -18,6 +18,7 @@ from cryptosignal.domain.events import (
     AlgoUpdated,
     CancelRecorded,
     CancelReplied,
+    CountdownReplied,
     EngineStarted,
     FactRecorded,
     IntentRecorded,
@@ -44,7 +45,7 @@ from cryptosignal.trading.sightings import (
     see_order,
     take_balances,
 )
-from cryptosignal.trading.state import ANSWERED_MAX, TradingState
+from cryptosignal.trading.state import ANSWERED_MAX, Countdown, TradingState
 from cryptosignal.trading.ticket import signal_key
 from cryptosignal.trading.trade import Trade
 
@@ -169,6 +170,18 @@ def _cancel_replied(state: TradingState, event: CancelReplied) -> None:
         order.is_cancel_answered = True
     if event.outcome is SendOutcome.ACKED:
         state.strays.pop(event.client_id, None)
+
+
+def _countdown_replied(state: TradingState, event: CountdownReplied) -> None:
+    countdown = state.countdowns.get(event.symbol)
+    if countdown is None:
+        return
+    is_unknown = event.outcome is SendOutcome.UNKNOWN
+    is_accepted = event.outcome is SendOutcome.ACKED
+    if event.countdown_ms:
+        countdown.answer(may_run=is_accepted or is_unknown, may_arrive=is_unknown)
+    elif is_accepted:
+        countdown.stop(event.asked_ms)
 
 
 # ---- the venue's words -----------------------------------------------------------------------
@@ -384,6 +397,11 @@ def _breaker_tripped(state: TradingState, event: FactRecorded) -> None:
     state.breaker.trip(tripped.until_ms, tripped.reason)
 
 
+def _countdown_asked(state: TradingState, event: FactRecorded) -> None:
+    asked = msgspec.json.decode(event.body, type=facts.Countdown)
+    state.countdowns.setdefault(event.key, Countdown()).ask(asked.at_ms, asked.countdown_ms)
+
+
 def _operator_commanded(state: TradingState, event: OperatorCommanded) -> None:
     """Closing is folded, so that a crash after the command cannot forget it."""
     if event.command == "close":
@@ -410,6 +428,7 @@ _FACTS: dict[str, Callable[[TradingState, FactRecorded], None]] = {
     facts.APPROVAL_ENDED: _approval_ended,
     facts.KILL_SET: _kill_set,
     facts.BREAKER_TRIPPED: _breaker_tripped,
+    facts.COUNTDOWN_ASKED: _countdown_asked,
 }
 
 
@@ -430,6 +449,7 @@ HANDLERS: dict[type, Callable[[TradingState, Any], None]] = {
     CancelRecorded: _cancel_recorded,
     OrderReplied: _order_replied,
     CancelReplied: _cancel_replied,
+    CountdownReplied: _countdown_replied,
     OrderUpdated: _order_updated,
     TradeSeen: _trade_seen,
     AlgoUpdated: _algo_updated,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 
-from cryptosignal.domain.order import Leg, OrderIntent, OrderState
+from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, OrderState
 
 ZERO = Decimal(0)
 
@@ -169,6 +169,18 @@ class Order:
             and not self.triggered_ms
             and not self.doubted_ms
         )
+
+    @property
+    def is_spent(self) -> bool:
+        """Its executions add up to all of it, whatever its own word still says."""
+        return self.executed >= self.intent.quantity
+
+    @property
+    def may_rest(self) -> bool:
+        """There may be something of it to cancel: not a market order, not one that has triggered, not
+        one whose executions came before the word that it is done."""
+        is_market = self.intent.kind is OrderKind.MARKET
+        return not is_market and not self.triggered_ms and not self.is_spent
 
     @property
     def is_entry(self) -> bool:

@@ -66,6 +66,9 @@ def lookup_due_ms(round_: Round, order: Order) -> int | None:
         return round_.known_ms(order.triggered_ms) + settings.trigger_grace_ms // 2
     if order.intent.leg is Leg.STOP and _guards(round_, order):
         return round_.known_ms(max(order.checked_ms, order.seen_live_ms)) + settings.stop_verify_ms
+    if order.is_spent:
+        last_ms = round_.state.fills.last_ms.get(order.intent.symbol, 0)
+        return round_.known_ms(max(sent_ms, last_ms)) + settings.verify_after_ms
     is_instant = order.intent.kind is OrderKind.MARKET or order.intent.time_in_force == "IOC"
     return sent_ms + settings.verify_after_ms if is_instant else None
 

@@ -21,6 +21,8 @@ class TradingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     venue that refuses a stop without a position is noticed and gets the entry first.
     `fence_extra_ms`: what must pass beyond recvWindow before absence can be
     proven (RELIABILITY §3.2). `lookup_spacing_ms`: two lookups nearer than this count as one.
+    `dead_man_ms`: the venue cancels a resting entry order so long after our last sign of life; only
+    while nothing of the symbol is held and no stop rests there (RELIABILITY §3.8). 0 is never.
     """
 
     entry_style: str = "market"
@@ -85,6 +87,7 @@ class TradingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     approve_expiry_ms: int = 10 * 60_000
     approve_drift_bps: int = 40
     trades_overlap_ms: int = 5_000
+    dead_man_ms: int = 30_000
 
     def __post_init__(self) -> None:
         """Refuse settings under which the promises of DESIGN §5 cannot hold."""
@@ -104,6 +107,10 @@ class TradingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ):
             if not low <= found <= high:
                 raise ValueError(f"trading.{name}: found {found}, allowed {low} to {high}")
+        if self.dead_man_ms and not 5_000 <= self.dead_man_ms <= 600_000:
+            raise ValueError(
+                f"trading.dead_man_ms: found {self.dead_man_ms}, allowed 0 or 5000 to 600000"
+            )
         if not 0 < self.tp1_share_frac < 1:
             raise ValueError(
                 f"trading.tp1_share_frac: found {self.tp1_share_frac}, allowed between 0 and 1"

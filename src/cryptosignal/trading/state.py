@@ -28,6 +28,8 @@ ARCHIVE_MAX = 200
 ANSWERED_MAX = 200
 """Decided approvals that are remembered, so that a late yes learns what became of the signal."""
 SPANS_MAX = 20_000
+COUNTDOWN_REQUEST_MS_MAX = 10_000
+"""A request that was decided on longer ago can no longer be accepted: our wait, the client's, recvWindow."""
 ADJUSTMENTS_MAX = 1_000
 
 
@@ -72,6 +74,47 @@ class StrayOrder:
     is_reduce_only: bool
 
 
+@dataclass(slots=True)
+class Countdown:
+    """A symbol's countdown at the venue, as pessimistically as its requests allow.
+
+    `until_ms`: it may fire until then. `doubt_ms`: a request of unknown fate may still arrive until
+    then, and start it again. `asked_*` are the same of the request that has no answer yet.
+    """
+
+    until_ms: int = 0
+    doubt_ms: int = 0
+    asked_until_ms: int = 0
+    asked_doubt_ms: int = 0
+
+    def ask(self, at_ms: int, countdown_ms: int) -> None:
+        """A request to start or renew it is on its way; one that a crash left unanswered may be too."""
+        doubt_ms = at_ms + COUNTDOWN_REQUEST_MS_MAX
+        if self.asked_doubt_ms not in (0, doubt_ms):
+            self.answer(may_run=True, may_arrive=True)
+        self.asked_doubt_ms = doubt_ms
+        self.asked_until_ms = self.asked_doubt_ms + countdown_ms
+
+    def answer(self, *, may_run: bool, may_arrive: bool) -> None:
+        """What became of that request."""
+        if may_run:
+            self.until_ms = max(self.until_ms, self.asked_until_ms)
+        if may_arrive:
+            self.doubt_ms = max(self.doubt_ms, self.asked_doubt_ms)
+        self.asked_until_ms = self.asked_doubt_ms = 0
+
+    def stop(self, asked_ms: int) -> None:
+        """The venue has stopped it, on a request from `asked_ms`; nothing that could start it again was
+        on its way then (a doubt from further ahead was stamped before our clock was set back)."""
+        limit_ms = asked_ms + COUNTDOWN_REQUEST_MS_MAX
+        if not any(asked_ms < ms <= limit_ms for ms in (self.doubt_ms, self.asked_doubt_ms)):
+            self.until_ms = self.doubt_ms = self.asked_until_ms = self.asked_doubt_ms = 0
+
+    def may_run(self, now_ms: int) -> bool:
+        """True unless it is proven stopped or its time is over."""
+        return now_ms < max(self.until_ms, self.asked_until_ms)
+
+
 class TradingState:
     """The fold of all money events."""
 
@@ -103,6 +146,7 @@ class TradingState:
         self.answered: OrderedDict[str, Ended] = OrderedDict()
         self.cooldowns: dict[str, int] = {}
         self.strays: dict[str, StrayOrder] = {}
+        self.countdowns: dict[str, Countdown] = {}
         self.spans: list[NakedSpan] = []
         self.adjustments: list[tuple[str, Decimal]] = []
         self.adjusted = 0
