@@ -151,3 +151,15 @@ def test_the_trace_follows_every_fill(watched):
     enter(client, "csa-k-e1")
     look(client, monitors, 1)
     assert monitors.trace.hexdigest() != before
+
+
+def test_an_order_that_fills_after_its_trade_was_closed_is_seen(watched):
+    """Books that were closed too early are a violation; a fill before the close is none."""
+    client, monitors = watched
+    enter(client, "csa-k-e1")
+    look(client, monitors, 1)
+    monitors.note_closed("k")
+    assert [v.kind for v in monitors.violations] == []
+    client.order(side="SELL", type="MARKET", quantity="0.01", newClientOrderId="csa-k-x1")
+    look(client, monitors, 1)
+    assert [v.kind for v in monitors.violations] == ["late"]

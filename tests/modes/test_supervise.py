@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from cryptosignal.ground.faults import Refused, TimedOut, Unreachable
-from cryptosignal.modes.supervise import TRIES_MAX, UNREACHABLE_TRIES_MAX, patiently
+from cryptosignal.modes.supervise import TRIES_MAX, UNREACHABLE_TRIES_MAX, patiently, soon
 
 
 class Always:
@@ -15,7 +17,7 @@ class Always:
         return 0.0
 
 
-async def asked(fault, fails=99):
+async def asked(fault, fails=99, **kwargs):
     """How often a question that meets `fault` so many times is asked."""
     asks = []
 
@@ -26,7 +28,7 @@ async def asked(fault, fails=99):
         return "answer"
 
     try:
-        await patiently(question, Always(), lambda _: None)
+        await patiently(question, Always(), lambda _: None, **kwargs)
     except type(fault):
         return len(asks)
     return len(asks)
@@ -54,3 +56,23 @@ async def test_only_answers_that_may_pass_are_asked_for_again(fault, tries):
 async def test_an_answer_ends_the_asking():
     """The first answer is the last question."""
     assert await asked(TimedOut("slow"), fails=2) == 3
+
+
+async def test_a_start_in_haste_tries_more_often():
+    """Whoever pauses for less may try more often for the same patience."""
+    assert await asked(TimedOut("slow"), tries_max=9) == 9
+
+
+async def test_an_answer_that_does_not_come_is_given_up_soon():
+    """A question of a start in haste is timed out long before the client would."""
+
+    async def never():
+        await asyncio.Event().wait()
+
+    with pytest.raises(TimedOut, match=r"no answer within 0\.01 s"):
+        await soon(never, 0.01)
+
+    async def at_once():
+        return "answer"
+
+    assert await soon(at_once, 60.0) == "answer"

@@ -75,7 +75,7 @@ class _Progress:
 
 def hunt(mutant: Mutant, seeds: Iterator[int], days_max: float = DAYS_MAX, row: int = 0) -> Catch:
     """Live hours of one seed each until something cries, at most `days_max` simulated days."""
-    lived, seed, results = 0.0, 0, []
+    lived, last, results = 0.0, 0, []
     began_s = time.monotonic()
     progress = _Progress(f"row {row} {mutant.name}", began_s)
     cries: list[str] = []
@@ -83,7 +83,7 @@ def hunt(mutant: Mutant, seeds: Iterator[int], days_max: float = DAYS_MAX, row: 
         settings = mutant.hours.of(seed)
         if lived + settings.days > days_max + 1e-9:
             break
-        lived += settings.days
+        lived, last = lived + settings.days, seed
         with mutant.plant():
             result = Day(seed, settings).run()
         results.append(result)
@@ -97,7 +97,7 @@ def hunt(mutant: Mutant, seeds: Iterator[int], days_max: float = DAYS_MAX, row: 
         kind=mutant.kind,
         hours=mutant.hours.name,
         days=round(lived, 2),
-        seed=seed,
+        seed=last,
         caught_by=_kind_of(cries[0]) if cries else "",
         detail=cries[0] if cries else "",
         seconds=round(time.monotonic() - began_s, 1),

@@ -34,7 +34,6 @@ from tests.sim_campaign.planting import (
     fires_and_forgets,
     half_fills,
     handlers,
-    hastens,
     leaks,
     never_doubtful,
     never_durable,
@@ -62,7 +61,6 @@ from cryptosignal.domain.order import Leg
 from cryptosignal.modes.account import AccountVenue
 from cryptosignal.modes.program import Program
 from cryptosignal.modes.rim import Rim
-from cryptosignal.net.caller import Caller
 from cryptosignal.net.ledger import WeightLedger
 from cryptosignal.store.journal import Journal
 from cryptosignal.trading import (
@@ -98,13 +96,10 @@ pair = partial(Mutant, kind="pair")
 
 _LOOKUPS = "doubtful orders never looked up"
 _DEADLINE = "naked positions not flattened"
-_HASTY = "orders time out before recvWindow"
 _NO_REPORTS = "orders' reports not folded"
 
 _PLACE = (AccountVenue, "place")
 _NO_DEADLINE = swap(bracket, "naked_deadline_ms", nothing(0))
-_NO_FENCE = swap(Order, "fence_ms", nothing(0))
-_HASTE = swap(Caller, "_exchange", hastens)
 _NO_READ_FILLS = swap(reconcile, "book_fill", nothing(None))
 _NOT_REPORTED = handlers(without("OrderUpdated"))
 _NO_RULES = swap(proofs, "ask_rules", nothing(None))
@@ -121,8 +116,16 @@ _SENT_IS_STOP = together(
 SENDING: tuple[Mutant, ...] = (
     Mutant("resend after a timeout", swap(*_PLACE, resends)),
     Mutant("a new id on the retry", swap(*_PLACE, renames)),
-    Mutant("unknown called rejected", swap(*_PLACE, calls_it(SendOutcome.REJECTED))),
-    Mutant("unknown called not sent", swap(*_PLACE, calls_it(SendOutcome.NOT_SENT))),
+    Mutant(
+        "unknown called rejected",
+        swap(*_PLACE, calls_it(SendOutcome.REJECTED)),
+        hours=HALF_TOLD,
+    ),
+    Mutant(
+        "unknown called not sent",
+        swap(*_PLACE, calls_it(SendOutcome.NOT_SENT)),
+        hours=HALF_TOLD,
+    ),
     layer("stop's answer not read", swap(*_PLACE, never_sends), masked_by=_LOOKUPS),
     Mutant("send before the journal is durable", swap(Journal, "durable", not_waiting)),
     Mutant("intents not journaled", swap(Journal, "append", never_durable)),
@@ -151,9 +154,12 @@ SENDING: tuple[Mutant, ...] = (
 
 KNOWING: tuple[Mutant, ...] = (
     Mutant("one lookup proves absence", _ABSENCE, hours=HALF_TOLD),
-    layer("no fence before absence", _NO_FENCE, masked_by=_HASTY, hours=HALF_TOLD),
-    layer(_HASTY, _HASTE, masked_by="no fence before absence", hours=HALF_TOLD),
-    pair(f"no fence before absence, and {_HASTY}", together(_NO_FENCE, _HASTE), hours=HALF_TOLD),
+    layer(
+        "no fence before absence",
+        swap(Order, "fence_ms", nothing(0)),
+        hours=HALF_TOLD,
+        masked_by="one lookup proves absence",
+    ),
     Mutant("-2011 taken as an answer", handlers(cancel_is_answer)),
     Mutant("orders not resolved at the start", handlers(no_restart)),
     Mutant(_LOOKUPS, swap(proofs, "lookup_due_ms", never_doubtful)),
@@ -181,7 +187,11 @@ KNOWING: tuple[Mutant, ...] = (
     Mutant("lookups not folded", handlers(without("OrderLookedUp"))),
     Mutant("snapshots not folded", handlers(without("AccountSnapshotTaken"))),
     Mutant("snapshots never taken", swap(proofs, "_wanted_snapshot", nothing(""))),
-    Mutant("account never read after the start", swap(proofs, "_wanted_snapshot", only("start"))),
+    Mutant(
+        "account never read after the start",
+        swap(proofs, "_wanted_snapshot", only("start")),
+        hours=CROWDED,
+    ),
     Mutant(
         "no audit",
         swap(proofs, "_wanted_snapshot", only("start", "stream", "proof", "mismatch", "fills")),

@@ -14,7 +14,6 @@ from unittest.mock import patch
 
 import msgspec
 
-from cryptosignal.binance.budget import Lane
 from cryptosignal.domain.events import SendOutcome
 from cryptosignal.domain.order import Leg
 from cryptosignal.trading import bracket, errands, fold
@@ -89,19 +88,6 @@ def never_sends(place: Any) -> Any:
         return reply
 
     return acked
-
-
-def hastens(exchange: Any) -> Any:
-    """Orders are given up while the venue may still accept them."""
-
-    async def early(
-        self: Any, call: Any, lane: Any, wait_ms: Any, timeout_ms: int, *a: Any, **k: Any
-    ) -> Any:
-        if call.method == "POST" and lane is Lane.ORDERS:
-            timeout_ms = 300
-        return await exchange(self, call, lane, wait_ms, timeout_ms, *a, **k)
-
-    return early
 
 
 def not_waiting(_durable: Any) -> Any:

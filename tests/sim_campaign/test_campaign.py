@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from tests.sim_campaign.hours import HALF_TOLD, Hours
 from tests.sim_campaign.hunt import hunt
 from tests.sim_campaign.mutants import MUTANTS
 
@@ -29,6 +30,21 @@ FAILED_ONCE = (
 def test_past_failures_stay_fixed(seed: int, why: str) -> None:
     """A seed that once showed a bug shows none any more."""
     assert Day(seed, DaySettings()).run().violations == [], why
+
+
+SHIFTING_FAST = Hours("shifting fast", venue={"filter_change": 60.0, "stop_vanish": 60.0})
+FAILED_HOURS = (
+    (HALF_TOLD, 1, "a clock set forward closed books before their executions were read"),
+    (SHIFTING_FAST, 1, "a start in maintenance paused too long with a naked position"),
+)
+
+
+@pytest.mark.parametrize(
+    ("hours", "seed", "why"), FAILED_HOURS, ids=[h.name for h, _, _ in FAILED_HOURS]
+)
+def test_hours_that_failed_stay_fixed(hours: Hours, seed: int, why: str) -> None:
+    """An hour of turned-up faults that once showed a bug shows none any more."""
+    assert Day(seed, hours.of(seed)).run().violations == [], why
 
 
 def test_fresh_seeds() -> None:

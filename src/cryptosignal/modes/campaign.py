@@ -536,7 +536,8 @@ class Day:
     # ---- the end ----------------------------------------------------------------------------
     def _on_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if error is not None and not isinstance(error, Fault):
+        # a cancelled future that a killed process had left is found when its day is put away
+        if error is not None and not isinstance(error, Fault | asyncio.CancelledError):
             self.monitors.violations.append(
                 Violation("unhandled", self.clock.now_ms(), f"{error!r} {context.get('message')}")
             )

@@ -14,6 +14,7 @@ import dataclasses
 import math
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -57,7 +58,7 @@ from cryptosignal.modes.scanning import ScanLoop
 from cryptosignal.modes.spare import give_back
 from cryptosignal.modes.stores import JOURNAL_ROOT as JOURNAL_ROOT
 from cryptosignal.modes.stores import Stores
-from cryptosignal.modes.supervise import patiently
+from cryptosignal.modes.supervise import TRIES_MAX, patiently, soon
 from cryptosignal.modes.twin import TwinWatch
 from cryptosignal.modes.universe_watch import UniverseWatch
 from cryptosignal.modes.user_factors import factor_table
@@ -92,6 +93,11 @@ LIMIT_WAIT_MS_MIN = 1_000
 START_TRY_S = 2.5
 PROTECT_TRY_S = 1.0
 """The same where a position is known and may lie naked."""
+PROTECT_PAUSE_S = 4.0
+"""No longer pauses then, and no longer waits for one answer: a venue that is back from its maintenance
+must be noticed in time."""
+PROTECT_TRIES_MAX = 12
+"""So many more tries then, for about the same patience."""
 START_TRIES = 3
 """The first reads of a start are asked again after so long, so often; then the client's own limit."""
 WARMING_SCAN_S = 5.0
@@ -495,15 +501,20 @@ class Program:
         }
 
     async def _ask(self, question: Callable[[], Awaitable[T]]) -> T:
-        """A question of the start, asked again where that can help."""
+        """A question of the start, asked again where that can help; in haste at a quicker pace."""
         settings = self.config.websocket
         rng = self.setup.seeds.stream("backoff", "start")
-        backoff = ExponentialBackoff(settings.base_delay, settings.max_delay, settings.jitter, rng)
+        is_urgent = self._try_s == PROTECT_TRY_S
+        longest_s = min(settings.max_delay, PROTECT_PAUSE_S) if is_urgent else settings.max_delay
+        first_s = min(settings.base_delay, longest_s)
+        backoff = ExponentialBackoff(first_s, longest_s, settings.jitter, rng)
+        tries_max = PROTECT_TRIES_MAX if is_urgent else TRIES_MAX
+        asked = partial(soon, question, PROTECT_PAUSE_S) if is_urgent else question
 
         def tell(fault: Fault) -> None:
             self._note("start.was_delayed", {"reason": str(fault)})
 
-        return await self._past_limits(lambda: patiently(question, backoff, tell))
+        return await self._past_limits(lambda: patiently(asked, backoff, tell, tries_max))
 
     def _check_history(self) -> None:
         """Refuse a data folder whose runs traded on another account."""
@@ -750,6 +761,8 @@ class Program:
 
     # ---- running ------------------------------------------------------------------------
     def _take_scan(self, scan: ScanTaken) -> None:
+        if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
+            return  # as many as were asked for; the run is ending
         before = self.client.api_calls.total()
         rows = dataclasses.replace(scan.rows, tape_position=self.setup.tape_position())
         scan = ScanTaken(rows)

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from cryptosignal.binance.codes import Disposition, disposition
-from cryptosignal.ground.faults import Fault, RateLimited, Refused, Unreachable
+from cryptosignal.ground.faults import Fault, RateLimited, Refused, TimedOut, Unreachable
 from cryptosignal.streams.backoff import ExponentialBackoff
 
 T = TypeVar("T")
@@ -27,8 +27,9 @@ async def patiently(
     question: Callable[[], Awaitable[T]],
     backoff: ExponentialBackoff,
     on_retry: Callable[[Fault], None],
+    tries_max: int = TRIES_MAX,
 ) -> T:
-    """Ask up to `TRIES_MAX` times; the last fault is raised as it came.
+    """Ask up to `tries_max` times; the last fault is raised as it came.
 
     `question` must not change anything at the venue.
     """
@@ -38,11 +39,20 @@ async def patiently(
         try:
             return await question()
         except Fault as fault:
-            limit = UNREACHABLE_TRIES_MAX if isinstance(fault, Unreachable) else TRIES_MAX
+            limit = UNREACHABLE_TRIES_MAX if isinstance(fault, Unreachable) else tries_max
             if tries >= limit or not _is_worth_asking_again(fault):
                 raise
             on_retry(fault)
         await asyncio.sleep(backoff.next_delay())
+
+
+async def soon(question: Callable[[], Awaitable[T]], limit_s: float) -> T:
+    """One answer within `limit_s`, whatever the client's own patience. Raises TimedOut."""
+    try:
+        async with asyncio.timeout(limit_s):
+            return await question()
+    except TimeoutError:
+        raise TimedOut(f"no answer within {limit_s:g} s") from None
 
 
 def _is_worth_asking_again(fault: Fault) -> bool:

@@ -104,7 +104,8 @@ def _measured(round_: Round, symbol: str) -> dict[str, Decimal]:
     own = errands.rho_btc(symbol)
     if own is None:
         return {}
-    with_btc = {s: errands.rho_btc(s) for s in round_.state.books.keys() | round_.state.trades}
+    held = sorted(round_.state.books.keys() | round_.state.trades.keys())
+    with_btc = {s: errands.rho_btc(s) for s in held}
     return {s: own * rho for s, rho in with_btc.items() if rho is not None and s != symbol}
 
 
