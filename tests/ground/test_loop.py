@@ -112,6 +112,27 @@ def test_a_kill_in_the_midst_of_a_pass_takes_nothing_from_the_loop_s_count():
     assert ran == ["process"]
 
 
+def test_timers_of_one_time_fire_as_they_were_set_and_cancelled_ones_never():
+    """Timers due together fire in the order of their setting; a cancelled one moves no time."""
+    loop = VirtualLoop()
+    log = []
+
+    async def main():
+        for name in "abcde":
+            loop.call_at(2.0, log.append, name)
+        loop.call_at(2.0, log.append, "never").cancel()
+        loop.call_later(1.0, log.append, "cancelled").cancel()
+        await asyncio.sleep(1.5)
+        assert (loop.time(), log) == (1.5, [])
+        await asyncio.sleep(0.5)
+
+    try:
+        loop.run_until_complete(main())
+    finally:
+        loop.close()
+    assert log == list("abcde")
+
+
 def test_a_killed_process_leaves_no_timer_behind():
     """A callback that a dead process had set, or that is set in its name, never runs."""
     loop = VirtualLoop()

@@ -246,6 +246,27 @@ def test_arrays_and_marks():
     assert all(r["st"] == 1 and r["ps"] == r["s"] for r in tickers)
 
 
+def test_a_timed_stream_rests_while_nobody_hears_it():
+    """A stream that is left makes no work for the venue, and beats again for the next who comes."""
+    c = Client(symbols=2)
+    agenda, name = c.venue.exchange.agenda, "!markPrice@arr@1s"
+
+    def heard(method):
+        c.send(1, {"method": method, "params": [name], "id": 1})
+        c.take(1)
+        c.run(5_000)
+        return len([frame for frame in c.take(1) if isinstance(frame, list)])
+
+    c.open(1, "/market/ws")
+    c.run(3_000)
+    before = len(agenda)
+    assert heard("SUBSCRIBE") >= 4
+    assert len(agenda) == before + 1
+    assert heard("UNSUBSCRIBE") == 0
+    assert len(agenda) == before
+    assert heard("SUBSCRIBE") >= 4
+
+
 def test_same_seed_same_frames():
     """Two venues with one seed send the same bytes; another seed sends others."""
     texts = []

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from cryptosignal.ground.units import DAY_MS
 
 
 def utc_day(time_ms: int) -> str:
     """The UTC day of an exchange time, `YYYY-MM-DD`."""
-    return datetime.fromtimestamp(time_ms / 1000, UTC).strftime("%Y-%m-%d")
+    return _day_text(time_ms // DAY_MS)
+
+
+@lru_cache(maxsize=64)
+def _day_text(day: int) -> str:
+    """Snapshots, fills and reports ask for the same few days again and again."""
+    return datetime.fromtimestamp(day * DAY_MS / 1000, UTC).strftime("%Y-%m-%d")
 
 
 def utc_text(time_ms: int) -> str:

@@ -114,6 +114,8 @@ class Monitors:
     def _at_risk(self) -> dict[str, Decimal]:
         """The program's own part of each position, others' trades taken off."""
         held: dict[str, Decimal] = {}
+        if not any(self._own.values()):
+            return held
         for symbol, net in self._held().items():
             own = self._own.get(symbol, ZERO)
             if own * net > ZERO:
@@ -122,7 +124,7 @@ class Monitors:
 
     def _check_protection(self, now_ms: int) -> None:
         passed_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
-        held = self._at_risk() if any(self._own.values()) else {}
+        held = self._at_risk()
         if not held and not self._naked_since:
             self._present.clear()
             self._covered = set()

@@ -146,6 +146,8 @@ def due_margin_exit(round_: Round) -> Trade | None:
         and round_.now_ms < errands.margin_exit_ms + risk.margin_exit_pause_ms
     ):
         return None
+    if not state.trades:
+        return None
     is_called = round_.now_ms - risk.margin_exit_pause_ms < state.margin_call_ms <= round_.now_ms
     if not is_called and margin_usage_frac(state, errands) <= risk.margin_usage_max_frac:
         return None
