@@ -41,7 +41,11 @@ def ingest_rows(name):
     ratio, bar = f"{found['ratio_to_msgspec']:.2f} x", f"<= {found['bar']:g} x, equal state"
     out = [("ingest: full path", figure, anchor, ratio, bar, bool(found["holds"]))]
     times, bar = found["times_best_peer"], f">= {found['peer_bar']:g} x less CPU"
-    measured = {name: cost for name, cost in found["peers"].items() if not isinstance(cost, str)}
+    measured = {
+        name: cost
+        for name, cost in found["peers"].items()
+        if "/" not in name and not isinstance(cost, str)
+    }
     best = min(measured, key=measured.__getitem__, default="")
     anchor = f"{best} {measured[best]:.2f} us" if best else "no peer: not measured"
     ratio = f"{times:.1f} x" if best else "-"

@@ -200,6 +200,7 @@ def main() -> int:
     parser.add_argument("--peer", choices=tuple(CLIENTS))
     parser.add_argument("--url", default="")
     parser.add_argument("--expect", type=int, default=60_000)
+    parser.add_argument("--urgent", action="store_true", help="before all else on the machine")
     parser.add_argument("--list", action="store_true", help="the peers that are installed here")
     args = parser.parse_args()
     if args.list:
@@ -207,6 +208,8 @@ def main() -> int:
             json.dumps([name for name, module in PEERS.items() if importlib.util.find_spec(module)])
         )
         return 0
+    if args.urgent:
+        ingest_load.hurry()
     meter = Meter(args.expect)
     asyncio.run(CLIENTS[args.peer](args.url, meter))
     cpu_s = (meter.ended or time.process_time()) - meter.began

@@ -260,6 +260,8 @@ class ToyAdapter:
 
     def _events(self, news: dict[str, Any]) -> list[AccountEvent]:
         what, at_ms = news["news"], _ms(news["t"])
+        if what in ("round", "fair"):
+            return []  # the market's
         if what == "guard":
             return [self._algo_event(news, at_ms)]
         if what == "held":

@@ -3,12 +3,14 @@
 Nothing here is spelt as Binance spells it. Contracts are `PERP:BTC/USDT`; amounts are lots, signed by
 the way they trade; prices are ticks; times are seconds; an order (`deal`) is waiting, eating, eaten,
 pulled or denied; a stop is a `guard` on the book of guards, and its execution is a deal of its own
-that names the guard. A message that came too late (`until`) is denied. The truth is kept here.
+that names the guard. A message that came too late (`until`) is denied. Candles are `rounds`: so many
+seconds wide, told newest first, the one under way among them. The truth is kept here.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +22,7 @@ CONTRACTS = {
 TICKS = {"PERP:BTC/USDT": 1_000_000, "PERP:ETH/USDT": 300_000}
 FEE_MILLIONTHS = 400
 OPEN = ("waiting", "eating")
+WIDES = (60, 300, 900, 3_600, 14_400, 86_400)
 
 
 @dataclass
@@ -53,6 +56,28 @@ class Deal:
 
 
 @dataclass
+class Round:
+    """So many seconds of one contract's price."""
+
+    since: int
+    first: int
+    top: int
+    bottom: int
+    last: int
+    lots: int = 0
+
+    def add(self, ticks: int) -> None:
+        """One more price."""
+        self.top, self.bottom, self.last = max(self.top, ticks), min(self.bottom, ticks), ticks
+        self.lots += 1
+
+    def body(self, wide: int) -> dict[str, Any]:
+        """How the venue shows it."""
+        ticks = [self.first, self.top, self.bottom, self.last]
+        return {"since": self.since, "wide": wide, "ticks": ticks, "lots": self.lots}
+
+
+@dataclass
 class ToyExchange:
     """The venue. `send(line)` to each open line; the wire between is the adapter's host's."""
 
@@ -69,6 +94,8 @@ class ToyExchange:
     leashes: dict[str, float] = field(default_factory=dict)
     numbers: int = 70_000
     answers: int = 0
+    rounds: dict[tuple[str, int], list[Round]] = field(default_factory=dict)
+    heard: dict[str, set[int]] = field(default_factory=dict)
     on_change: Callable[[], None] = lambda: None
 
     # ---- the line -------------------------------------------------------------------------
@@ -99,6 +126,49 @@ class ToyExchange:
         CONTRACTS[asked["instr"]]  # unknown contracts are refused
         self.gear[asked["instr"]] = asked["times"]
         return {"ok": 1}
+
+    def _on_hear(self, asked: dict[str, Any]) -> dict[str, Any]:
+        for instr in asked["instrs"]:
+            CONTRACTS[instr]
+            self.heard.setdefault(instr, set()).update(asked["wides"])
+        return {"ok": 1}
+
+    def _on_past(self, asked: dict[str, Any]) -> dict[str, Any]:
+        instr, wide = asked["instr"], asked["wide"]
+        if wide not in WIDES:
+            return {"oops": f"wide: one of {WIDES}"}
+        known = self.rounds.get((instr, wide), [])
+        first = known[0].since if known else int(self.now_s()) // wide * wide
+        before = asked.get("before") or math.inf
+        found = [r for r in reversed(known) if r.since < before]
+        first = int(min(first, before))
+        older = [self._long_ago(instr, wide, first - n * wide) for n in range(1, asked["many"] + 1)]
+        return {"past": [r.body(wide) for r in [*found, *older][: asked["many"]]]}
+
+    @staticmethod
+    def _long_ago(instr: str, wide: int, since: int) -> Round:
+        """What the price did before anybody was here: slow and quick sways."""
+        times = [since + wide * part / 8 for part in range(9)]
+        ticks = [
+            round(TICKS[instr] * (1 + math.sin(t / 40_000) / 50 + math.sin(t / 3_000) / 300))
+            for t in times
+        ]
+        return Round(since, ticks[0], max(ticks), min(ticks), ticks[-1], wide)
+
+    def _go_round(self, instr: str, ticks: int) -> None:
+        """One price into the rounds under way; those that are over are told to who hears."""
+        now = int(self.now_s())
+        for wide in WIDES:
+            known, since = self.rounds.setdefault((instr, wide), []), now // wide * wide
+            if known and known[-1].since < since:
+                if wide in self.heard.get(instr, ()):
+                    self._tell("round", {"instr": instr, **known[-1].body(wide)})
+                known.append(Round(since, ticks, ticks, ticks, ticks, 1))
+            elif known:
+                known[-1].add(ticks)
+            else:
+                known.append(self._long_ago(instr, wide, since))
+                known[-1].add(ticks)
 
     def _on_leash(self, asked: dict[str, Any]) -> dict[str, Any]:
         CONTRACTS[asked["instr"]]
@@ -218,6 +288,9 @@ class ToyExchange:
         """The price moves; guards that it reaches fire."""
         self._pull_the_unleashed()
         self.ticks[instr] = ticks
+        self._go_round(instr, ticks)
+        if instr in self.heard:
+            self._tell("fair", {"instr": instr, "ticks": ticks})
         for guard in list(self.guards.values()):
             if guard.instr == instr and guard.state == "waiting" and self._is_fired(guard):
                 self._fire(guard)

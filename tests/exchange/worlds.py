@@ -10,23 +10,28 @@ from typing import Any
 
 from tests.exchange.toy_adapter import ToyAdapter
 from tests.exchange.toy_exchange import ToyExchange
+from tests.exchange.toy_market import ToyMarket
 
 from cryptosignal.binance.limits import Limits
 from cryptosignal.binance.routes import Routes
 from cryptosignal.binance.signing import HmacSigner
-from cryptosignal.domain.ports import Exchange, HttpRequest, HttpResponse
+from cryptosignal.domain.ports import Exchange, HttpRequest, HttpResponse, Market
 from cryptosignal.ground.clock import LoopClock
 from cryptosignal.ground.faults import TimedOut, Unreachable
 from cryptosignal.ground.loop import VirtualLoop
 from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.modes.account import BinanceExchange
+from cryptosignal.modes.markets import BinanceMarket
 from cryptosignal.modes.virtual_net import MemoryTransport, VirtualNetwork
 from cryptosignal.net.account_feed import AccountFeed
 from cryptosignal.net.client import VenueClient
+from cryptosignal.net.feed import MarketFeed
 from cryptosignal.net.ledger import WeightLedger
+from cryptosignal.quality.score import QualityBook
 from cryptosignal.sim.settings import VenueSettings
 from cryptosignal.sim.venue import Venue
+from cryptosignal.streams.settings import FeedSettings
 
 START_MS = 1_790_000_010_000
 SYMBOL = "BTCUSDT"
@@ -36,6 +41,7 @@ class World:
     """One venue as a test sees it."""
 
     exchange: Exchange
+    market: Market
 
     def lose_next_reply(self) -> None:
         """The next request arrives and is answered; the answer is lost."""
@@ -104,6 +110,14 @@ class BinanceWorld(World):
                 self._transport, client, routes, clock, Seeds(5), on_event
             ),
         )
+        self.market = BinanceMarket(
+            client,
+            clock,
+            lambda board, on_event: MarketFeed(
+                self._transport, routes, board, QualityBook(), clock, Seeds(6), FeedSettings(),
+                on_event,
+            ),
+        )  # fmt: skip
 
     def lose_next_reply(self) -> None:
         self._transport.lose = "reply"
@@ -142,6 +156,7 @@ class ToyWorld(World):
         clock = LoopClock(loop, START_MS)
         self.venue = ToyExchange(lambda: clock.now_ms() / 1000)
         self.exchange = ToyAdapter(self, clock.now_ms)
+        self.market = ToyMarket(self, clock.now_ms)
         self._lose = ""
         self._ends: list[Callable[[], None]] = []
         self._walk(1)

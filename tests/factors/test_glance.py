@@ -135,3 +135,54 @@ def test_what_it_cannot_tell_it_leaves_to_the_scan():
     custom = FactorEngine(PARAMS, engine.factors[:-1])
     custom.compute(view, 1, "bar:1h")
     assert custom.glance(view, 2) is None
+
+
+@pytest.mark.parametrize("seed", range(30, 34))
+def test_how_each_newest_bar_became_known_is_told_as_the_scan_tells_it(seed):
+    """Finality, source and lag of every interval, also of one with a single bar; the pool; no tape."""
+    rng = np.random.default_rng(seed)
+    view = random_market(seed, symbols=SYMBOLS, hours=420)
+    bars = dict(view.bars)
+    days = bars["1d"]
+    bars["1d"] = dataclasses.replace(
+        days,
+        open_ms=days.open_ms[-1:],
+        data=days.data[:, :, -1:],
+        finality=np.ascontiguousarray(days.finality[:, -1:]),
+        source=np.ascontiguousarray(days.source[:, -1:]),
+        lag_ms=np.ascontiguousarray(days.lag_ms[:, -1:]),
+    )
+    lags = [-7.5, 0.0, 0.5, 1.5, 2_500.25, 2.0**41, np.nan, np.inf]
+    for name, one in bars.items():
+        shape = one.finality.shape
+        bars[name] = dataclasses.replace(
+            one,
+            finality=rng.integers(0, 4, shape).astype(np.int8),
+            source=rng.integers(-1, 6, shape).astype(np.int8),
+            lag_ms=rng.choice(lags, shape),
+        )
+    view = dataclasses.replace(
+        view,
+        bars=bars,
+        overlay=rng.choice([0.0, 1.0, np.nan], SYMBOLS),
+        liquidation_buy_usdt=None,
+        liquidation_sell_usdt=None,
+    )
+    engine = FactorEngine(PARAMS)
+    whole = engine.compute(view, 1, "bar:1h")
+    for slot in range(SYMBOLS):
+        same(engine, view, slot, engine.glance(view, slot), whole)
+
+
+def test_a_view_that_was_read_before_a_scan_is_read_anew_after_it():
+    """What the rows of a view share is of the newest scan, also where the view is the same."""
+    view = random_market(3, symbols=SYMBOLS, hours=420)
+    engine = FactorEngine(PARAMS)
+    engine.compute(view, 1, "bar:1h")
+    assert engine.glance(view, 2) is not None
+    fewer = view.active.copy()
+    fewer[5] = False
+    engine.compute(dataclasses.replace(view, active=fewer), 2, "manual")
+    assert engine.glance(view, 2) is None
+    engine.compute(view, 3, "manual")
+    assert engine.glance(view, 2) is not None

@@ -126,13 +126,17 @@ def test_other_files_in_the_folder_are_passed_over(tmp_path):
     assert set(read_candles(tmp_path).frames) == {"1h", "4h", "1d"}
 
 
-def test_a_file_named_after_its_symbol_needs_no_symbol_column(tmp_path):
-    """BTCUSDT-1h-2025-06.csv, in the columns of the exchange's own archive."""
-    one = BASE.filter(pl.col("symbol") == "BTCUSDT").drop("symbol")
+@pytest.mark.parametrize(
+    ("name", "symbol"),
+    [("BTCUSDT", "BTCUSDT"), ("ethusdt", "ETHUSDT"), ("币安人生USDT", "币安人生USDT")],
+)
+def test_a_file_named_after_its_symbol_needs_no_symbol_column(tmp_path, name, symbol):
+    """BTCUSDT-1h-2025-06.csv, in the columns of the exchange's own archive, in any letters."""
+    one = BASE.filter(pl.col("symbol") == symbol).drop("symbol")
     path = written(tmp_path, one.rename({"taker_buy_volume": "taker_buy_base_asset_volume"}),
-                   "BTCUSDT-1h-2025-06.csv")  # fmt: skip
+                   f"{name}-1h-2025-06.csv")  # fmt: skip
     found, _ = hours(path)
-    assert found["symbol"].unique().to_list() == ["BTCUSDT"]
+    assert found["symbol"].unique().to_list() == [symbol]
     assert found["taker_buy_volume"].null_count() == 0
 
 
@@ -187,3 +191,19 @@ def test_own_bars_win_over_sums(tmp_path):
     assert known.height == own.height
     assert (known["volume"] == known["volume_right"]).all()
     assert found.height > own.height
+
+
+def test_a_bar_that_knows_no_takers_has_them_from_shorter_ones(tmp_path):
+    """An hour without taker volume takes it from its four quarters where both have the same volume;
+    another volume is another market, and its own figures stay."""
+    quarter = candles("15m", 400)
+    hour = hours(written(tmp_path, quarter, "a.parquet"))[0]
+    bare = hour.drop("taker_buy_volume").rename({"time": "open_time"})
+    odd = pl.int_range(pl.len()) == 7
+    bare = bare.with_columns(volume=pl.when(odd).then(2.0).otherwise(1.0) * pl.col("volume"))
+    written(tmp_path, bare, "b.parquet")
+    found, _ = hours(tmp_path)
+    np.testing.assert_allclose(np.delete(found["taker_buy_volume"], 7),
+                               np.delete(hour["taker_buy_volume"], 7))  # fmt: skip
+    assert found["taker_buy_volume"][7] is None
+    np.testing.assert_allclose(found["close"], hour["close"])

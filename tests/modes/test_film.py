@@ -13,9 +13,11 @@ from cryptosignal.domain.params import ParamSet
 from cryptosignal.factors.catalogue import FactorEngine
 from cryptosignal.ground.faults import UserFault
 from cryptosignal.ground.loop import VirtualLoop
+from cryptosignal.market.board import Board
 from cryptosignal.market.settings import MarketSettings
-from cryptosignal.modes.film import Film, _packed
+from cryptosignal.modes.film import _BOARD_CALLS, Film, TapedQuality, _packed
 from cryptosignal.modes.retake import difference
+from cryptosignal.quality.score import QualityBook
 from cryptosignal.quality.settings import QualitySettings
 from cryptosignal.store.memory_disk import SimDisk
 from cryptosignal.store.tape import CALL, Tape, TapeFrame, read_tape
@@ -109,3 +111,51 @@ def test_a_call_of_a_newer_version_is_refused(taken):
     odd = TapeFrame(1, CALL, 0, 0, 0, _packed("load_weather", (), {}))
     with pytest.raises(UserFault, match="load_weather"):
         taken.film(chain([odd])).advance(1)
+
+
+def test_frames_lie_on_the_tape_in_the_order_in_which_the_board_took_them():
+    """A frame that was put aside while somebody looked at the board comes after that look."""
+    disk, loop = SimDisk(), VirtualLoop()
+    tape = Tape(disk, "tape", "r1")
+    frame = b'{"stream":"newusdt@aggTrade","data":{"e":"aggTrade","E":1763640431000,"s":"NEWUSDT"}}'
+
+    async def main():
+        rig = Soak(loop, PLAN, tape)
+        await rig.start()
+        await asyncio.sleep(1)
+        rig.feed.flush()
+        before = tape.position
+        line = next(iter(rig.feed.lines.values()))
+        line.socket.on_frame(frame)
+        rig.board.view(rig.clock.now_ms())
+        rig.feed.flush()
+        await rig.stop()
+        return before
+
+    try:
+        before = loop.run_until_complete(main())
+    finally:
+        empty(loop)
+    tape.close()
+    after = list(read_tape(disk, "tape", "r1", before + 1))
+    assert after[0].kind == CALL
+    assert b"flush" in after[0].payload
+    assert after[1].payload == frame
+
+
+ONLY_READ = {
+    "find", "waits_for_trades", "trades_wait_ms", "traded_ms", "next_close_ms", "due_share",
+    "last_times_ms", "funding_period_ms", "spot_next_ms", "missing", "has_due", "is_ready",
+    "klines_ready", "laggards", "malformed", "view_of", "forming", "get_stats", "nbytes",
+    "lags_ms", "klines_of",
+}  # fmt: skip
+MADE_ANEW = {"feed", "absorb", "take_tally", "set_quality", "view", "slot"}
+"""By frames on the tape, by DataQual's own calls, or through calls of those that are told."""
+
+
+def test_whatever_changes_the_board_is_told_to_the_tape():
+    """A public method of the board or of DataQual that is new must be told, or known to need not."""
+    public = {name for name in vars(Board) if not name.startswith("_")}
+    assert public - set(_BOARD_CALLS) == ONLY_READ | MADE_ANEW
+    told = {name for name in vars(TapedQuality) if not name.startswith("_")}
+    assert {name for name in vars(QualityBook) if not name.startswith("_")} - told == {"level"}

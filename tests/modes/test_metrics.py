@@ -18,6 +18,8 @@ WANTED = (
     'cryptosignal_data_quality{symbol="BTCUSDT"}', "cryptosignal_scans_total",
     "cryptosignal_engine_lag_ms_max", "cryptosignal_naked_ms_max", "cryptosignal_reconnects",
     'cryptosignal_each_stream_lag_ms{stream="btcusdt@kline_1m"}', "cryptosignal_connection_state",
+    'cryptosignal_stream_lag_p99_ms{stream="btcusdt@kline_1m"}', "cryptosignal_clock_behind_ms",
+    'cryptosignal_account_reads_total{why="start"}',
     'cryptosignal_store_bytes{store="', "cryptosignal_tape_entries_total",
     "cryptosignal_repair_bars_compared", "cryptosignal_refresh_requests",
 )  # fmt: skip

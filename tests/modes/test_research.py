@@ -252,9 +252,21 @@ def test_a_factor_of_few_coins_is_measured_by_its_sign(folder, tmp_path):
     assert at["C", 4].q < 0.05
     assert np.isnan(at["C", 4].ic)
     assert not at["V", 8].q < 0.05
+    assert abs(at["V", 8].edge_bps) < 40.0
     words = markdown(found)
     assert "C (3)" in words
     assert "Rank correlation" not in words
+
+
+def test_a_lean_in_a_market_that_rises_is_no_merit(tmp_path):
+    """A factor that points one way most of the time earns nothing over the drift of its coins."""
+    rng = np.random.default_rng(6)
+    bars = walk_bars(rng, 2, 24 * 60, "1h", START_MS, 0.004, drift=0.0008)
+    share = np.repeat(rng.choice([0.60, 0.60, 0.60, 0.45], (2, 60 * 4)), 6, axis=1)
+    bars.data[7] = share * bars.data[4]
+    long(bars, NAMES[:2], taker=True).write_parquet(tmp_path / "k.parquet")
+    cell = next(c for c in evaluate_factors(tmp_path).scarce if (c.factor, c.horizon) == ("C", 8))
+    assert cell.edge_low < 0.0 < cell.edge_high
 
 
 @needs_shared

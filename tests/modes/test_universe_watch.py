@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import SimpleNamespace
 
 import msgspec
 import numpy as np
 import pytest
+from tests.net.virtual import run_virtual
 from tests.trading.toy_venue import instrument
 
 from cryptosignal.ground.faults import Unreachable, UserFault
@@ -154,6 +156,17 @@ def test_the_pools_steer_the_warm_tier(monkeypatch):
     assert made[3:] == ["elite", "overlay"]
 
 
+def test_large_pools_leave_room_for_the_best_by_score(monkeypatch):
+    """However many coins the pools hold, a third of the warm tier goes to the strongest."""
+    rig = Watch(warm_max=3)
+    pool = Pool(("BUSDT", "CUSDT", "DUSDT"))
+    monkeypatch.setattr(universe_watch, "elite", lambda view, _settings: pool)
+    monkeypatch.setattr(universe_watch, "overlay", lambda view, _elite, _own: Pool(()))
+    rig.watch.look(SimpleNamespace(time_ms=1_763_640_000_000, bars={"1h": None}))
+    rig.scanned([9.0, 1.0, 1.0, 1.0])
+    assert set(rig.watch.tiers.warm) == {"AUSDT", "BUSDT", "CUSDT"}
+
+
 def test_new_coins_carry_their_three_intervals():
     """A young contract gets 1m, 5m and 15m streams although the others do not, and its history is
     asked for once."""
@@ -199,3 +212,34 @@ def test_a_plan_past_the_pools_capacity_ends_a_start_and_no_run():
     fresh.take([instrument("AUSDT")])
     with pytest.raises(UserFault, match="do not fit"):
         fresh.start()
+
+
+@pytest.mark.parametrize(("told_after_s", "seen_within_s"), [(None, 3_600), (95, 105)])
+def test_a_listing_is_seen_when_the_venue_tells_of_it(told_after_s, seen_within_s):
+    """The list is read each hour, and within ten seconds after a word on a contract."""
+    rig, seen = Watch(), []
+
+    async def choose():
+        return [instrument(name) for name in [*NAMES, "EUSDT"]]
+
+    async def tell(board):
+        if told_after_s is not None:
+            await asyncio.sleep(told_after_s)
+            data = b'{"e":"contractInfo","E":1790000110000,"s":"EUSDT","cs":"TRADING"}'
+            board.feed(b'{"stream":"!contractInfo","data":' + data + b"}")
+            board.flush(1)
+
+    async def main(clock):
+        began_ms = clock.now_ms()
+
+        async def on_change(added):
+            seen.append((added, (clock.now_ms() - began_ms) / 1000))
+
+        job = asyncio.create_task(rig.watch.run(choose, on_change))
+        await asyncio.gather(tell(rig.board), asyncio.sleep(4_000))
+        job.cancel()
+
+    run_virtual(main)
+    ((added, after_s),) = seen
+    assert added == ("EUSDT",)
+    assert seen_within_s - 10 <= after_s <= seen_within_s

@@ -16,7 +16,7 @@ from cryptosignal.modes.campaign import Day, DaySettings
 from cryptosignal.store.disk import FileDisk
 
 GOLDEN = Path(__file__).resolve().parent / "golden"
-SEED = 14
+SEED = 20
 MINUTES = DaySettings(days=0.006, kill_mean_s=260.0, trade_mean_s=25.0)
 
 

@@ -9,12 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryptosignal.domain.instrument import PERPETUAL_DELIVERY_MS, Filters, Instrument
+from cryptosignal.domain.instrument import (
+    PERPETUAL_DELIVERY_MS,
+    Filters,
+    Instrument,
+    LeverageBracket,
+)
 from cryptosignal.domain.order import Direction
 from cryptosignal.risk.exposure import Exposure, SymbolExposure
 from cryptosignal.risk.settings import RiskSettings
 from cryptosignal.risk.sizing import (
-    LeverageBracket,
     Refusal,
     Size,
     SizeRequest,

@@ -11,6 +11,7 @@ from cryptosignal.domain.events import (
     BarClosed,
     InstrumentsListed,
     MarginCalled,
+    MarksUpdated,
     OperatorCommanded,
 )
 from cryptosignal.domain.market import Bar
@@ -141,6 +142,58 @@ def test_passed_target_is_taken_at_market():
     trade = rig.desk.state.trades["BTCUSDT"]
     assert trade.is_tp1_done
     assert rig.venue.positions["BTCUSDT"] == trade.quantity / 2
+
+
+@pytest.mark.parametrize("side", ["long", "short"])
+def test_the_last_net_closes_at_99_percent_of_the_margin(side):
+    """A stop that the venue does not fire leaves the alarm: at −99 % of the margin by the mark, and not a
+    little before, the position is flattened; a stale mark alone alarms nobody."""
+    rig = ready()
+    rig.open(decision(time_ms=rig.now, side=side))
+    rig.run(1000)
+    sign = 1 if side == "long" else -1
+    [view] = rig.desk.positions()
+    margin = view.entry_price / view.leverage
+    near, gone = (view.entry_price - sign * margin * D(f) for f in ("0.985", "0.995"))
+    old = MarksUpdated(rig.now - rig.settings.price_stale_ms - 1, {"BTCUSDT": float(gone)})
+    for event in (old, MarksUpdated(rig.now, {"BTCUSDT": float(near)})):
+        rig.live(event)
+        assert not any(i.leg is Leg.FLATTEN for i in rig.venue.sent_requests)
+        assert rig.desk.positions()[0].closing == ""
+    rig.live(MarksUpdated(rig.now, {"BTCUSDT": float(gone)}))
+    assert rig.desk.positions()[0].closing == "alarm"
+    rig.run(3000)
+    assert [i.reduce_only for i in rig.venue.sent_requests if i.leg is Leg.FLATTEN] == [True]
+    assert rig.venue.positions["BTCUSDT"] == 0
+    assert rig.venue.own_open() == []
+
+
+def test_margin_usage_closes_the_worst_one_at_a_time():
+    """Above the share of equity that margin may take, the trade that loses most goes; the next one only
+    after the pause."""
+    rig = ready(risk=RiskSettings(margin_exit_pause_ms=60_000))
+    for number, symbol in enumerate(("BTCUSDT", "ETHUSDT", "SOLUSDT")):
+        rig.open(decision(f"s{number}", symbol=symbol, time_ms=rig.now))
+    rig.run(1000)
+    for symbol, price in (("BTCUSDT", "99.5"), ("ETHUSDT", "99"), ("SOLUSDT", "100.2")):
+        rig.price(symbol, price)
+    rig.run(500)
+    assert len(rig.desk.state.trades) == 3
+    used = sum(
+        rig.desk.state.held(t) * rig.desk.errands.price(t.symbol) / t.leverage
+        for t in rig.desk.state.trades.values()
+    )
+    rig.venue.wallet = used  # equity a little above: more than 85 % is taken
+    rig.venue.fund("BTCUSDT", D(0))
+    rig.flush()
+    rig.run(3000)
+    assert {t for t, trade in rig.desk.state.trades.items() if not trade.close_reason} == {
+        "BTCUSDT",
+        "SOLUSDT",
+    }
+    assert rig.noted("trade.closing")[-1].fields["reason"] == "margin"
+    rig.run(50_000)
+    assert len([n for n in rig.noted("trade.closing") if n.fields["reason"] == "margin"]) == 1
 
 
 def test_margin_call_closes_the_worst():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from decimal import Decimal
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -197,6 +198,25 @@ def test_incident_f_ownership_is_by_id_not_by_time():
     assert rig.desk.positions()[0].quantity == before
 
 
+def test_incident_f_an_unseen_fill_of_the_last_trade_is_not_the_next_ones():
+    """F: an execution of a former trade's stop that nobody had told yet moves no order of the new trade."""
+    rig = held()
+    stop = next(iter(rig.desk.state.trades["BTCUSDT"].of_leg(Leg.STOP)))
+    rig.price("BTCUSDT", "97.9")
+    rig.run(5000)
+    rig.desk.state.cooldowns.clear()
+    rig.open(decision("s2", time_ms=rig.now, price=97.9))
+    rig.run(1000)
+    own = {c: o.executed for c, o in rig.desk.state.trades["BTCUSDT"].orders.items()}
+    late = TradeSeen(
+        "BTCUSDT", stop.client_id, 77, Side.SELL, D("0.5"), D("97.9"), 999_999, rig.now
+    )
+    rig.desk.apply(late)
+    trade = rig.desk.state.trades["BTCUSDT"]
+    assert {c: o.executed for c, o in trade.orders.items()} == own
+    assert rig.desk.state.book("BTCUSDT").foreign == D("-0.5")
+
+
 def test_incident_g_invisible_stops_are_not_multiplied():
     """G: when the venue shows no algo order at all, stops are bounded and the position is closed."""
     rig = ready()
@@ -206,6 +226,9 @@ def test_incident_g_invisible_stops_are_not_multiplied():
     rig.run(8000)
     stops = [i for i in rig.venue.sent_requests if i.leg is Leg.STOP]
     assert 2 <= len(stops) <= rig.settings.stop_open_max
+    asked_ms = [i.created_ms for i in stops]
+    apart_ms = [later - former for former, later in pairwise(asked_ms)]
+    assert min(apart_ms) >= rig.settings.stop_confirm_ms, "each has its time to be confirmed"
     assert rig.venue.positions["BTCUSDT"] == 0
     assert any(i.leg is Leg.FLATTEN and i.reduce_only for i in rig.venue.sent_requests)
 
@@ -236,6 +259,8 @@ def test_incident_i_stop_cancelled_without_a_word():
     rig.venue.cancel_silently(stop.intent.client_id)
     rig.run(6_000)
     assert rig.desk.positions()[0].is_protected
+    resting = [a for a in rig.venue.algos.values() if a.status == "NEW"]
+    assert [a.intent.leg for a in resting].count(Leg.STOP) == 1, "it was replaced at the venue"
     assert 0 < rig.venue.naked_max_ms <= 5_000
     assert abs(rig.desk.naked_ms().max_ms - rig.venue.naked_max_ms) <= 100
 
@@ -322,6 +347,19 @@ def test_incident_m_silent_stream_is_noticed_by_the_audit():
     assert rig.outcomes[0].fees_usdt > 0
 
 
+def test_incident_m_only_the_audit_can_see_a_close_by_hand():
+    """M: all account events vanish while a person closes the position; the orders rest on as they were,
+    so nothing but the audit tells, within its minute."""
+    rig = held()
+    lose_all(rig, event_lost=1.0)
+    rig.venue.trade_by_hand("BTCUSDT", -rig.venue.positions["BTCUSDT"])
+    rig.flush()
+    rig.run(75_000)
+    assert not rig.desk.state.trades
+    assert rig.outcomes[0].exit_reason == "manual"
+    assert rig.venue.own_open() == []
+
+
 def test_incident_n_fill_of_an_unknown_instrument_counts():
     """N: a fill on a symbol nobody listed is in the exposure and in the position views."""
     rig = ready()
@@ -331,6 +369,7 @@ def test_incident_n_fill_of_an_unknown_instrument_counts():
     (view,) = rig.desk.positions()
     assert view.is_foreign
     assert view.quantity == 3
+    assert rig.desk.state.adjustments == [], "by the fill itself, not as a difference"
     assert rig.desk.exposure().of("XYZUSDT").foreign == 3
 
 

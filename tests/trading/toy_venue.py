@@ -33,6 +33,7 @@ from cryptosignal.domain.events import (
     CountdownReplied,
     EngineStarted,
     MarksUpdated,
+    OperatorCommanded,
     OrderLookedUp,
     OrderReplied,
     OrderSent,
@@ -624,6 +625,10 @@ class Rig:
             self.journal.append(event)
             self.desk.apply(event)
         self.perform(self.desk.decide(self.now, event))
+
+    def say(self, command: str, **arguments: str) -> None:
+        """A person's command."""
+        self.live(OperatorCommanded(command, arguments))
 
     def open(self, choice: Decision, **kwargs) -> None:
         inst = kwargs.pop("instrument", None) or instrument(choice.symbol)

@@ -158,7 +158,15 @@ BALANCE: Final = Call("GET", "/fapi/v3/balance", (), Security.SIGNED)
 POSITIONS: Final = Call("GET", "/fapi/v3/positionRisk", (), Security.SIGNED)
 OPEN_ORDERS: Final = Call("GET", "/fapi/v1/openOrders", (), Security.SIGNED)
 OPEN_ALGOS: Final = Call("GET", "/fapi/v1/openAlgoOrders", (), Security.SIGNED)
+BRACKETS: Final = Call("GET", "/fapi/v1/leverageBracket", (), Security.SIGNED)
 HEDGE_MODE: Final = Call("GET", "/fapi/v1/positionSide/dual", (), Security.SIGNED)
+ACCOUNT_PATHS: Final = frozenset(
+    {
+        *(call.path for call in (BALANCE, POSITIONS, OPEN_ORDERS, OPEN_ALGOS, HEDGE_MODE)),
+        "/fapi/v1/userTrades",
+    }
+)
+"""What is read of the account's state."""
 LISTEN_KEY_START: Final = Call("POST", "/fapi/v1/listenKey", (), Security.KEY)
 LISTEN_KEY_KEEP: Final = Call("PUT", "/fapi/v1/listenKey", (), Security.KEY)
 LISTEN_KEY_CLOSE: Final = Call("DELETE", "/fapi/v1/listenKey", (), Security.KEY)

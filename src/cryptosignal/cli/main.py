@@ -49,6 +49,12 @@ _COMMANDS: tuple[tuple[str, str, Group, str], ...] = (
         _WATCH,
         "why a symbol was, or was not, a signal at any past scan",
     ),
+    (
+        "stats",
+        "cryptosignal.cli.stats:stats",
+        _WATCH,
+        "what passes and what stops signals, over many scans",
+    ),
     ("doctor", "cryptosignal.cli.doctor:doctor", _WATCH, "look the venue and our own streams over"),
     (
         "kill",

@@ -90,6 +90,13 @@ class MarksUpdated(_Event, frozen=True, gc=False):
     prices: dict[str, float]
 
 
+class MarketStreamChanged(msgspec.Struct, frozen=True, gc=False):
+    """A market's data flow, or some of them may be missed until they are read back (`Market.follow`)."""
+
+    is_up: bool
+    reason: str
+
+
 class BarClosed(_Event, frozen=True, gc=False):
     """A bar of a watched symbol closed (outcomes and trailing stops follow 1m bars)."""
 

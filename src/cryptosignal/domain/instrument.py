@@ -28,8 +28,15 @@ class Filters(msgspec.Struct, frozen=True, gc=False):
     max_num_orders: int = 200
 
 
+class LeverageBracket(msgspec.Struct, frozen=True, gc=False):
+    """The venue's cap for one notional tier: at most `leverage` up to `notional_max_usdt`."""
+
+    notional_max_usdt: Decimal
+    leverage: int
+
+
 class Instrument(msgspec.Struct, frozen=True, gc=False):
-    """One USDⓈ-M contract as exchangeInfo describes it."""
+    """One USDⓈ-M contract as exchangeInfo describes it, with the account's leverage brackets."""
 
     symbol: str
     base: str
@@ -46,6 +53,8 @@ class Instrument(msgspec.Struct, frozen=True, gc=False):
     liquidation_fee_frac: Decimal = Decimal("0.0125")
     market_take_bound_frac: Decimal = Decimal("0.05")
     underlying_sub_type: tuple[str, ...] = ()
+    brackets: tuple[LeverageBracket, ...] = ()
+    """The account's, ascending by notional; none are known without an account."""
 
     @property
     def is_tradable_perpetual(self) -> bool:

@@ -16,9 +16,12 @@ from cryptosignal.domain.events import (
     AccountStreamChanged,
     AccountUpdated,
     AlgoUpdated,
+    BarClosed,
     CancelReplied,
     CountdownReplied,
     MarginCalled,
+    MarketStreamChanged,
+    MarksUpdated,
     OrderLookedUp,
     OrderReplied,
     OrderUpdated,
@@ -26,6 +29,7 @@ from cryptosignal.domain.events import (
     TradeSeen,
 )
 from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.market import Bar
 from cryptosignal.domain.order import OrderIntent
 
 AccountEvent = (
@@ -166,6 +170,39 @@ class Disk(Protocol):
 
     def delete(self, name: str) -> None:
         """Remove `name`; missing is fine."""
+        ...
+
+
+MarketEvent = MarketStreamChanged | BarClosed | MarksUpdated
+"""What a market tells by itself, in our words."""
+
+
+class Market(Protocol):
+    """A venue's market behind one cut: names, units, frames and transports end at its adapter. Prices
+    are in the quote, volumes in the base, times exchange ms; what a venue does not tell is NaN or 0."""
+
+    async def instruments(self) -> tuple[Instrument, ...]:
+        """What can be traded, with the rules of its orders; symbols as BASE+QUOTE (BTCUSDT)."""
+        ...
+
+    async def candles(
+        self, symbol: str, interval: str, limit: int, end_ms: int = 0
+    ) -> tuple[Bar, ...]:
+        """The newest `limit` closed bars (that opened before `end_ms`, if it is given), ascending and
+        without a hole; the forming one is left out. Raises a Fault where they cannot be read."""
+        ...
+
+    async def follow(
+        self,
+        symbols: tuple[str, ...],
+        intervals: tuple[str, ...],
+        on_event: Callable[[MarketEvent], None],
+    ) -> None:
+        """Tell bars as they close, each once and in order, and marks, until cancelled.
+
+        `MarketStreamChanged` up comes before the first of them, down when some may be missed; what was
+        missed is read by `candles` after the next up.
+        """
         ...
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -45,12 +46,13 @@ from cryptosignal.engine.manual import manual_decision
 from cryptosignal.engine.schedule import LEARNING, REPORT, SLOT_DONE, Schedule
 from cryptosignal.engine.timers import Timers
 from cryptosignal.ground.calendar import utc_day
-from cryptosignal.ground.units import DAY_MS
+from cryptosignal.ground.units import DAY_MS, decimal_of
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.signals.decide import decide
 from cryptosignal.signals.decisions import PRIME, WATCH, ScanDecisions
 from cryptosignal.signals.hazards import fresh_prime, in_overlay
 from cryptosignal.signals.memory import Held, SignalMemory, memory_from_bytes
+from cryptosignal.signals.score import column
 from cryptosignal.trading.desk import Desk
 
 SIGNAL_PUBLISHED = "signal.published"
@@ -82,9 +84,11 @@ class Engine:
         """What was decided last, be it one symbol's refresh."""
         self.published: dict[str, Decision] = {}
         self.scans = 0
+        desk.errands.rho_btc = self._rho_btc
         self._started_ms = 0
         self._memory_text = ""
         self._desk_watch: tuple[str, ...] = ()
+        self._followed: tuple[str, ...] = ()
         self._watching = WatchSymbols(())
 
     # ---- the two doors ------------------------------------------------------------------
@@ -267,6 +271,16 @@ class Engine:
                 out.append(Held(symbol, direction.value, bool(new), bool(pooled)))
         return tuple(out)
 
+    def _rho_btc(self, symbol: str) -> Decimal | None:
+        """How a symbol moves with BTC by the newest scan, to two places; None if it did not say."""
+        if symbol == "BTCUSDT":
+            return Decimal(1)
+        rows = self.latest.rows if self.latest is not None else None
+        if rows is None or symbol not in rows.symbols:
+            return None
+        rho = round(float(column(rows, "ctx.rho_btc")[rows.symbols.index(symbol)]), 2)
+        return decimal_of(rho) if isfinite(rho) else None
+
     # ---- parts ------------------------------------------------------------------------------
     def _publish(self, decision: Decision) -> list[Action]:
         self._remember(decision)
@@ -286,10 +300,15 @@ class Engine:
 
     def _with_watch(self, actions: tuple[Action, ...]) -> tuple[Action, ...]:
         """The desk's symbols with marks, the tracker's with bars alone; told when they change."""
+        is_told = False
         for action in actions:
             if isinstance(action, WatchSymbols):
-                self._desk_watch = action.symbols
-        wanted = tuple(sorted({*self._desk_watch, *self.tracker.symbols()}))
+                self._desk_watch, is_told = action.symbols, True
+        followed = self.tracker.symbols()
+        if not is_told and followed == self._followed:
+            return actions
+        self._followed = followed
+        wanted = tuple(sorted({*self._desk_watch, *followed}))
         kept = tuple(action for action in actions if not isinstance(action, WatchSymbols))
         watching = WatchSymbols(wanted, self._desk_watch)
         if watching == self._watching:

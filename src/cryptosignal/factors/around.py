@@ -5,7 +5,6 @@ Bars of every interval are joined as-of: at a decision time only bars whose clos
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from functools import partial
 
@@ -131,13 +130,6 @@ def seen(bars: BarsView, ends: Ints, rows: Ints | slice) -> Floats:
     lag = np.where(np.isfinite(lag), np.clip(lag, -_NO_LAG, _NO_LAG - 1.0), _NO_LAG)
     code = 32.0 * lag + 4.0 * (source + 1.0) + finality
     return np.where((ends > 0) & (finality > 0), code, np.nan)
-
-
-def seen_code(finality: int, source: int, lag_ms: float) -> float:
-    """The number of `seen` for one bar that is there."""
-    known = math.isfinite(lag_ms)
-    lag = min(max(round(lag_ms), -_NO_LAG), _NO_LAG - 1.0) if known else _NO_LAG
-    return 32.0 * lag + 4.0 * (source + 1.0) + finality
 
 
 def seen_parts(code: float) -> tuple[int, int, float]:

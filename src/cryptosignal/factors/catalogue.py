@@ -48,7 +48,8 @@ class FactorEngine:
         self.cache = ScoreCache(self.params)
         self.frame = Frame()
         self.lone = Lone(self.params)
-        self._seen: tuple[tuple[str, ...], bytes, int] | None = None
+        self.seen: tuple[tuple[str, ...], bytes, int] | None = None
+        """Symbols, those in the universe, and the hour of the last scan; a new one after each."""
         self._can_glance = False
         self._told: tuple[MarketView, dict[str, str]] | None = None
 
@@ -56,7 +57,7 @@ class FactorEngine:
         """The rows of every active symbol at `view.time_ms`. Never touches the network."""
         times = np.array([view.time_ms], dtype=np.int64)
         columns = self.columns(view, times, now.facts(view, self.params))
-        self._seen = _market_of(view)
+        self.seen = _market_of(view)
         keep = np.flatnonzero(view.active)
         flat = {name: np.ascontiguousarray(value[keep, 0]) for name, value in columns.items()}
         self._can_glance = tuple(flat) == self.lone.names
@@ -77,7 +78,7 @@ class FactorEngine:
         """
         if not 0 <= slot < len(view.symbols) or not view.active[slot]:
             raise ValueError(f"refresh of slot {slot}: found none, allowed: a symbol of the scan")
-        if self._seen != _market_of(view):
+        if self.seen != _market_of(view):
             whole = self.compute(view, scan_id, trigger)
             return pick_row(whole, whole.symbols.index(view.symbols[slot]))
         quick = self.glance(view, slot)
@@ -97,11 +98,13 @@ class FactorEngine:
         in it as the last scan saw them.
         """
         fast = compiled_kernels()
-        if fast is None or not self._can_glance or self._seen is None:
-            return None
-        if self._seen[:2] != _market_of(view)[:2]:
+        if fast is None or not self._can_glance:
             return None
         return self.lone.row(fast, self, view, slot)
+
+    def stands_on(self, view: MarketView) -> bool:
+        """Whether the last scan was of this market: the same symbols, the same of them in it."""
+        return self.seen is not None and self.seen[:2] == _market_of(view)[:2]
 
     def row_of(
         self,

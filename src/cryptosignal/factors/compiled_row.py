@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Codes = NDArray[np.int8]
 
 
 LOG_BARS = 124
@@ -28,6 +29,7 @@ _HUBER = 2.5
 _CLIPPED_TO_SIGMA = 1.2684
 _HOUR = 3_600_000
 _DAY = 86_400_000
+_NO_LAG = 2.0**40
 FRESH_MAX = 4
 S_AT = 3
 """Place of S among the factors."""
@@ -1245,6 +1247,40 @@ def moment(
 
 
 @njit(cache=True, error_model="numpy")
+def facts_of(slot: int, columns: tuple[Floats, ...], out: Floats) -> None:
+    """Quality, basis, mark, funding, its next time, book age, turnover of the day, of one symbol;
+    `columns` are quality, mark, index, funding, its next time, book age (empty without books) and
+    turnover of all."""
+    mark, index = columns[1][slot], columns[2][slot]
+    is_known = mark > 0.0 and index > 0.0
+    out[0], out[1] = columns[0][slot], 1e4 * math.log(mark / index) if is_known else np.nan
+    out[2], out[3], out[4] = mark, columns[3][slot], columns[4][slot]
+    out[5] = columns[5][slot] if columns[5].shape[0] else np.nan
+    out[6] = columns[6][slot]
+
+
+@njit(cache=True, error_model="numpy")
+def tape_of(slot: int, columns: tuple[Floats, ...]) -> Floats:
+    """Large, all and forced flow of one symbol, bought and sold of each; empty without tapes."""
+    out = np.full(6 if columns[0].shape[0] else 0, np.nan)
+    for k in range(out.shape[0]):
+        if columns[k].shape[0]:
+            out[k] = columns[k][slot]
+    return out
+
+
+@njit(cache=True, error_model="numpy")
+def seen_code(finality: int, source: int, lag_ms: float) -> float:
+    """`around.seen` of one bar, NaN where there is none."""
+    if finality == 0:
+        return np.nan
+    lag = _NO_LAG
+    if math.isfinite(lag_ms):
+        lag = float(round(min(max(lag_ms, -_NO_LAG), _NO_LAG - 1.0)))
+    return 32.0 * lag + 4.0 * (source + 1.0) + finality
+
+
+@njit(cache=True, error_model="numpy")
 # long-ok: half of it are the arguments, which compiled code takes one by one
 def row(
     slot: int,
@@ -1258,15 +1294,18 @@ def row(
     stops: Ints,
     trend: Floats,
     shared: tuple[Floats, Floats, Floats],
-    roles: Ints,
+    leaders: Ints,
     oi: tuple[Ints, Floats],
     funding: tuple[Ints, Floats],
     spot: Floats,
     spot_ms: int,
-    facts: Floats,
-    tape: Floats,
-    book: tuple[Floats, Floats, Floats, Floats],
-    known: Floats,
+    now: Floats,
+    columns: tuple[Floats, ...],
+    tapes: tuple[Floats, ...],
+    books: tuple[Floats, Floats, Floats, Floats],
+    finality: tuple[Codes, ...],
+    source: tuple[Codes, ...],
+    lags: tuple[Floats, ...],
     chain_taps: tuple[Floats, Floats],
     chain: Floats,
     floors: Floats,
@@ -1276,15 +1315,21 @@ def row(
     limits: Floats,
     out: Floats,
 ) -> int:
-    """All columns of one symbol into `out`; answers as `scores` does.
+    """All columns of one symbol into `out`; answers as `scores` does, −1 for a coin too young too.
 
     `first_ms` is the open time of the hours' first bar, `spot_ms` that of spot (−1: no spot),
-    `known` the columns `ctx.finality` to
-    `ctx.tick_size`, `limits` are the floor of funding, the breakout, the open room, the probe's
-    notional, the span of bars that a score depends on, the four that `funding_pressure` and
-    `boosted` take, and the four that `structure` does. `ends` are the closed bars of each interval,
-    and those of 15m at the newest hour's close.
+    `leaders` are the slots of BTC and ETH, `now` the newest hour's open time, the moment and the age
+    in hours from which a coin is mature. Of the whole market: `columns` are what `facts_of` takes and
+    then the times of listing, the ticks and the Overlay pool; `finality` to `lags` are the newest
+    bar's of each interval. `limits` are the floor of funding, the breakout, the open room, the
+    probe's notional, the span of bars that a score depends on, the four that `funding_pressure` and
+    `boosted` take, and those that `structure` does (the first
+    of them is each symbol's own). `ends` are the closed bars of
+    each interval, and those of 15m at the newest hour's close.
     """
+    age_days = (now[1] - columns[7][slot]) / _DAY
+    if age_days * 24.0 < now[2]:
+        return -1
     hours, end = bars[H1], ends[H1]
     span = int(limits[4])
     high, low, close = (np.empty(LOG_BARS), np.empty(LOG_BARS), np.empty(LOG_BARS))
@@ -1306,6 +1351,8 @@ def row(
         _spot(spot, spot_ms, first_ms + (end - span) * _HOUR, beside[0], beside[1])
     series = interest[max(interest.shape[0] - span, 0) :], beside[0], beside[1]
     at = FACTORS * (1 + stops[6])
+    own_facts = limits[9:].copy()
+    own_facts[0] = (now[0] + _HOUR - columns[7][slot]) / _HOUR
     fresh = scores(
         hours,
         end,
@@ -1322,7 +1369,7 @@ def row(
         chain_taps,
         chain,
         floors,
-        limits[9:],
+        own_facts,
         taps,
         out[:at],
     )
@@ -1334,7 +1381,13 @@ def row(
     trend[slot] = out[1]
     last = LOG_BARS - 1
     own_atr, flow = atr(high, low, close, last, taps[3]), cvd(net, traded, net.shape[0] - 1)
-    out[at + 16 : at + 22] = known
+    out[at + 16], out[at + 17] = finality[H1][slot], lags[H1][slot]
+    out[at + 18], out[at + 19], out[at + 20], out[at + 21] = (
+        now[0],
+        now[1],
+        age_days,
+        columns[8][slot],
+    )
     around(
         bars,
         ends,
@@ -1348,6 +1401,11 @@ def row(
         taps,
         out[at : at + 32],
     )
+    facts = np.empty(7)
+    facts_of(slot, columns, facts)
+    roles = np.empty(4, np.int64)
+    for k in range(2):
+        roles[k], roles[2 + k] = leaders[k] >= 0, slot == leaders[k]
     windows = np.empty((shared[0].shape[0], 24))
     returns_of(close, last, windows.shape[0], windows)
     base = np.empty(20)
@@ -1371,5 +1429,25 @@ def row(
         out[at + 32 : at + 43],
     )
     reference = reference_price(hours, end, facts[2])
-    moment(facts, tape, book, reference, limits[3], own_atr, known[3], limits[5:], out[at + 43 :])
+    book = (books[0][slot], books[1][slot], books[2][slot], books[3][slot])
+    if not books[0].shape[0]:
+        book = (facts[:0], facts[:0], facts[:0], facts[:0])
+    tape, last_at = tape_of(slot, tapes), out.shape[0] - 1
+    moment(
+        facts,
+        tape,
+        book,
+        reference,
+        limits[3],
+        own_atr,
+        now[1],
+        limits[5:],
+        out[at + 43 : last_at - 6],
+    )
+    for k in range(6):
+        out[last_at - 6 + k] = np.nan
+        if ends[k] > 0:
+            seen = seen_code(finality[k][slot], source[k][slot], lags[k][slot])
+            out[last_at - 6 + k] = seen
+    out[last_at] = columns[9][slot] if columns[9].shape[0] else np.nan
     return fresh

@@ -7,9 +7,9 @@ goes the long way, which gives the same numbers.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from cryptosignal.factors import age, around, context, window
 from cryptosignal.factors.cache import Kept
 from cryptosignal.factors.panel import ATR_BARS
 from cryptosignal.factors.table import BAR_FACTORS
-from cryptosignal.ground.units import DAY_MS, HOUR_MS, INTERVAL_MS
+from cryptosignal.ground.units import HOUR_MS, INTERVAL_MS
 from cryptosignal.market.views import BarsView, BookView, MarketView
 
 if TYPE_CHECKING:
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Codes = NDArray[np.int8]
+T = TypeVar("T", bound=np.generic)
 
 _INTERVALS: Final = ("1m", "5m", "15m", "1h", "4h", "1d")
 _NO_BARS: Final = np.full((9, 2), np.nan)[:, ::2]
@@ -34,7 +36,9 @@ _NO_TIMES: Final = np.zeros(0, np.int64)
 _NOTHING: Final = np.zeros(0)
 _NO_SERIES: Final = (_NO_TIMES, _NOTHING)
 _HOURS: Final = 3
-_BOOK_OFF: Final = (_NOTHING, _NOTHING, _NOTHING, _NOTHING)
+_NO_BOOK: Final = np.zeros((0, 0))
+_NO_COLUMN: Final = np.full(4, np.nan)[::2]
+_NO_CODES: Final = np.zeros(4, np.int8)[::2]
 
 AROUND: Final = (
     "ctx.close", "ctx.atr_1h", "ctx.adx", "ctx.ema10", "ctx.room_up_atr", "ctx.room_down_atr",
@@ -61,22 +65,27 @@ SEEN: Final = tuple(f"ctx.seen_{interval}" for interval in around.INTERVALS)
 
 
 class _Moment:
-    """What the rows of one view share."""
+    """What the rows of one view share; columns of the whole market, from which a row takes its own."""
 
     __slots__ = (
-        "bars", "end", "ends", "finality", "first_ms", "kept", "lag_ms", "opened_ms", "spot",
-        "spot_ms", "stops", "trend", "view",
+        "bars", "book", "columns", "ends", "finality", "first_ms", "kept", "lags", "leaders", "now",
+        "scan", "source", "spot", "spot_ms", "stops", "tape", "trend", "view",
     )  # fmt: skip
 
-    def __init__(self, view: MarketView) -> None:
-        self.view = view
+    def __init__(self, view: MarketView, scan: object) -> None:
+        self.view, self.scan = view, scan
         self.kept: Kept | None = None
-        self.end = self.first_ms = self.opened_ms = 0
-        self.ends = self.stops = _NO_TIMES
+        self.first_ms = 0
+        self.ends = self.stops = self.leaders = _NO_TIMES
         self.bars: tuple[Floats, ...] = ()
-        self.spot = self.trend = self.lag_ms = _NOTHING
+        self.spot = self.trend = self.now = _NOTHING
         self.spot_ms = -1
-        self.finality: NDArray[np.int8] = np.zeros((0, 0), np.int8)
+        self.columns: tuple[Floats, ...] = ()
+        self.tape: tuple[Floats, ...] = ()
+        self.book: tuple[Floats, ...] = ()
+        self.finality: tuple[Codes, ...] = ()
+        self.source: tuple[Codes, ...] = ()
+        self.lags: tuple[Floats, ...] = ()
 
 
 class Lone:
@@ -141,27 +150,13 @@ class Lone:
         self, fast: ModuleType, engine: FactorEngine, view: MarketView, slot: int
     ) -> Floats | None:
         """The columns of one symbol in the order of `names`, None where it must go the long way."""
-        if self._moment is None or self._moment.view is not view:
-            self._moment = self._begin(fast, engine, view)
-        now, kept = self._moment, self._moment.kept
+        now = self._moment
+        if now is None or now.view is not view or now.scan is not engine.seen:
+            now = self._moment = self._begin(fast, engine, view)
+        kept = now.kept
         if kept is None:
             return None
-        age_days = (view.time_ms - float(view.onboard_ms[slot])) / DAY_MS
-        if age_days * 24.0 < self.grown_hours:
-            return None
         oi, funding = view.open_interest, view.funding_history
-        self.limits[9] = (now.opened_ms + HOUR_MS - float(view.onboard_ms[slot])) / HOUR_MS
-        newest = now.end - 1
-        known = np.array(
-            [
-                now.finality[slot, newest], now.lag_ms[slot, newest], now.opened_ms,
-                view.time_ms, age_days, view.tick_size[slot],
-            ],
-            np.float64,
-        )  # fmt: skip
-        roles = np.array(
-            [view.btc >= 0, view.eth >= 0, slot == view.btc, slot == view.eth], np.int64
-        )
         out = np.empty(len(self.names))
         fresh = fast.row(
             slot,
@@ -175,15 +170,18 @@ class Lone:
             now.stops,
             now.trend,
             self.windows,
-            roles,
+            now.leaders,
             _NO_SERIES if oi is None else (oi.time_ms, oi.value[slot]),
             _NO_SERIES if funding is None else (funding.time_ms, funding.value[slot]),
             now.spot[:, slot],
             now.spot_ms,
-            _facts(view, slot),
-            _tape(view, slot),
-            _book(view.book, slot),
-            known,
+            now.now,
+            now.columns,
+            now.tape,
+            now.book,
+            now.finality,
+            now.source,
+            now.lags,
             self.chain_taps,
             self.chain,
             self.floors,
@@ -193,16 +191,12 @@ class Lone:
             self.limits,
             out,
         )
-        if fresh < 0:
-            return None
-        _receipts(view, now.ends, slot, out[-len(SEEN) - 1 : -1])
-        out[-1] = np.nan if view.overlay is None else view.overlay[slot]
-        return out
+        return None if fresh < 0 else out
 
     def _begin(self, fast: ModuleType, engine: FactorEngine, view: MarketView) -> _Moment:
         """What every row of a view shares; without `kept` if none can be refreshed this way."""
-        found, hours = _Moment(view), view.bars.get("1h")
-        kept = engine.cache.kept(view, engine.factors)
+        found, hours = _Moment(view, engine.seen), view.bars.get("1h")
+        kept = engine.cache.kept(view, engine.factors) if engine.stands_on(view) else None
         trend = engine.frame.trend
         if kept is None or hours is None or trend is None or engine.factors is not BAR_FACTORS:
             return found
@@ -210,26 +204,28 @@ class Lone:
         end, oi = ends[_HOURS], view.open_interest
         if len(view.symbols) < 2 or end < kept.span or not (oi is None or _is_hourly(oi.time_ms)):
             return found
-        found.opened_ms = int(hours.open_ms[end - 1])
-        shift = (found.opened_ms - kept.open_ms) // HOUR_MS
+        opened_ms = int(hours.open_ms[end - 1])
+        shift = (opened_ms - kept.open_ms) // HOUR_MS
         if shift not in (0, 1):
             return found
         self._learn_market(fast, hours, view.btc, view.eth, end)
         self.limits[4] = kept.span
-        found.kept, found.end, found.first_ms = kept, end, int(hours.open_ms[0])
-        quarters = _end(view.bars.get("15m"), found.opened_ms + HOUR_MS)
-        found.ends = np.array([*ends, quarters])
+        found.kept, found.first_ms = kept, int(hours.open_ms[0])
+        found.ends = np.array([*ends, _end(view.bars.get("15m"), opened_ms + HOUR_MS)])
         made_up = "taker_flow" in view.synthetic_flow and not self.params.accept_synthetic_flow
         self.limits[10] = 0.0 if made_up else 1.0
+        found.leaders = np.array([view.btc, view.eth])
+        found.now = np.array([opened_ms, view.time_ms, self.grown_hours], np.float64)
         found.stops = kept.stops.copy()
         found.stops[-1] = shift
-        found.trend = self._trend_of(found.opened_ms, trend) if shift else trend[:, 0]
-        found.finality, found.lag_ms = hours.finality, hours.lag_ms
+        found.trend = self._trend_of(opened_ms, trend) if shift else trend[:, 0]
         if self._none.shape[1] != len(view.symbols):
             self._none = np.full((9, len(view.symbols), 2), np.nan)[:, :, ::2]
         none = self._none
-        shown = (view.bars.get(name) for name in _INTERVALS)
+        shown = [view.bars.get(name) for name in _INTERVALS]
         found.bars = tuple([none if bars is None else bars.data for bars in shown])
+        found.finality, found.source, found.lags = _newest(shown, ends)
+        found.columns, found.tape, found.book = _facts(view), _tape(view), _book(view.book)
         spot = view.spot_1h
         found.spot = none if spot is None else spot.data
         found.spot_ms = int(spot.open_ms[0]) if spot is not None and len(spot.open_ms) else -1
@@ -271,45 +267,55 @@ def _is_hourly(times: Ints) -> bool:
     return len(times) < 2 or int(times[-1] - times[0]) == HOUR_MS * (len(times) - 1)
 
 
-def _receipts(view: MarketView, ends: Ints, slot: int, out: Floats) -> None:
-    """`around.seen` of one symbol, in plain numbers."""
-    for place, (interval, end) in enumerate(zip(around.INTERVALS, ends.tolist()[:-1], strict=True)):
-        bars = view.bars.get(interval)
-        finality = 0 if bars is None or end <= 0 else int(bars.finality.item(slot, end - 1))
-        out[place] = math.nan
-        if bars is not None and finality:
-            lag, source = bars.lag_ms.item(slot, end - 1), bars.source.item(slot, end - 1)
-            out[place] = around.seen_code(finality, int(source), float(lag))
+def _newest(
+    shown: Sequence[BarsView | None], ends: Sequence[int]
+) -> tuple[tuple[Codes, ...], tuple[Codes, ...], tuple[Floats, ...]]:
+    """How the newest bar of each interval became known: finality, source and lag of all symbols."""
+    there = [
+        (bars.finality[:, end - 1], bars.source[:, end - 1], bars.lag_ms[:, end - 1])
+        if bars is not None and end > 0
+        else (_NO_CODES, _NO_CODES, _NO_COLUMN)
+        for bars, end in zip(shown, ends, strict=True)
+    ]
+    return (
+        tuple([_strided(finality) for finality, _, _ in there]),
+        tuple([_strided(source) for _, source, _ in there]),
+        tuple([_strided(lag) for _, _, lag in there]),
+    )
 
 
-def _facts(view: MarketView, slot: int) -> Floats:
-    mark, index = float(view.mark[slot]), float(view.index[slot])
-    basis = 1e4 * float(np.log(mark / index)) if mark > 0.0 and index > 0.0 else np.nan
-    return np.array(
-        [
-            view.quality[slot], basis, mark, view.funding_rate[slot], view.next_funding_ms[slot],
-            np.nan if view.book is None else view.book.age_ms[slot], view.quote_volume_24h[slot],
-        ]
+def _strided(x: NDArray[T]) -> NDArray[T]:
+    """A column as it lies in a matrix, so that one compiled form serves all."""
+    return np.repeat(x, 2)[::2] if x.flags.c_contiguous else x
+
+
+def _facts(view: MarketView) -> tuple[Floats, ...]:
+    book, overlay = view.book, view.overlay
+    return (
+        _dense(view.quality), _dense(view.mark), _dense(view.index), _dense(view.funding_rate),
+        _dense(view.next_funding_ms), _NOTHING if book is None else _dense(book.age_ms),
+        _dense(view.quote_volume_24h), _dense(view.onboard_ms), _dense(view.tick_size),
+        _NOTHING if overlay is None else _dense(overlay),
     )  # fmt: skip
 
 
-def _tape(view: MarketView, slot: int) -> Floats:
+def _tape(view: MarketView) -> tuple[Floats, ...]:
     flow = view.flow
     if flow is None:
-        return _NOTHING
-    bought, sold = view.liquidation_buy_usdt, view.liquidation_sell_usdt
-    return np.array(
-        [
-            flow.large_buy_usdt[slot], flow.large_sell_usdt[slot],
-            flow.buy_usdt[slot], flow.sell_usdt[slot],
-            np.nan if bought is None else bought[slot], np.nan if sold is None else sold[slot],
-        ]
-    )  # fmt: skip
+        return (_NOTHING,) * 6
+    forced = (view.liquidation_buy_usdt, view.liquidation_sell_usdt)
+    own = (flow.large_buy_usdt, flow.large_sell_usdt, flow.buy_usdt, flow.sell_usdt)
+    return (*map(_dense, own), *(_NOTHING if x is None else _dense(x) for x in forced))
 
 
-def _book(shown: BookView | None, slot: int) -> tuple[Floats, Floats, Floats, Floats]:
+def _book(shown: BookView | None) -> tuple[Floats, ...]:
     if shown is None:
-        return _BOOK_OFF
+        return (_NO_BOOK,) * 4
     return (
-        shown.bid_price[slot], shown.bid_qty[slot], shown.ask_price[slot], shown.ask_qty[slot]
+        _dense(shown.bid_price), _dense(shown.bid_qty), _dense(shown.ask_price),
+        _dense(shown.ask_qty),
     )  # fmt: skip
+
+
+def _dense(x: Floats) -> Floats:
+    return x if x.flags.c_contiguous else np.ascontiguousarray(x)

@@ -50,10 +50,46 @@ class _ScaledSelector(selectors.DefaultSelector):
         return super().select(None if timeout is None else timeout / self._speed)
 
 
-class _Timer(asyncio.TimerHandle):
-    """A timer whose cancelling costs nothing but the mark: the heap drops it when its time comes."""
+class _Handle(asyncio.Handle):
+    """A call to come, made a hundred thousand times a simulated day: no debug records."""
 
     __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        own: Any = self
+        own._context = contextvars.copy_context() if context is None else context
+        own._loop, own._callback, own._args = loop, callback, args
+        own._cancelled, own._repr, own._source_traceback = False, None, None
+
+    def cancel(self) -> None:
+        own: Any = self
+        own._cancelled, own._callback, own._args = True, None, None
+
+
+class _Timer(asyncio.TimerHandle):
+    """The same at a time. Cancelling is a mark; the heap drops the timer when its time comes."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: tuple[Any, ...],
+        loop: asyncio.AbstractEventLoop,
+        context: contextvars.Context | None,
+    ) -> None:
+        own: Any = self
+        own._context = contextvars.copy_context() if context is None else context
+        own._loop, own._callback, own._args = loop, callback, args
+        own._cancelled, own._repr, own._source_traceback = False, None, None
+        own._when, own._scheduled = when, False
 
     def cancel(self) -> None:
         own: Any = self
@@ -130,7 +166,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.TimerHandle:
         """As the standard loop's."""
-        return self.call_at(self._now + delay, callback, *args, context=context)
+        when = self._now + delay
+        timer = _Timer(when, callback, args, self, context)
+        self._set += 1
+        heapq.heappush(self._timers, (when, self._set, timer))
+        return timer
 
     def call_at(  # type: ignore[override]
         self,
@@ -152,7 +192,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         context: contextvars.Context | None = None,
     ) -> asyncio.Handle:
         """As the standard loop's."""
-        handle = asyncio.Handle(callback, args, self, context)
+        handle = _Handle(callback, args, self, context)
         self._ready.append(handle)  # type: ignore[attr-defined]
         return handle
 

@@ -21,6 +21,7 @@ from cryptosignal.market.books import Levels, Tops
 from cryptosignal.market.inbox import Inbox, Stream
 from cryptosignal.market.intake import Intake
 from cryptosignal.market.klines import Closed, Corrected, Klines, Row
+from cryptosignal.market.lags import LagBook
 from cryptosignal.market.marks import FUNDING_STEP_MS, ForcedOrders, Marks, Series
 from cryptosignal.market.settings import MarketSettings
 from cryptosignal.market.tally import Counters, LagBaseline, Tally
@@ -48,6 +49,8 @@ SOURCE_CODES: Final = {
 _SPOT: Final = "1h"
 TRADES_MANY: Final = 6000
 _EMPTY_REASONS: Final[Mapping[str, str]] = {}
+_LOOK_FLUSHES: Final = 50
+"""Lags are looked at once in so many flushes: every few seconds on a busy market."""
 
 
 class Board:
@@ -64,6 +67,8 @@ class Board:
         self._tick_size: Floats = np.full(capacity, np.nan)
         self.counters = Counters(capacity)
         self.baseline = LagBaseline()
+        self.lags = LagBook()
+        self._flushes = 0
         self.inbox = Inbox(self.slot)
         self.klines: dict[str, Klines] = {}
         for interval in self.settings.intervals:
@@ -219,6 +224,9 @@ class Board:
         self.frames += total
         if total:
             self._give_out()
+            self._flushes += 1
+            if not self._flushes % _LOOK_FLUSHES:
+                self.look_at_lags(now_ms)
         return total
 
     @property
@@ -555,6 +563,12 @@ class Board:
     def forget_lateness(self) -> None:
         """The local clock was stepped: what was learned of lateness is void."""
         self.baseline.reset()
+        self.lags.forget()
+
+    def look_at_lags(self, now_ms: int) -> None:
+        """Note the newest lag of every stream that spoke since the last look. Where even the quickest
+        events seem to come from the future, our clock is behind by that much."""
+        self.lags.look(self.inbox.streams.values(), now_ms, max(0, -self.baseline.value_ms))
 
     def take_tally(self) -> Tally:
         """Counts since the last call, for `quality`."""
@@ -675,6 +689,7 @@ class Board:
             "corrections": self.corrections,
             "malformed": self.malformed,
             "duplicates": self.tapes.duplicates,
+            "lag_p99_ms": {kind: lag.p99_ms for kind, lag in self.lags.by_kind().items()},
         }
 
     def nbytes(self) -> int:

@@ -155,7 +155,8 @@ class HostClock(LoopClock):
 
     def now_ms(self) -> int:
         """Exchange time as the host believes it."""
-        return super().now_ms() + self.skew_ms
+        loop_ms = int(self._loop.time() * 1000.0 + 1e-6)  # as `LoopClock`, in one call
+        return self._start_ms + loop_ms + self.offset_ms + self.skew_ms
 
 
 class _Silence:

@@ -136,8 +136,8 @@ def _named(frame: pl.DataFrame, file: Path) -> pl.DataFrame:
         old: new for old, new in _ALIASES.items() if old in frame.columns and new not in frame.columns
     })  # fmt: skip
     if "symbol" not in frame.columns:
-        name = re.split(r"[-_.]", file.name)[0]
-        if re.fullmatch(r"[A-Z0-9]+USD[TC]", name):
+        name = re.split(r"[-_.]", file.name)[0].upper()
+        if re.fullmatch(r"\w+USD[TC]", name):
             frame = frame.with_columns(pl.lit(name).alias("symbol"))
     if "symbol" in frame.columns:
         text = pl.col("symbol").cast(pl.String).str.strip_chars().str.to_uppercase()
@@ -307,9 +307,25 @@ def _fold_up(frames: dict[str, pl.DataFrame]) -> None:
                 .drop("parts")
             )
             if name in frames:
-                whole = whole.join(frames[name], on=["symbol", "time"], how="anti")
-                whole = pl.concat([frames[name], whole])
+                own = _enriched(frames[name], whole)
+                whole = whole.join(own, on=["symbol", "time"], how="anti")
+                whole = pl.concat([own, whole])
             frames[name] = whole.sort("time", maintain_order=True)
+
+
+def _enriched(own: pl.DataFrame, sums: pl.DataFrame) -> pl.DataFrame:
+    """Bars with what they do not say of themselves (turnover, trades, takers) from the sums of
+    shorter ones, where both have the same volume."""
+    import polars as pl
+
+    beside = sums.select("symbol", "time", *(pl.col(c).alias(f"sum_{c}") for c in KLINE[4:]))
+    both = own.join(beside, on=["symbol", "time"], how="left", maintain_order="left")
+    volume, total = pl.col("volume"), pl.col("sum_volume")
+    is_same = ((volume - total).abs() <= 1e-6 * volume).fill_null(value=False)
+    return both.with_columns(
+        pl.when(pl.col(c).is_null() & is_same).then(f"sum_{c}").otherwise(c).alias(c)
+        for c in KLINE[5:]
+    ).select(own.columns)
 
 
 def _total(name: str) -> pl.Expr:

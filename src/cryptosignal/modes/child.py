@@ -8,7 +8,7 @@ from __future__ import annotations
 import selectors
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
@@ -20,10 +20,13 @@ _ERROR_CHARS_MAX = 4_000
 
 
 @contextmanager
-def started(module: Sequence[str], what: str) -> Iterator[bytes]:
+def started(
+    module: Sequence[str], what: str, on_life: Callable[[int], None] = lambda _: None
+) -> Iterator[bytes]:
     """Run `python -m <module…>`, yield the first line it prints, stop it at the end.
 
-    Raises UserFault with the child's own last line if it ends without one.
+    `on_life` gets a descriptor that can be read to its end once the child has ended, however that
+    was. Raises UserFault with the child's own last line if it ends without a line.
     """
     with subprocess.Popen(  # noqa: S603  # our own interpreter and module, no shell
         [sys.executable, "-m", *module],
@@ -33,7 +36,10 @@ def started(module: Sequence[str], what: str) -> Iterator[bytes]:
         start_new_session=True,  # Ctrl-C at the terminal is for the owner, who then stops the child
     ) as process:
         try:
-            yield _announcement(process, what)
+            line = _announcement(process, what)
+            assert process.stdout is not None
+            on_life(process.stdout.fileno())
+            yield line
         finally:
             _stop(process)
 

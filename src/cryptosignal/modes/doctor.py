@@ -7,12 +7,16 @@ that is not the one in use.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from cryptosignal.ground.units import HOUR_MS, INTERVAL_MS
 from cryptosignal.modes.live import Run, run_live
+from cryptosignal.net.caller import UNASKED
+from cryptosignal.net.client import READ_AFTER_RECONNECT, READ_AS_AUDIT, READ_AS_PROOF
+from cryptosignal.quality.turns import Turns
 from cryptosignal.streams import names
 
 if TYPE_CHECKING:
@@ -26,7 +30,7 @@ COMPARE_S: Final = 1_800.0
 ACCOUNT_POLL_S: Final = 5.0
 """What a client without an account stream asks: positions, every five seconds."""
 _LOOK_S: Final = 0.2
-_SAVING_MIN_PERCENT: Final = 90.0
+_KLINES_PERCENT: Final = 90.0
 
 
 class Saving(msgspec.Struct, frozen=True):
@@ -35,8 +39,8 @@ class Saving(msgspec.Struct, frozen=True):
     what: str
     polling_per_h: float
     streams_per_h: float
-    is_judged: bool = True
-    """Whether the promise of the streams (90 % and more) is about this row."""
+    promised_percent: float = 0.0
+    """What the streams promise to save of this row at least; 0 where they promise nothing."""
 
     @property
     def saved_percent(self) -> float:
@@ -69,6 +73,7 @@ def examine(run: Run, face: Face, *, every_stream: bool, compare: bool) -> Findi
     Raises as a run does if the venue cannot be reached.
     """
     found = Findings()
+    run.is_lasting = False
     run.on_venue = lambda name, _ready: setattr(found, "venue", name)
 
     async def witness(program: Program, _recorder: Recorder) -> None:
@@ -96,7 +101,7 @@ def _is_done(program: Program, *, every_stream: bool) -> bool:
 
 def silent(program: Program) -> list[str]:
     """Streams that never spoke; forced orders come when they come and are not waited for."""
-    return [name for name in program.feed.unheard() if name != names.FORCE_ORDER_STREAM]
+    return [name for name in program.feed.unheard() if name not in names.ON_OCCASION]
 
 
 async def _compare(program: Program) -> list[Saving]:
@@ -108,17 +113,24 @@ async def _compare(program: Program) -> list[Saving]:
     a_symbol = sum(HOUR_MS / INTERVAL_MS[interval] for interval in intervals)
     polling = round(a_symbol * len(program.symbols), 1)
 
-    def row(what: str, polled: float, calls: int, *, is_judged: bool = True) -> Saving:
-        return Saving(what, polled, round(calls / hours, 1), is_judged)
+    def row(what: str, polled: float, calls: int, promised_percent: float = 0.0) -> Saving:
+        return Saving(what, polled, round(calls / hours, 1), promised_percent)
 
+    shortest_ms = min(INTERVAL_MS[interval] for interval in intervals)
+    turns = Turns.of(shortest_ms, int(program.config.websocket.kline_reconcile_interval * 1000))
+    fewest = len(program.symbols) * HOUR_MS / (turns.bars * turns.step_ms)
     repairs = made.repairs - made.comparisons
+    reads = made.account_reads
     return [
-        row("klines for scans (repairs, books included)", polling, repairs),
-        row("account (positions, orders, balances)", 3600.0 / ACCOUNT_POLL_S, made.polls),
-        row("checks: klines compared with REST", 0.0, made.comparisons),
-        row("checks: account audits", 0.0, made.audits),
-        row("klines, the check included", polling, made.repairs, is_judged=False),
-    ]
+        row("klines for scans (repairs, books included)", polling, repairs, _KLINES_PERCENT),
+        row("account, polled (positions, orders, balances)", 3600.0 / ACCOUNT_POLL_S,
+            reads[UNASKED], 100.0),
+        row(f"checks: klines compared with REST (at least {fewest:.0f})", 0.0, made.comparisons),
+        row("checks: account audits", 0.0, reads[READ_AS_AUDIT]),
+        row("checks: account after a reconnect", 0.0, reads[READ_AFTER_RECONNECT]),
+        row("checks: account, a doubtful order or fill", 0.0, reads[READ_AS_PROOF]),
+        row("klines, the check included", polling, made.repairs),
+    ]  # fmt: skip
 
 
 class _Calls:
@@ -128,8 +140,7 @@ class _Calls:
         repairer, client = program.repairer, program.client
         self.repairs = repairer.requests
         self.comparisons = repairer.comparisons
-        self.audits = client.audit_calls
-        self.polls = client.account_calls - client.audit_calls
+        self.account_reads = Counter(client.account_reads)
 
     def since(self, before: _Calls) -> _Calls:
         """The calls made since `before`."""
@@ -158,8 +169,7 @@ def _note_down(program: Program, found: Findings, *, every_stream: bool) -> None
             cache_stats=program.board.get_stats(),
             min_score=program.config.params.gates.min_score,
         )
-    judged = [saving for saving in found.savings if saving.polling_per_h and saving.is_judged]
-    saves = all(saving.saved_percent >= _SAVING_MIN_PERCENT for saving in judged)
+    saves = all(saving.saved_percent >= saving.promised_percent for saving in found.savings)
     delivers = not found.unheard if every_stream else True
     found.is_well = bool(
         found.routes and all(found.routes.values()) and delivers and saves and found.scan

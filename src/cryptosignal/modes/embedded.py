@@ -24,6 +24,8 @@ class VenueReady(msgspec.Struct, frozen=True):
     start_time_ms: int
     epoch_mono_ns: int
     speed: float
+    life_fd: int = -1
+    """Ends with the process if it is ours (`modes.child`); -1 where somebody else owns it."""
 
     def routes(self) -> Routes:
         """Its base URLs."""
@@ -48,5 +50,7 @@ def embedded_venue(arguments: Sequence[str]) -> Iterator[VenueReady]:
     Raises UserFault with the child's own line if it refuses to start.
     """
     command = ["cryptosignal", "simulate", "--json", "--until-stdin-closes", *arguments]
-    with started(command, "the embedded venue") as line:
-        yield msgspec.json.decode(line, type=VenueReady)
+    lives: list[int] = []
+    with started(command, "the embedded venue", lives.append) as line:
+        ready = msgspec.json.decode(line, type=VenueReady)
+        yield msgspec.structs.replace(ready, life_fd=lives[0])

@@ -61,8 +61,8 @@ class Cell:
 @dataclass(slots=True)
 class Evidence:
     """All findings; `absent` are factors that the data cannot feed, `scarce` the cells of those that
-    too few coins at a moment have for a rank (`ic` NaN, `p` and `q` of the signed return), `coins`
-    how many have them."""
+    too few coins at a moment have for a rank (`ic` NaN, `edge_bps` over the drift of those coins,
+    `p` and `q` of it), `coins` how many have them."""
 
     data: str
     params: str
@@ -261,12 +261,14 @@ def _ic(value: Floats, later: Floats) -> Floats:
 
 
 def _edge(value: Floats, later: Floats) -> Floats:
-    """Mean signed return of each moment where the factor is strong, basis points."""
+    """Of each moment where the factor is strong: mean signed return and mean return, basis points,
+    and mean sign, [3, time]."""
     strong = (np.abs(value) >= _STRONG) & ~np.isnan(later)
     count = strong.sum(axis=0)
-    total = np.where(strong, np.sign(np.nan_to_num(value)) * np.nan_to_num(later), 0.0).sum(axis=0)
+    sign, move = np.sign(np.nan_to_num(value)), 1e4 * np.nan_to_num(later)
+    parts = np.stack([sign * move, move, sign])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(count > 0, 1e4 * total / count, np.nan)
+        return np.where(count > 0, np.where(strong, parts, 0.0).sum(axis=1) / count, np.nan)
 
 
 def _deciles(value: Floats, later: Floats) -> Floats:
@@ -334,7 +336,7 @@ def _conclude(sums: _Sums, out: Evidence) -> Evidence:
             continue
         for horizon in HORIZONS:
             series = np.concatenate(sums.ic[name, horizon])
-            edge = np.concatenate(sums.edge[name, horizon])
+            edge = np.concatenate(sums.edge[name, horizon], axis=1)[0]
             out.cells.append(_cell(name, horizon, times, series, edge))
         main = np.concatenate(sums.ic[name, MAIN_HORIZON])
         total = np.sum(sums.decile[name], axis=0)
@@ -366,14 +368,15 @@ def _conclude(sums: _Sums, out: Evidence) -> Evidence:
 
 
 def _scarce(sums: _Sums, names: list[str], out: Evidence) -> None:
-    """What a factor without ranks earned by its sign, coin by coin: no rank is needed for that, and
-    under no effect its mean is zero whatever the factor reads."""
+    """What a factor without ranks earned by its sign, coin by coin, over what its coins earned by
+    themselves: a factor that leans to one side has no merit in a market that does too."""
     times = np.concatenate([*sums.moments, *sums.few_moments])
     for name in names:
         cells = []
         for horizon in HORIZONS:
             parts = sums.edge.get((name, horizon), []), sums.few_edge.get((name, horizon), [])
-            edge = np.concatenate([*parts[0], *parts[1]])
+            signed, moved, sign = np.concatenate([*parts[0], *parts[1]], axis=1)
+            edge = signed if np.isnan(moved).all() else signed - np.nanmean(moved) * sign
             mean, low, high, p, blocks = _interval(times, edge, horizon)
             cells.append(
                 Cell(name, horizon, int((~np.isnan(edge)).sum()), blocks, *3 * (math.nan,), p)

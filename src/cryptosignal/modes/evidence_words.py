@@ -82,10 +82,10 @@ def _scarce_lines(out: Evidence) -> list[str]:
     return [
         "",
         f"Never {MIN_SYMBOLS} coins at a moment, so no rank across them: {few}. What their sign "
-        "earned, coin by coin:",
+        "earned coin by coin, over what the same coins did by themselves:",
         "",
-        "| factor | horizon h | moments | blocks | signed return bps, score ≥ 30 either way | 95 % |"
-        " q |",
+        "| factor | horizon h | moments | blocks | signed return over drift bps, score ≥ 30 either way |"
+        " 95 % | q |",
         "|---|--:|--:|--:|--:|---|--:|",
         *(
             f"| {c.factor} | {c.horizon} | {c.moments} | {c.blocks} | {c.edge_bps:+.1f} | "

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from cryptosignal.binance.routes import MAINNET, TESTNET, Routes
 from cryptosignal.domain.ports import Transport
 from cryptosignal.ground.clock import LoopClock, SystemClock, host_epoch_ms
-from cryptosignal.ground.faults import UserFault
+from cryptosignal.ground.faults import Unreachable, UserFault
 from cryptosignal.ground.loop import ScaledLoop
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.modes.accounts import (
@@ -57,6 +58,10 @@ _MARKET_SYMBOLS = 100
 weeks. Its bars before that are history."""
 
 
+VENUE_GONE: Final = "the embedded venue has ended; its market and account ended with it"
+_VENUE_WORDS_BYTES: Final = 65_536
+
+
 @dataclass
 class Run:
     """One run as it was asked for on the command line."""
@@ -74,6 +79,8 @@ class Run:
     venue_arguments: tuple[str, ...] = ()
     is_armed: bool = False
     """`--live` was given: half of what a live account needs."""
+    is_lasting: bool = True
+    """Not so soon over that loading compiled kernels would only delay its end."""
     page_port: int | None = None
     attached: VenueReady | None = None
     """A simulated venue that runs already, instead of one that starts and ends with the run."""
@@ -137,12 +144,12 @@ def run_live(run: Run, face: Face, conduct: Conduct | None = None) -> str:
             warm_up=WarmUpSettings(with_spot=bool(routes.spot_url)),
             candles=None if run.venue == EMBEDDED else _candles(disk, routes),
             info={"venue": routes.name, "seed": str(run.seed)},
-            is_compiled=run.scans == 0,
+            is_compiled=run.scans == 0 and run.is_lasting,
             tap=stores.tap,
             tape_position=stores.position,
             stores=stores,
         )
-        watch = _Watch(publisher, socket_path, KillFile(data_dir))
+        watch = _Watch(publisher, socket_path, KillFile(data_dir), ready)
         return loop.run_until_complete(_main(setup, recorder, conduct, watch))
 
 
@@ -160,6 +167,9 @@ class _Watch:
     publisher: Publisher
     socket_path: str
     kill_file: KillFile
+    venue: VenueReady | None = None
+    is_venue_gone: bool = False
+    """Our embedded venue has ended, without which there is nothing left to run for."""
 
     async def run(self, program: Program) -> None:
         """Serve snapshots, questions and commands until cancelled."""
@@ -171,13 +181,27 @@ class _Watch:
             on_ask=operator.ask,
         )
         self.publisher.bind(program, hub)
+        loop = asyncio.get_running_loop()
+        life_fd = -1 if self.venue is None else self.venue.life_fd
+        if life_fd >= 0:
+            loop.add_reader(life_fd, self._look_at_venue, loop, life_fd, program)
         await hub.start()
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self.publisher.run())
                 tasks.create_task(operator.watch_file())
         finally:
+            if life_fd >= 0:
+                loop.remove_reader(life_fd)
             await hub.stop()
+
+    def _look_at_venue(
+        self, loop: asyncio.AbstractEventLoop, life_fd: int, program: Program
+    ) -> None:
+        if not os.read(life_fd, _VENUE_WORDS_BYTES):
+            loop.remove_reader(life_fd)
+            self.is_venue_gone = True
+            program.stop(VENUE_GONE)
 
 
 async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None, watch: _Watch) -> str:
@@ -197,6 +221,8 @@ async def _main(setup: Setup, recorder: Recorder, conduct: Conduct | None, watch
     helper = loop.create_task(conduct(program, recorder)) if conduct is not None else None
     try:
         reason = await program.run()
+        if watch.is_venue_gone:
+            raise Unreachable(VENUE_GONE)
         if helper is not None and helper.done():
             helper.result()
         return reason

@@ -90,6 +90,7 @@ class _Source:
     def _feed(self) -> Iterator[Metric]:
         program = self._program
         program.feed.flush()  # a frame that waits would show as one from the future
+        program.board.look_at_lags(program.clock.now_ms())
         lags: dict[str, int] = defaultdict(int)
         for stream in program.board.inbox.streams.values():
             if stream.count and stream.is_wanted:
@@ -98,6 +99,13 @@ class _Source:
         yield _by_label("stream_lag_ms", "newest event to cache, worst stream", "kind", lags)
         each = program.board.lags_ms()
         yield _by_label("each_stream_lag_ms", "newest event to cache", "stream", each)
+        found = program.board.lags.by_stream()
+        p50 = {name: lag.p50_ms for name, lag in found.items()}
+        p99 = {name: lag.p99_ms for name, lag in found.items()}
+        yield _by_label("stream_lag_p50_ms", "half the events to cache sooner", "stream", p50)
+        yield _by_label("stream_lag_p99_ms", "99 % of events to cache sooner", "stream", p99)
+        behind_ms = max(0, -program.board.baseline.value_ms)
+        yield _value("clock_behind_ms", "our clock behind the venue's, by its events", behind_ms)
         states = {
             str(line.conn_id): int(line.session.state) for line in program.feed.lines.values()
         }
@@ -131,6 +139,12 @@ class _Source:
         for lane, weight in view.spent_by_lane.items():
             spent.add_metric([lane.lower()], weight)
         yield spent
+        reads = CounterMetricFamily(
+            "cryptosignal_account_reads", "requests that read the account, by why", labels=["why"]
+        )
+        for why, count in self._program.client.account_reads.items():
+            reads.add_metric([why], count)
+        yield reads
         yield _by_label("limit_used", "used of each limit now", "pool", view.used)
         yield _total("rate_limited", "429 and 418 answers", view.punished)
 

@@ -124,7 +124,8 @@ class PaperTransport:
         assert program is not None, "bound before it runs"
         state, now_ms = self._read(), self._now_ms()
         kept = {item.symbol: item for item in state.contracts} if state else {}
-        self._rules, self._listed = program.instruments, kept | program.instruments
+        now = {symbol: _ruled(item) for symbol, item in program.instruments.items()}
+        self._rules, self._listed = program.instruments, kept | now
         start_ms = max(state.at_ms, now_ms - SLEEP_MS_MAX) if state and state.at_ms else now_ms
         if now_ms - start_ms < SLEEP_MS_MIN:
             start_ms = now_ms
@@ -151,9 +152,10 @@ class PaperTransport:
         if program.instruments is self._rules:
             return venue
         self._rules = program.instruments
-        if all(self._listed.get(s) == item for s, item in program.instruments.items()):
+        now = {symbol: _ruled(item) for symbol, item in program.instruments.items()}
+        if all(self._listed.get(symbol) == item for symbol, item in now.items()):
             return venue
-        return self._list_anew(venue, program.instruments)
+        return self._list_anew(venue, now)
 
     def _list_anew(self, old: PaperVenue, instruments: dict[str, Instrument]) -> PaperVenue:
         """A contract is new, or its rules are: the account moves over, its streams begin again. What is
@@ -313,6 +315,11 @@ class _PaperLink:
 
     def close(self, code: int = 1000) -> None:
         self._owner.hang_up(self._number, code)
+
+
+def _ruled(item: Instrument) -> Instrument:
+    """A contract's own rules; its brackets are the account's, which is ours."""
+    return msgspec.structs.replace(item, brackets=())
 
 
 async def _slept(program: Program, symbol: str, start_ms: int, now_ms: int) -> Slept:

@@ -45,7 +45,9 @@ from cryptosignal.market.board import Board
 from cryptosignal.market.universe import UniverseSettings
 from cryptosignal.modes.account import BinanceExchange
 from cryptosignal.modes.accounts import check_history
+from cryptosignal.modes.beside import beside
 from cryptosignal.modes.bookkeeper import Bookkeeper
+from cryptosignal.modes.brackets import Brackets
 from cryptosignal.modes.candle_keeper import CandleKeeper
 from cryptosignal.modes.config import Config, without_secrets
 from cryptosignal.modes.film import TapedBoard, TapedQuality
@@ -53,6 +55,7 @@ from cryptosignal.modes.preload import tell_streams
 from cryptosignal.modes.rights import CHECK_EVERY_S, check_key
 from cryptosignal.modes.rim import Audience, Rim
 from cryptosignal.modes.scanning import ScanLoop
+from cryptosignal.modes.spare import give_back
 from cryptosignal.modes.stores import JOURNAL_ROOT as JOURNAL_ROOT
 from cryptosignal.modes.stores import Stores
 from cryptosignal.modes.supervise import TRIES_MAX, patiently, soon
@@ -139,6 +142,7 @@ class Setup:
         names.MARK_ARRAY_STREAM,
         names.TICKER_ARRAY_STREAM,
         names.FORCE_ORDER_STREAM,
+        names.CONTRACT_STREAM,
     )
     tap: Callable[[int, int, bytes], None] | None = None
     tape_position: Callable[[], int] = lambda: 0
@@ -200,6 +204,7 @@ class Program:
             sapi_url=setup.routes.sapi_url,
             spot_ledger=self._spot_ledger() if setup.routes.spot_url else None,
         )
+        self._brackets = Brackets(self.client, self._note, has_account=setup.signer is not None)
         self.feed = MarketFeed(
             setup.transport,
             setup.routes,
@@ -423,6 +428,9 @@ class Program:
         if rules.synthetic_flow:
             self._note("flow.is_synthetic", {"kinds": ", ".join(rules.synthetic_flow)})
         self.universe.take(chosen)
+        await self._brackets.read()
+        chosen = [self._brackets.onto(item) for item in chosen]
+        self.universe.take(chosen)
         return chosen
 
     async def _follow_market(self, chosen: list[Instrument] | None) -> None:
@@ -485,7 +493,7 @@ class Program:
     def _tradable(self, listed: Iterable[Instrument]) -> dict[str, Instrument]:
         """Contracts that may be watched: TRADING USDT perpetuals on coins, none of the blacklist."""
         return {
-            item.symbol: item
+            item.symbol: self._brackets.onto(item)
             for item in listed
             if item.is_tradable_perpetual
             and item.underlying_type == "COIN"
@@ -653,6 +661,8 @@ class Program:
     async def _keep_slow_series(self) -> None:
         """Open interest, funding, spot: their history once, then what is new of them."""
         await self._warm((), self.setup.warm_up)
+        if self.setup.is_compiled:  # a live run, whose threads may take their time
+            await beside(give_back)
         await self.refresher.run()
 
     def _say_reach(self) -> None:
@@ -704,6 +714,7 @@ class Program:
     async def _choose_again(self) -> list[Instrument]:
         """The venue's list as it is now; of symbols asked for by name, those that still trade."""
         rules = await self.client.exchange_info()
+        await self._brackets.read()
         tradable = self._tradable(rules.instruments)
         if self.setup.symbols:
             return [tradable[symbol] for symbol in self.setup.symbols if symbol in tradable]
@@ -750,12 +761,15 @@ class Program:
 
     # ---- running ------------------------------------------------------------------------
     def _take_scan(self, scan: ScanTaken) -> None:
+        if self.setup.scans_max and self.engine.scans >= self.setup.scans_max:
+            return  # as many as were asked for; the run is ending
         before = self.client.api_calls.total()
         rows = dataclasses.replace(scan.rows, tape_position=self.setup.tape_position())
         scan = ScanTaken(rows)
         self.rim.handle(scan)
         self.api_calls_at_scan = self.client.api_calls.total() - before
-        if scan.rows.trigger.startswith("bar:") and self.engine.latest is not None:
+        is_told = scan.rows.trigger == "start" or scan.rows.trigger.startswith("bar:")
+        if is_told and self.engine.latest is not None:
             held = (position.symbol for position in self.desk.positions())
             self.universe.look(self.board.view(self.clock.now_ms()))
             self.universe.replan(self.engine.latest, held)

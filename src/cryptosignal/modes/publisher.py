@@ -134,13 +134,15 @@ def market_rows(program: Program) -> list[MarketRow]:
     if scan is None:
         return []
     board = program.board
-    columns = scan.rows.columns
-    age_s = max(program.clock.now_ms() - scan.rows.time_ms, 0) / 1000
+    board.intake.read_marks()
+    columns, heard_ms = scan.rows.columns, np.fmax(board.marks.mark_ms, board.marks.ticker_ms)
+    now_ms = program.clock.now_ms()
     rows = []
     for place, symbol in enumerate(scan.rows.symbols):
         slot = board.find(symbol)
         mark = float(board.marks.mark[slot]) if slot >= 0 else float("nan")
         close = float(columns["ctx.close"][place])
+        seen_ms = heard_ms[slot] if slot >= 0 and heard_ms[slot] > 0 else scan.rows.time_ms
         rows.append(
             MarketRow(
                 symbol=symbol,
@@ -155,7 +157,7 @@ def market_rows(program: Program) -> list[MarketRow]:
                 ev=float(scan.values.ev[place]),
                 quality=float(columns["ctx.quality"][place]),
                 reason=stopped_by(scan, place),
-                age_s=age_s,
+                age_s=max(now_ms - float(seen_ms), 0.0) / 1000,
             )
         )
     return rows
@@ -178,13 +180,12 @@ def candles(program: Program, symbol: str, interval: str, count: int = 300) -> l
 
 def health(program: Program) -> Health:
     """Connections, weight, quality, calls and lag."""
+    program.feed.flush()  # a frame that waits would show as one from the future
     stats = program.feed.stats()
     ledger = program.ledger.snapshot()
     scan = program.engine.latest
     quality = np.sort(scan.rows.columns["ctx.quality"]) if scan is not None else np.zeros(0)
     quality = quality[~np.isnan(quality)]
-    program.feed.flush()  # a frame that waits would show as one from the future
-    lags: Any = program.board.lags_ms()
     connections: Any = stats["connections"]
     return Health(
         connections=[
@@ -195,7 +196,7 @@ def health(program: Program) -> Health:
                 "age_s": c["age_s"],
                 "frames": c["frames"],
                 "streams": c["streams"],
-                "lag_ms": float(max(lags.values(), default=0)),
+                "lag_ms": float(c["lag_ms"]),
             }
             for c in connections
         ],

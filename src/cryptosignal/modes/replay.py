@@ -88,7 +88,7 @@ def replay(
     reader = read_run(disk, run_dir)
     header = reader.header()
     engine = engine_of(header)
-    _fold_history(disk, header, engine)
+    fold_history(disk, header, engine)
     retake = Retake(disk, header.run_id, config_of(header), is_compiled=is_compiled)
     report = ReplayReport(run_dir, numeric_path=header.numeric_path, rows=retake.report)
     expected: list[str] = []
@@ -122,12 +122,9 @@ def decision_at(data_dir: str, run: str, symbol: str, at_ms: int | None) -> Deci
 
     Raises UserFault where there is no such run, scan or symbol.
     """
-    root, run_dir = _folders(run) if run else (Path(data_dir), "")
-    if not root.is_dir():
-        raise UserFault(f"{root}: no such folder (allowed: a data folder with journal/)")
+    root, run_dir = run_named(data_dir, run, at_ms)
     disk = FileDisk(root, read_only=True)
     try:
-        run_dir = run_dir or _newest_run(disk, data_dir, at_ms)
         scanned, decision = _decision_in(disk, run_dir, symbol.upper(), at_ms)
     finally:
         disk.close()
@@ -136,6 +133,23 @@ def decision_at(data_dir: str, run: str, symbol: str, at_ms: int | None) -> Deci
         some = f"such as {', '.join(scanned[:5])}" if scanned else "none: it holds no scan"
         raise UserFault(f"{run_dir}: no scan of {symbol.upper()}{when} (scanned: {some})")
     return decision
+
+
+def run_named(data_dir: str, run: str, at_ms: int | None) -> tuple[Path, str]:
+    """The data folder and in it the run `run`, or the newest that was begun by `at_ms`.
+
+    Raises UserFault where there is none.
+    """
+    if run:
+        return _folders(run)
+    root = Path(data_dir)
+    if not root.is_dir():
+        raise UserFault(f"{root}: no such folder (allowed: a data folder with journal/)")
+    disk = FileDisk(root, read_only=True)
+    try:
+        return root, _newest_run(disk, data_dir, at_ms)
+    finally:
+        disk.close()
 
 
 def _folders(path: str) -> tuple[Path, str]:
@@ -164,7 +178,7 @@ def _decision_in(
     reader = read_run(disk, run_dir, past_gaps=True)
     header = reader.header()
     engine = engine_of(header)
-    _fold_history(disk, header, engine)
+    fold_history(disk, header, engine)
     found: ScanDecisions | None = None
     scanned: dict[str, None] = {}
     for record in reader:
@@ -200,7 +214,7 @@ def config_of(header: RunHeader) -> Config:
         raise UserFault(f"run {header.run_id}: written by another version: {fault}") from None
 
 
-def _fold_history(disk: Disk, header: RunHeader, engine: Engine) -> None:
+def fold_history(disk: Disk, header: RunHeader, engine: Engine) -> None:
     """Fold the money events of the runs that the replayed one had folded at its start."""
     for run_dir in filter(None, header.info.get("history", "").split(",")):
         for record in money_of(disk, run_dir):

@@ -51,6 +51,9 @@ INBOX_LIMIT = 100_000
 PREPARE_MS_MAX = 10_000
 """Longer than this to set leverage and margin, and the price that the entry was sized by is stale."""
 
+TIMER_SLACK_S = 0.001
+"""A timer that is off by less is left as it is set: the clock tells whole milliseconds."""
+
 STOP_GRACE_S = 1.5
 """How long requests under way may take to end after a stop."""
 
@@ -248,12 +251,15 @@ class Rim:
 
     def _arm_timer(self) -> None:
         due_ms = self.engine.timers.next_ms()
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        loop, timer, self._timer = asyncio.get_running_loop(), self._timer, None
         if due_ms is not None and not self._stopping:
-            wait_s = max(due_ms - self._clock.now_ms(), 0) / 1000
-            self._timer = asyncio.get_running_loop().call_later(wait_s, self._fire)
+            when_s = loop.time() + max(due_ms - self._clock.now_ms(), 0) / 1000
+            if timer is not None and abs(timer.when() - when_s) < TIMER_SLACK_S:
+                self._timer = timer  # it stands right, also by a clock that was stepped
+                return
+            self._timer = loop.call_at(when_s, self._fire)
+        if timer is not None:
+            timer.cancel()
 
     def _fire(self) -> None:
         self._timer = None

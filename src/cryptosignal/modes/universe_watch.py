@@ -1,7 +1,8 @@
 """Keeps the watched universe true while the program runs: listings, delistings, filters, tiers.
 
 The list is double-buffered: a new one takes effect whole or not at all, and a venue that does not
-answer, or lists nothing, leaves the old one in force (DOMAIN §0.17). What is held stays streamed
+answer, or lists nothing, leaves the old one in force (DOMAIN §0.17). It is read each hour, and at once
+when the venue tells of a contract: a new coin's first minutes count (§1.8). What is held stays streamed
 after its delisting until it is gone; nothing new is opened there, for the engine lists it no more.
 """
 
@@ -37,6 +38,8 @@ from cryptosignal.signals.decisions import ScanDecisions
 from cryptosignal.streams import names
 
 REFRESH_S: Final = 3600.0
+CONTRACT_LOOK_S: Final = 10.0
+"""How soon a word of the venue on its contracts is followed by a look at the whole list."""
 KEPT_SHARE: Final = 1.25
 """A warm symbol stays warm until its rank falls this far past the tier's size: no flapping."""
 
@@ -136,10 +139,11 @@ class UniverseWatch:
             self._board.set_overlay(made.symbols)
 
     def pooled(self) -> list[str]:
-        """Overlay, then Elite, at most as many as the warm tier holds."""
+        """Overlay, then Elite, at most two thirds of the warm tier: the rest is for the best by
+        score, which without a book are no signals."""
         pools = [self._pools[name][1] for name in ("overlay", "elite") if name in self._pools]
         listed = dict.fromkeys(symbol for pool in pools for symbol in pool.symbols)
-        return list(listed)[: self._settings.warm_max]
+        return list(listed)[: self._settings.warm_max - self._settings.warm_max // 3]
 
     def _find_new_coins(self, view: MarketView) -> None:
         """Decided from the listing date, before anything is fetched (§1.8); their series that no
@@ -226,9 +230,21 @@ class UniverseWatch:
     async def run(
         self, choose: Choose, on_change: Callable[[tuple[str, ...]], Awaitable[None]]
     ) -> None:
-        """Refresh each hour until cancelled; `on_change` gets the symbols that are new."""
+        """Refresh when due until cancelled; `on_change` gets the symbols that are new."""
         while True:
-            await asyncio.sleep(REFRESH_S)
+            await self._due()
             added = await self.refresh(choose)
             if added is not None:
                 await on_change(added)
+
+    async def _due(self) -> None:
+        """Return after an hour, or sooner if the venue told of a contract meanwhile."""
+        told = self._contracts_told()
+        for _ in range(round(REFRESH_S / CONTRACT_LOOK_S)):
+            await asyncio.sleep(CONTRACT_LOOK_S)
+            if self._contracts_told() != told:
+                return
+
+    def _contracts_told(self) -> int:
+        stream = self._board.inbox.streams.get(names.CONTRACT_STREAM)
+        return 0 if stream is None else stream.count

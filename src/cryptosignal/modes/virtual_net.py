@@ -87,6 +87,8 @@ class VirtualNetwork:
         self.world.run(PROCESS.set, 0)
         self._pump_at: asyncio.TimerHandle | None = None
         self._pump_due_ms = 0
+        self._bundles: dict[tuple[int, int], list[bytes]] = {}
+        """Frames of the running pump by connection and delay: what leaves together arrives together."""
 
     # ---- the venue's own time -----------------------------------------------------------
     def start(self) -> None:
@@ -99,6 +101,7 @@ class VirtualNetwork:
         now_ms = self.clock.now_ms()
         for delivery in self.venue.advance(now_ms):
             self._deliver(delivery.link, delivery.payload, delivery.close_code, delivery.delay_ms)
+        self._bundles.clear()
         self.after_move(now_ms)
         due_ms = max(min(self.venue.next_ms(), now_ms + _VENUE_IDLE_MS), now_ms + 1)
         if self._pump_at is not None:
@@ -143,16 +146,22 @@ class VirtualNetwork:
             self.loop.call_later(
                 up_s, self._arrive, request, future, down_s, lost, context=self.world
             )
+        what = f"no answer to {request.method} {request.path}"
+        timer = self.loop.call_later(request.timeout_ms / 1000, _expire, future, what)
         try:
-            return await asyncio.wait_for(future, request.timeout_ms / 1000)
-        except TimeoutError:
-            raise TimedOut(f"no answer to {request.method} {request.path}") from None
+            return await future
+        finally:
+            timer.cancel()
 
     def _arrive(
         self, request: HttpRequest, future: asyncio.Future[HttpResponse], down_s: float, lost: bool
     ) -> None:
-        self.pump()
-        reply = self.venue.http(self.clock.now_ms(), request)
+        now_ms = self.clock.now_ms()
+        if self.venue.next_ms() <= now_ms:
+            self.pump()
+        else:
+            self.after_move(now_ms)  # as it stood before the request
+        reply = self.venue.http(now_ms, request)
         self.pump()
         response = reply.response
         if response is None or lost:
@@ -196,15 +205,21 @@ class VirtualNetwork:
         if payload is None:
             self.loop.call_later(wait_s, self._drop, link, code, "closed", context=self.world)
         elif not link.is_half_open:
-            self.loop.call_later(wait_s, self._frame, link, payload, context=link.context)
+            bundle = self._bundles.get((number, delay_ms))
+            if bundle is not None:
+                bundle.append(payload)
+                return
+            bundle = self._bundles[number, delay_ms] = [payload]
+            self.loop.call_later(wait_s, self._frames, link, bundle, context=link.context)
 
     def _wire_s(self, link: _Link) -> float:
         # one latency a connection and moment: TCP keeps the order of frames
         return 0.02 + (link.number % 7) * 0.001
 
-    def _frame(self, link: _Link, payload: bytes) -> None:
-        if link.is_open:
-            link.listener.on_frame(payload)
+    def _frames(self, link: _Link, payloads: list[bytes]) -> None:
+        for payload in payloads:
+            if link.is_open:
+                link.listener.on_frame(payload)
 
     def _drop(self, link: _Link, code: int, reason: str) -> None:
         if not link.is_open:
@@ -252,6 +267,11 @@ class VirtualNetwork:
             link.is_open = False
             self._links.pop(link.number, None)
             self.venue.ws_close(self.clock.now_ms(), link.number)
+
+
+def _expire(future: asyncio.Future[HttpResponse], what: str) -> None:
+    if not future.done():
+        future.set_exception(TimedOut(what))
 
 
 def _resolve(future: asyncio.Future[HttpResponse], response: HttpResponse) -> None:

@@ -40,6 +40,10 @@ from cryptosignal.net.settings import ClientSettings
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
 
 
+UNASKED: Final = "poll"
+"""What an account read counts as that no snapshot asked for."""
+
+
 class MovableClock(Clock, Protocol):
     """A clock whose offset to the venue can be corrected."""
 
@@ -88,10 +92,9 @@ class Caller:
             raise ContractFault("the client timeout must exceed recvWindow (RELIABILITY §3.2)")
         self.api_calls: Counter[str] = Counter()
         """Requests sent, by lane name."""
-        self.audit_calls = 0
-        """Requests of audit snapshots, also contained in `api_calls`."""
-        self.account_calls = 0
-        """Requests of all account snapshots, the audits' too."""
+        self.account_reads: Counter[str] = Counter()
+        """Requests that read the account, by the purpose of their snapshot; UNASKED without one. They are
+        contained in `api_calls` too."""
         self.clock_resyncs = 0
         """How often an answer said that our timestamp was outside the venue's window."""
         self.sync_failures = 0
@@ -149,12 +152,16 @@ class Caller:
         return best_delta_ms
 
     # ---- one request ----------------------------------------------------------------------------
-    async def _get(self, call: Call, lane: Lane, base_url: str = "") -> bytes:
+    async def _get(
+        self, call: Call, lane: Lane, base_url: str = "", purpose: str = UNASKED
+    ) -> bytes:
         wait_ms = self._settings.reconcile_wait_ms_max if lane <= Lane.RECONCILE else None
         timeout_ms = (
             self.timeout_ms if call.security is Security.SIGNED else self._settings.data_timeout_ms
         )
-        return await self._exchange(call, lane, wait_ms, timeout_ms, base_url=base_url)
+        return await self._exchange(
+            call, lane, wait_ms, timeout_ms, base_url=base_url, purpose=purpose
+        )
 
     async def _order_call(self, call: Call, note: Callable[[int], None] | None = None) -> bytes:
         """A call of the orders lane: it waits a second at most, then it is not sent at all."""
@@ -169,6 +176,7 @@ class Caller:
         timeout_ms: int,
         note: Callable[[int], None] | None = None,
         base_url: str = "",
+        purpose: str = UNASKED,
     ) -> bytes:
         """Ask the ledger, sign at the last moment, send once, tell the ledger, raise what it proved."""
         url = base_url or self._rest_url
@@ -182,6 +190,8 @@ class Caller:
         if note is not None:
             note(timestamp_ms)
         self.api_calls[lane.name] += 1
+        if call.path in encode.ACCOUNT_PATHS:
+            self.account_reads[purpose] += 1
         measured = self._measurements
         response = await self._transport.request(url, request)
         ledger.observe(response.headers, timestamp_ms, charged, call.cost)

@@ -7,7 +7,7 @@ and `look_up` never raise for what the venue or the network does: they answer wh
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
@@ -29,6 +29,7 @@ from cryptosignal.domain.events import (
     SendOutcome,
     SnapshotFailed,
 )
+from cryptosignal.domain.instrument import LeverageBracket
 from cryptosignal.domain.market import MarkPrice
 from cryptosignal.domain.order import OrderIntent
 from cryptosignal.domain.position import VenueTrade
@@ -42,7 +43,7 @@ from cryptosignal.ground.faults import (
 )
 from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.units import DAY_MS
-from cryptosignal.net.caller import Caller, meaning_of
+from cryptosignal.net.caller import UNASKED, Caller, meaning_of
 from cryptosignal.net.caller import MovableClock as MovableClock
 
 USER_TRADES_SPAN_MS: Final = 7 * DAY_MS
@@ -51,8 +52,25 @@ USER_TRADES_SPAN_MS: Final = 7 * DAY_MS
 PURPOSE_CONNECTED: Final = "connected"
 PURPOSE_SILENCE: Final = "silence"
 PURPOSE_GARBLED: Final = "garbled"
-AUDIT_PURPOSES: Final = ("audit", PURPOSE_CONNECTED, PURPOSE_SILENCE, PURPOSE_GARBLED)
-"""Purposes (or their beginnings) whose snapshots check the account rather than decide (DESIGN §5.19)."""
+READ_AT_START: Final = "start"
+READ_AFTER_RECONNECT: Final = "reconnect"
+READ_AS_AUDIT: Final = "audit"
+READ_AS_PROOF: Final = "proof"
+READ_WHEN_ASKED: Final = "asked"
+_READ_FOR: Final = {
+    "start": READ_AT_START,
+    "stream": READ_AFTER_RECONNECT,
+    PURPOSE_CONNECTED: READ_AFTER_RECONNECT,
+    "audit": READ_AS_AUDIT,
+    PURPOSE_SILENCE: READ_AS_AUDIT,
+    PURPOSE_GARBLED: READ_AS_AUDIT,
+    "proof": READ_AS_PROOF,
+    "mismatch": READ_AS_PROOF,
+    "fills": READ_AS_PROOF,
+    "asked": READ_WHEN_ASKED,
+    "test": READ_WHEN_ASKED,
+}
+"""What a snapshot is counted as, by the first word of its purpose; anything else is polling."""
 
 NO_CHANGE_MARGIN_TYPE: Final = -4046
 
@@ -61,6 +79,12 @@ class VenueClient(Caller):
     """One venue by REST: the questions that the program asks, and the answers in its words."""
 
     _hedge_mode: bool | None = None
+
+    @property
+    def audit_calls(self) -> int:
+        """Requests that check the account rather than decide (DESIGN §5.19): audits, and what follows a
+        reconnect."""
+        return self.account_reads[READ_AS_AUDIT] + self.account_reads[READ_AFTER_RECONNECT]
 
     # ---- market ------------------------------------------------------------------------
     async def exchange_info(self, lane: Lane = Lane.REPAIR) -> rest.ExchangeRules:
@@ -239,14 +263,18 @@ class VenueClient(Caller):
         first left, `server_ms` the venue time of the last answer. Any failure proves nothing.
         """
         requested_ms = self._clock.now_ms()
-        counted = self.api_calls.total()
+        why = _READ_FOR.get(purpose.partition(" ")[0], UNASKED)
+
+        async def read(call: encode.Call) -> bytes:
+            return await self._get(call, lane, purpose=why)
+
         try:
             if self._hedge_mode is None:
-                self._hedge_mode = rest.hedge_mode(await self._get(encode.HEDGE_MODE, lane))
+                self._hedge_mode = rest.hedge_mode(await read(encode.HEDGE_MODE))
             async with asyncio.TaskGroup() as group:
-                reads = [group.create_task(self._get(call, lane)) for call in _SNAPSHOT_CALLS]
+                reads = [group.create_task(read(call)) for call in _SNAPSHOT_CALLS]
                 trades = [
-                    group.create_task(self._user_trades(symbol, trades_since_ms, lane))
+                    group.create_task(self._user_trades(symbol, trades_since_ms, read))
                     for symbol in symbols
                 ]
             balances, positions, orders, algos = (task.result() for task in reads)
@@ -263,12 +291,13 @@ class VenueClient(Caller):
             )
         except* (EdgeFault, VenueFault) as group_fault:
             reason = str(_first(group_fault))
-        finally:
-            made = self.api_calls.total() - counted
-            self.account_calls += made
-            if purpose.startswith(AUDIT_PURPOSES):
-                self.audit_calls += made
         return SnapshotFailed(purpose, reason)
+
+    async def leverage_brackets(
+        self, lane: Lane = Lane.RECONCILE
+    ) -> dict[str, tuple[LeverageBracket, ...]]:
+        """What leverage our account may take at which notional, by symbol."""
+        return rest.leverage_brackets(await self._get(encode.BRACKETS, lane))
 
     async def set_leverage(self, symbol: str, leverage: int) -> None:
         """Set a symbol's leverage; raises Refused with the venue's code."""
@@ -366,7 +395,9 @@ class VenueClient(Caller):
             return np.empty((0, rest.KLINE_FIELDS), dtype=np.float64)
         return np.concatenate(pages if start_ms else pages[::-1])
 
-    async def _user_trades(self, symbol: str, since_ms: int, lane: Lane) -> tuple[VenueTrade, ...]:
+    async def _user_trades(
+        self, symbol: str, since_ms: int, read: Callable[[encode.Call], Awaitable[bytes]]
+    ) -> tuple[VenueTrade, ...]:
         """Trades of one symbol since `since_ms` (0: the venue's default, the last 7 days).
 
         A window that starts more than 7 days ago is walked week by week; a full page goes on by id.
@@ -375,7 +406,7 @@ class VenueClient(Caller):
         start_ms, from_id = since_ms, 0
         for _ in range(self._settings.trade_pages_max):
             call = encode.user_trades(symbol, start_ms, from_id)
-            rows = rest.user_trades(await self._get(call, lane))
+            rows = rest.user_trades(await read(call))
             found.update((row.trade_id, row) for row in rows)
             if len(rows) == encode.ROWS_MAX:
                 from_id = max(row.trade_id for row in rows) + 1

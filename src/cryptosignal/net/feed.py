@@ -37,7 +37,6 @@ OnNote = Callable[[str, dict[str, str | int | float]], None]
 FRAMES_WAITING_MAX: Final = 100_000
 """Frames that may wait for one flush; past that the flush comes at once."""
 _CLOCK_STEP_MS: Final = 1_000
-_READY_SHARE: Final = 1.0
 
 
 class StreamRoutes(Protocol):
@@ -53,7 +52,7 @@ class MarketFeed:
 
     `on_event` gets `BarClosed` and `MarksUpdated` of watched symbols and `QualityChanged` of all;
     `on_bars_due(interval, close_ms)` fires once a bar, as soon as every streamed symbol has it, and
-    at the latest when its grace ends; `tap(conn_id, recv_ms, payload)` sees every frame.
+    at the latest when its grace ends; `tap(conn_id, recv_ms, payload)` sees all that the board takes.
     """
 
     def __init__(
@@ -302,6 +301,7 @@ class MarketFeed:
         batch, line.frames = line.frames, []
         if awaited := line.session.awaiting:
             line.heard = (*line.heard, *heard_of(awaited, batch))
+        line.tap(batch)
         strays = self.board.absorb(batch)
         line.noise += len(strays)
         for payload in strays:
@@ -352,7 +352,7 @@ class MarketFeed:
                 continue
             if due <= told <= due + INTERVAL_MS[interval]:  # later: the clock was set back
                 continue
-            if at_grace or self.board.due_share(interval, now_ms) >= _READY_SHARE:
+            if at_grace or self.board.due_share(interval, now_ms) >= 1.0:
                 self._due_told[interval] = due
                 self.on_bars_due(interval, due + INTERVAL_MS[interval])
 

@@ -13,6 +13,7 @@ import msgspec
 
 from cryptosignal.domain.ports import FrameSorter, WsLink
 from cryptosignal.ground.faults import Fault
+from cryptosignal.ground.units import MINUTE_MS
 from cryptosignal.market import frames
 from cryptosignal.streams import session
 from cryptosignal.streams.session import Session
@@ -55,6 +56,13 @@ class Line:
             self.feed.drain_soon()
         self.frames.append(payload)
 
+    def tap(self, payloads: Iterable[bytes]) -> None:
+        """Show frames to the feed's tap as the board takes them."""
+        tap, clock = self.feed.tap, self.feed.clock
+        if tap is not None:
+            for payload in payloads:
+                tap(self.conn_id, clock.now_ms(), payload)
+
     def sort_frames(self, takes: dict[bytes, Callable[[bytes], None]]) -> None:
         """Send frames straight to their streams, except while the connection has to prove some:
         then, and before it is open, they are put aside and looked at."""
@@ -95,10 +103,19 @@ class Line:
             "streams": len(held.wanted),
             "frames": held.frames,
             "age_s": round((now_ns - held.opened_ns) / 1e9, 1) if is_open else 0.0,
+            "lag_ms": self._lag_ms(),
             "silent_s": round((now_ns - held.last_data_ns) / 1e9, 1) if is_open else 0.0,
             "reconnects": held.reconnects,
             "is_healthy": held.is_healthy,
         }
+
+    def _lag_ms(self) -> int:
+        """From the venue's event to our memory: the middle one of the streams that spoke in the last
+        minute, ms (raw, as the streams tell it)."""
+        known, since_ms = self.feed.board.inbox.streams, self.feed.clock.now_ms() - MINUTE_MS
+        own = (known[name] for name in self.session.wanted if name in known)
+        lags = sorted(one.lag_ms for one in own if one.count and one.last_ms >= since_ms)
+        return lags[len(lags) // 2] if lags else 0
 
     # ---- actions ------------------------------------------------------------------------------
     def _connect(self, action: session.Connect) -> None:
@@ -218,9 +235,9 @@ class Socket:
             self.put_aside(payload)
 
     def _tapped(self, payload: bytes) -> None:
-        feed = self._line.feed
-        if feed.tap is not None:
-            feed.tap(self._line.conn_id, feed.clock.now_ms(), payload)
+        """What is put aside is tapped when the board takes it: in the order in which it learns."""
+        if payload[11:43] in self.takes:
+            self._line.tap((payload,))
         self._frame(payload)
 
     def on_pong(self) -> None:

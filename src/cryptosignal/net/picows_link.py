@@ -166,8 +166,12 @@ class _SortingLink(_PicowsLink):
         """Only a whole message can begin as a stream's does; the rest is looked at more closely."""
         payload = frame.get_payload_as_bytes()
         sorter = self._sorter
-        take = sorter.takes.get(payload[11:43])
-        if take is None or not frame.fin or self._parts:
+        try:
+            take = sorter.takes[payload[11:43]]
+        except KeyError:
+            super().on_ws_frame(transport, frame)
+            return
+        if not frame.fin or self._parts:
             super().on_ws_frame(transport, frame)
             return
         count = sorter.taken

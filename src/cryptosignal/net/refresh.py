@@ -103,10 +103,11 @@ class Refresher:
         settings = self._settings
         for place, symbol in enumerate(self._symbols()):
             late_ms = now_ms - SETTLE_MS - place * 1_000 % SPREAD_MS
-            oi_ms, funding_ms = self._board.last_times_ms(symbol)
             if settings.with_open_interest:
+                oi_ms, _ = self._board.last_times_ms(symbol)
                 yield from self._job(OPEN_INTEREST, symbol, (late_ms - oi_ms) // HOUR_MS, now_ms)
             if settings.with_funding:
+                _, funding_ms = self._board.last_times_ms(symbol)
                 period_ms = self._board.funding_period_ms(symbol) or _FUNDING_MS
                 rows = (late_ms - funding_ms) // period_ms
                 yield from self._job(FUNDING, symbol, rows, now_ms)

@@ -1,8 +1,8 @@
 """Repair and reconciliation by REST, in the repair lane, spread over time (DOMAIN §0.23, D7, D8).
 
-Gaps first from shorter bars at hand, then from REST; each closed bar is compared once within the
-reconcile interval, symbol after symbol, so that no burst exists; diff books are compared at equal
-ids. With the streams down the same lane carries the scan: every due bar is then a laggard.
+Gaps first from shorter bars at hand, then from REST; closed bars are compared in their turns
+(net/compare), diff books at equal ids. With the streams down the same lane carries the scan: every
+due bar is then a laggard.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ from cryptosignal.domain.market import BarSource
 from cryptosignal.ground.clock import Clock
 from cryptosignal.ground.faults import Fault, RateLimited
 from cryptosignal.ground.units import INTERVAL_MS
-from cryptosignal.market import klines
 from cryptosignal.market.board import Board
 from cryptosignal.market.books import BookState, DiffBook
-from cryptosignal.market.inbox import Stream
-from cryptosignal.market.klines import Klines
-from cryptosignal.market.views import CONFIRMED
+from cryptosignal.net.compare import BarComparison
 from cryptosignal.net.warmup import Floats, MarketClient
-from cryptosignal.quality.reconcile import Verdict, compare_bars, compare_books, relative
+from cryptosignal.quality.reconcile import compare_books
 from cryptosignal.quality.score import QualityBook
 from cryptosignal.streams import names
 from cryptosignal.streams.gaps import ROWS_MAX, Range, merge, split
@@ -38,11 +35,7 @@ _CHECK_LEVELS: Final = 20
 _BOOK_TRIES_MAX: Final = 3
 _BOOK_PAUSE_S: Final = 30.0
 _REST_MARKS_S: Final = 30.0
-_EXTRA_ROWS: Final = 1
 _QUEUE_MAX: Final = 5_000
-_LAST_DIGIT: Final = 1e-9
-"""Sums of floats may differ by so much from the venue's own figure, as a share of it."""
-_ROW = [1, 2, 3, 4, 5, 7, 8, 9, 10]
 
 
 class Repairer:
@@ -70,25 +63,35 @@ class Repairer:
         self._busy: set[Key] = set()
         self._retry_ns: dict[Key, int] = {}
         self._tries: dict[Key, int] = {}
-        self._compared_ms: dict[int, int] = {}
-        self._turn = 0.0
+        self.comparison = BarComparison(self, client, board, clock, settings)
         self._book_due_ns: dict[int, int] = {}
         self._book_tries: dict[int, int] = {}
         self._rest_marks_ns = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._group: asyncio.TaskGroup | None = None
         self.bars_repaired = 0
-        self.bars_compared = 0
-        self.bars_mismatched = 0
         self.books_rebuilt = 0
         self.books_compared = 0
         self.books_mismatched = 0
         self.id_gap_max = 0
         self.requests = 0
-        self.comparisons = 0
-        """Requests of the routine kline comparison, also contained in `requests`."""
         self.failures = 0
         self.wanted: list[Key] = []
+
+    @property
+    def bars_compared(self) -> int:
+        """Closed bars that were compared with REST or with verified sums."""
+        return self.comparison.bars_compared
+
+    @property
+    def bars_mismatched(self) -> int:
+        """Those beyond the tolerances."""
+        return self.comparison.bars_mismatched
+
+    @property
+    def comparisons(self) -> int:
+        """Requests of the routine comparison of bars, also contained in `requests`."""
+        return self.comparison.requests
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -105,7 +108,7 @@ class Repairer:
         self._repair_laggards(now_ms)
         self._repair_suspects()
         self._fetch_wanted(now_ms)
-        self._compare_bars(now_ms)
+        self.comparison.tick(now_ms)
         self._tend_books()
         if self._is_failed():
             self._carry_by_rest(now_ms)
@@ -115,7 +118,8 @@ class Repairer:
         if (symbol, interval) not in self.wanted and len(self.wanted) < _QUEUE_MAX:
             self.wanted.append((symbol, interval))
 
-    def _spawn(self, key: Key, work: Any) -> None:
+    def spawn(self, key: Key, work: Any) -> None:
+        """Start a task of this key."""
         assert self._group is not None, "run() first"
         self._busy.add(key)
         task = self._group.create_task(work)
@@ -123,14 +127,15 @@ class Repairer:
         task.add_done_callback(self._tasks.discard)
         task.add_done_callback(lambda _: self._busy.discard(key))
 
-    def _may_start(self, key: Key) -> bool:
+    def may_start(self, key: Key) -> bool:
+        """Whether nothing of this key is under way or waits to be tried again."""
         return (
             key not in self._busy
             and len(self._busy) < 4 * self._settings.repair_concurrency
             and self._retry_ns.get(key, 0) <= self._clock.mono_ns()
         )
 
-    async def _ask(self, key: Key, call: Callable[[], Any]) -> Any:
+    async def ask(self, key: Key, call: Callable[[], Any]) -> Any:
         """One request; None on a fault, and the key waits before it is tried again."""
         try:
             async with self._gate:
@@ -157,20 +162,20 @@ class Repairer:
     def _repair_laggards(self, now_ms: int) -> None:
         for symbol, interval, first_ms, last_ms in self._board.laggards(now_ms):
             key = (symbol, interval)
-            if self._may_start(key):
+            if self.may_start(key):
                 hole = Range(interval, first_ms, last_ms)
-                self._spawn(key, self._fill(symbol, [hole]))
+                self.spawn(key, self._fill(symbol, [hole]))
 
     def _fetch_wanted(self, now_ms: int) -> None:
         for key in list(self.wanted):
-            if not self._may_start(key):
+            if not self.may_start(key):
                 continue
             self.wanted.remove(key)
             symbol, interval = key
             missing = self._board.missing(symbol, interval, now_ms, ROWS_MAX)
             found = merge(Range(interval, first, last) for first, last in missing)
             if found:
-                self._spawn(key, self._fetch(key, found))
+                self.spawn(key, self._fetch(key, found))
 
     async def _fetch(self, key: Key, missing: list[Range]) -> None:
         if not await self._fill(key[0], missing):
@@ -198,7 +203,7 @@ class Repairer:
                 symbol, piece.interval, piece.rows, piece.first_ms, end_ms, Lane.REPAIR
             )
 
-        answer: Floats | None = await self._ask((symbol, piece.interval), call)
+        answer: Floats | None = await self.ask((symbol, piece.interval), call)
         return answer
 
     def _mark_by_rest(self, symbol: str, now_ms: int) -> None:
@@ -210,10 +215,10 @@ class Repairer:
         suspects = self._board.turns.suspects
         for slot, interval, open_ms in sorted(suspects):
             symbol = self._board.symbols[slot]
-            if not self._may_start((symbol, interval)):
+            if not self.may_start((symbol, interval)):
                 continue
             suspects.discard((slot, interval, open_ms))
-            self._spawn((symbol, interval), self._settle(slot, interval, open_ms))
+            self.spawn((symbol, interval), self._settle(slot, interval, open_ms))
 
     async def _settle(self, slot: int, interval: str, open_ms: int) -> None:
         """Replace one bar by the venue's; without an answer it stays suspect."""
@@ -221,165 +226,22 @@ class Repairer:
         if not await self._fill(self._board.symbols[slot], [hole]):
             self._board.turns.suspects.add((slot, interval, open_ms))
 
-    # ---- reconciliation -----------------------------------------------------------------------
-    def _compare_bars(self, now_ms: int) -> None:
-        """The next symbols in turn, so many a round that each comes once an interval (300 s)."""
-        shortest = self._shortest()
-        streams = [
-            stream
-            for stream in self._board.inbox.by_kind.get(names.KLINE, ())
-            if stream.is_wanted and stream.interval == shortest
-        ]
-        if not streams:
-            return
-        share = self._settings.repair_interval / self._settings.kline_reconcile_interval
-        self._turn += len(streams) * share
-        turns, self._turn = int(self._turn), self._turn % 1.0
-        order = sorted(streams, key=lambda s: (self._compared_until(s.slot, now_ms), s.slot))
-        for stream in order[:turns]:
-            key = (stream.symbol, "compare")
-            if self._may_start(key):
-                since_ms = self._compared_until(stream.slot, now_ms)
-                self._compared_ms[stream.slot] = now_ms
-                self._spawn(key, self._compare(stream, since_ms))
-
-    def _compared_until(self, slot: int, now_ms: int) -> int:
-        """When a symbol's turn was last, 0 never. A turn that is yet to come was had by a clock that
-        was wrong: all that is held is due then, whatever it closed too early."""
-        found = self._compared_ms.get(slot, 0)
-        return found if found <= now_ms else 1
-
-    def _shortest(self) -> str:
-        streamed = {
-            stream.interval
-            for stream in self._board.inbox.by_kind.get(names.KLINE, ())
-            if stream.is_wanted
-        }
-        return min(streamed, key=lambda interval: INTERVAL_MS[interval], default="1m")
-
-    async def _compare(self, stream: Stream, since_ms: int) -> None:
-        """The closed bars since the last comparison against REST; longer ones against their sums."""
-        symbol, interval, slot = stream.symbol, stream.interval, stream.slot
-        bars = self._board.klines[interval]
-        now_ms = self._clock.now_ms()
-        last_ms = min(bars.due_open_ms(now_ms), bars.next_ms[slot] - bars.step_ms)
-        span = int(self._settings.kline_reconcile_interval * 1000) + bars.step_ms
-        oldest_ms = now_ms - (ROWS_MAX - 2 * _EXTRA_ROWS) * bars.step_ms
-        first_ms = max(since_ms or now_ms - span, oldest_ms) - bars.step_ms
-        first_ms = max(bars.start_ms[slot], first_ms // bars.step_ms * bars.step_ms)
-        if not bars.next_ms[slot] or first_ms > last_ms:
-            return
-        piece = Range(interval, first_ms, last_ms)
-
-        async def call() -> Floats:
-            end_ms = last_ms + bars.step_ms - 1
-            return await self._client.klines(
-                symbol, interval, piece.rows + _EXTRA_ROWS, first_ms, end_ms, Lane.REPAIR
-            )
-
-        self.comparisons += 1
-        rows = await self._ask((symbol, "compare"), call)
-        if rows is None:
-            self._compared_ms[slot] = since_ms  # what was not compared is still due
-            return
-        self._judge(symbol, slot, interval, rows)
-        self._compare_sums(symbol, slot, interval, first_ms)
-
-    def _judge(self, symbol: str, slot: int, interval: str, rows: Floats) -> None:
-        bars = self._board.klines[interval]
-        now_ms = self._clock.now_ms()
-        for row in rows:
-            open_ms = int(row[0])
-            column = bars.column(open_ms)
-            if column < 0 or open_ms > bars.due_open_ms(now_ms):
-                continue
-            if bars.finality[slot, column] == 0:
-                continue
-            theirs = tuple(row[_ROW].tolist())
-            verdict = compare_bars(bars.row(slot, column), theirs, self._settings)
-            self._count(symbol, slot, interval, open_ms, verdict)
-            if verdict is not Verdict.EQUAL or bars.finality[slot, column] != CONFIRMED:
-                self._board.load_history(
-                    symbol, interval, row.reshape(1, 11), now_ms, BarSource.REST
-                )
-
-    def _count(self, symbol: str, slot: int, interval: str, open_ms: int, verdict: Verdict) -> None:
-        self.bars_compared += 1
-        self._board.note_compared(slot, mismatched=verdict.is_mismatch)
-        if verdict.is_mismatch:
-            self.bars_mismatched += 1
-            self.note(
-                "bar.was_different",
-                {
-                    "symbol": symbol,
-                    "interval": interval,
-                    "open_ms": open_ms,
-                    "verdict": verdict.value,
-                },
-            )
-
-    def _compare_sums(self, symbol: str, slot: int, interval: str, since_ms: int) -> None:
-        """Longer bars that closed since then, through the bars just verified; without complete
-        parts they are asked of REST."""
-        parts = self._board.klines[interval]
-        now_ms = self._clock.now_ms()
-        for bars in self._board.klines.values():
-            if bars.step_ms <= parts.step_ms or bars.step_ms % parts.step_ms:
-                continue
-            open_ms = bars.due_open_ms(now_ms)
-            while open_ms + bars.step_ms > since_ms:
-                self._compare_sum(symbol, slot, bars, parts, open_ms)
-                open_ms -= bars.step_ms
-
-    def _compare_sum(
-        self, symbol: str, slot: int, bars: Klines, parts: Klines, open_ms: int
-    ) -> None:
-        column = bars.column(open_ms)
-        if column < 0 or bars.finality[slot, column] == 0:
-            return
-        longer, is_rest = bars.interval, bars.source[slot, column] == klines.REST
-        summed = bars.sum_of(slot, open_ms, parts)
-        if summed is None and is_rest:  # the venue's own word already
-            return
-        if summed is None:
-            if self._may_start((symbol, longer)):
-                hole = Range(longer, open_ms, open_ms)
-                self._spawn((symbol, longer), self._compare_one(symbol, slot, hole))
-            else:
-                self._board.turns.suspects.add((slot, longer, open_ms))
-            return
-        ours = bars.row(slot, column)
-        if not is_rest:  # two words of the venue's are no mismatch of ours, but are asked again
-            verdict = compare_bars(ours, summed, self._settings)
-            self._count(symbol, slot, longer, open_ms, verdict)
-        if max(relative(a, b) for a, b in zip(ours, summed, strict=True)) > _LAST_DIGIT:
-            self._board.turns.suspects.add((slot, longer, open_ms))  # REST has the last word
-        elif bars.finality[slot, column] != CONFIRMED:
-            self._board.confirm_sum(slot, longer, open_ms, summed, self._clock.now_ms())
-
-    async def _compare_one(self, symbol: str, slot: int, hole: Range) -> None:
-        rows = await self._rows(symbol, hole)
-        if rows is None:
-            self._board.turns.suspects.add((slot, hole.interval, hole.first_ms))
-        else:
-            self._judge(symbol, slot, hole.interval, rows)
-
     # ---- books --------------------------------------------------------------------------------
     def _tend_books(self) -> None:
         now_ns = self._clock.mono_ns()
         for slot, book in self._board.books.items():
             key = (self._board.symbols[slot], "book")
-            if not self._may_start(key):
+            if not self.may_start(key):
                 continue
             if book.wants_snapshot:
-                self._spawn(key, self._rebuild(slot, book))
+                self.spawn(key, self._rebuild(slot, book))
             elif book.state is BookState.SYNCED:
                 due_ns = self._book_due_ns.setdefault(
                     slot, now_ns + int(self._settings.depth_reconcile_interval * 1e9)
                 )
                 if now_ns >= due_ns:
                     del self._book_due_ns[slot]
-                    self._spawn(key, self._check_book(slot, book))
+                    self.spawn(key, self._check_book(slot, book))
 
     async def _snapshot(self, slot: int) -> Any:
         symbol = self._board.symbols[slot]
@@ -387,7 +249,7 @@ class Repairer:
         async def call() -> Any:
             return await self._client.depth(symbol, _SNAPSHOT_LEVELS, Lane.REPAIR)
 
-        return await self._ask((symbol, "book"), call)
+        return await self.ask((symbol, "book"), call)
 
     async def _rebuild(self, slot: int, book: DiffBook) -> None:
         """Steps 2 to 5 of the venue's recipe; a book that keeps breaking pauses (DOMAIN §1.7)."""
@@ -457,9 +319,9 @@ class Repairer:
         """Streams refused altogether: marks by REST as well; bars come as laggards."""
         now_ns = self._clock.mono_ns()
         key = ("", "marks")
-        if now_ns >= self._rest_marks_ns and self._may_start(key):
+        if now_ns >= self._rest_marks_ns and self.may_start(key):
             self._rest_marks_ns = now_ns + int(_REST_MARKS_S * 1e9)
-            self._spawn(key, self._marks())
+            self.spawn(key, self._marks())
         for stream in self._board.inbox.by_kind.get(names.KLINE, ()):
             bars = self._board.klines[stream.interval]
             if stream.is_wanted and not bars.next_ms[stream.slot]:
@@ -469,7 +331,7 @@ class Repairer:
         async def call() -> Any:
             return await self._client.premium_index(lane=Lane.REPAIR)
 
-        marks = await self._ask(("", "marks"), call)
+        marks = await self.ask(("", "marks"), call)
         if marks is not None:
             self._board.load_marks(marks)
 
@@ -485,6 +347,8 @@ class Repairer:
             "bars_summed": self._board.bars_summed,
             "bars_compared": self.bars_compared,
             "bars_mismatched": self.bars_mismatched,
+            "bars_compared_age_ms_max": self.comparison.age_ms_max,
+            "comparisons": self.comparisons,
             "books_rebuilt": self.books_rebuilt,
             "books_compared": self.books_compared,
             "books_mismatched": self.books_mismatched,

@@ -10,18 +10,11 @@ from decimal import Decimal
 
 import msgspec
 
-from cryptosignal.domain.instrument import Instrument
+from cryptosignal.domain.instrument import Instrument, LeverageBracket
 from cryptosignal.domain.order import Direction
 from cryptosignal.ground.units import floor_to_step
 from cryptosignal.risk.exposure import ZERO, Exposure
 from cryptosignal.risk.settings import RiskSettings
-
-
-class LeverageBracket(msgspec.Struct, frozen=True, gc=False):
-    """The venue's cap for one notional tier: at most `leverage` up to `notional_max_usdt`."""
-
-    notional_max_usdt: Decimal
-    leverage: int
 
 
 class SizeRequest(msgspec.Struct, frozen=True, gc=False):

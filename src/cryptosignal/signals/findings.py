@@ -33,9 +33,11 @@ def findings(rows: ScanRows, i: int, side: str) -> tuple[str, ...]:
         out.append(f"open interest builds up: {100.0 * oi_24h:+.1f} % in 24 h ahead of price")
     # raw values tell before scores do; of a new coin they are hours where its scores are minutes
     is_early = abs(trend) < 30.0 and not _at(rows, "ctx.is_new", i) > 0.0
-    if abs(cvd) >= 30.0 and (cvd * trend < 0.0 or (is_early and flow_raw * price_raw < 0.0)):
+    is_early = is_early and cvd * flow_raw > 0.0 > flow_raw * price_raw
+    if abs(cvd) >= 30.0 and (cvd * trend < 0.0 or is_early):
         word = "bought while price falls" if cvd > 0.0 else "sold while price rises"
-        out.append(f"CVD divergence: {word} (C {cvd:+.0f}, T {trend:+.0f})")
+        said = f"T {trend:+.0f}" if cvd * trend < 0.0 else f"trend {price_raw:+.0f} by itself"
+        out.append(f"CVD divergence: {word} (C {cvd:+.0f}, {said})")
     for direction in ("up", "down"):
         votes = _at(rows, f"ctx.ignition_{direction}", i)
         if votes >= 3.0 and column(rows, "ctx.is_new")[i] > 0.0:

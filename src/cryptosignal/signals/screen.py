@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -45,8 +44,8 @@ class Screen:
         place = {name: at for at, name in enumerate(columns)}
         # a table with factors of one's own has no row to screen: it always goes the long way
         names = tuple(name for name in params.weights if f"score.{name}" in place)
-        self._read = itemgetter(*(place[name] for name in _READ))
-        self._scores = itemgetter(*(place[f"score.{name}"] for name in names))
+        read = (*_READ, *(f"score.{name}" for name in names))
+        self._places = np.array([place[name] for name in read])
         self._quality = names.index("L") if "L" in names else -1
         self._weights = tuple(_weights(params, regime, names) for regime in ORDER)
         gates, cost, odds = params.gates, params.cost, params.probability
@@ -68,10 +67,9 @@ class Screen:
 
     def reach(self, values: Floats) -> tuple[float, float]:
         """(p, Prime strength) of the side that the score takes."""
-        row = values.tolist()
-        regime, atr, g_i, long, g_long, short, g_short, *rest = self._read(row)
-        bars, age_days, up, down = rest
-        score, coverage = self._score(self._scores(row), regime, atr)
+        regime, atr, g_i, long, g_long, short, g_short, *rest = values.take(self._places).tolist()
+        bars, age_days, up, down, *scores = rest
+        score, coverage = self._score(scores, regime, atr)
         side = -1.0 if score < 0.0 else 1.0
         crowd, smooth = (long, g_long) if side > 0.0 else (short, g_short)
         own = self._params.probability

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -109,18 +110,18 @@ class Journal:
             return
         line = JournalLine(seq, now_ms, tape_position, event)
         if isinstance(event, MONEY_EVENTS):
-            self._write(MONEY, now_ms, msgspec.json.encode(line))
+            self._write(MONEY, now_ms, _JSON.encode(line))
             self._money_seq = seq
             self._dirty.set()
         else:
-            self._write(INPUTS, now_ms, msgspec.msgpack.encode(line))
+            self._write(INPUTS, now_ms, _MSGPACK.encode(line))
 
     def write_digest(self, seq: int, digest: str, now_ms: int = 0) -> None:
         """Note the chained digest after event `seq`, the newest one."""
         if seq != self._seq:
             raise ContractFault(f"{self._run_dir}: digest of {seq} after event {self._seq}")
         line = JournalLine(seq, now_ms, 0, Digest(digest))
-        self._write(INPUTS, now_ms, msgspec.msgpack.encode(line))
+        self._write(INPUTS, now_ms, _MSGPACK.encode(line))
 
     async def durable(self, seq: int) -> None:
         """Return once every money record up to `seq` survives a crash.
@@ -163,6 +164,10 @@ class Journal:
             return
         target.length += len(data)
         self.bytes_written[stream] += len(data)
+
+
+_JSON: Final = msgspec.json.Encoder()
+_MSGPACK: Final = msgspec.msgpack.Encoder()
 
 
 class _Stream:

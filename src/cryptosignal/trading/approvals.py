@@ -73,9 +73,7 @@ def _answer(round_: Round, event: OperatorCommanded, price_of: PriceOf) -> None:
     if reason:
         _end(round_, signal_id, "refused", reason)
         return
-    size = entries.admit(
-        round_, waiting.ticket, waiting.instrument, price, {}, (), is_approved=True
-    )
+    size = entries.admit(round_, waiting.ticket, waiting.instrument, price, {}, is_approved=True)
     if isinstance(size, Refusal) or price is None:
         reason = size.reason if isinstance(size, Refusal) else "no fresh price"
         _refuse(round_, waiting, price, reason)

@@ -220,9 +220,12 @@ def _expire_approvals(round_: Round) -> None:
 
 def _watch(round_: Round) -> None:
     state, errands = round_.state, round_.errands
-    symbols = set(state.trades) | {w.ticket.symbol for w in state.waiting.values()}
-    symbols |= {d.ticket.symbol for d in errands.deferred.values()}
-    symbols |= {s for s, b in state.books.items() if b.foreign != ZERO}
+    symbols = set(state.trades)
+    symbols.update(waiting.ticket.symbol for waiting in state.waiting.values())
+    symbols.update(wish.ticket.symbol for wish in errands.deferred.values())
+    for symbol, book in state.books.items():
+        if book.foreign:
+            symbols.add(symbol)
     wanted = tuple(sorted(symbols))
     if wanted != errands.watched:
         errands.watched = wanted

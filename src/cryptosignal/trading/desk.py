@@ -33,7 +33,7 @@ from cryptosignal.ground.units import decimal_of
 from cryptosignal.risk.breaker import AccountState
 from cryptosignal.risk.exposure import Exposure
 from cryptosignal.risk.settings import RiskSettings
-from cryptosignal.risk.sizing import LeverageBracket, Refusal
+from cryptosignal.risk.sizing import Refusal
 from cryptosignal.trading import approvals, controller, entries
 from cryptosignal.trading.errands import BARS_KEPT, WAKE_NAME, Deferred, Errands, Round
 from cryptosignal.trading.facts import Waiting
@@ -117,7 +117,6 @@ class Desk:
         price: Decimal | None = None,
         is_approved: bool = False,
         correlations: Mapping[str, Decimal] | None = None,
-        brackets: tuple[LeverageBracket, ...] = (),
     ) -> tuple[Action, ...]:
         """Open a trade on a decision, or say why not (a Note `entry.refused` with the reason).
 
@@ -133,7 +132,7 @@ class Desk:
             return self._finish(round_)
         self.state.instruments[instrument.symbol] = instrument
         known = price if price is not None else self._price_of(ticket, now_ms)
-        wish = Deferred(ticket, instrument, now_ms, is_approved, correlations or {}, brackets)
+        wish = Deferred(ticket, instrument, now_ms, is_approved, correlations or {})
         self._enter(round_, wish, known)
         controller.run(round_)
         return self._finish(round_)
@@ -246,7 +245,6 @@ class Desk:
             instrument,
             price,
             wish.correlations,
-            wish.brackets,
             is_approved=wish.is_approved,
             is_by_hand=wish.is_approved,
         )

@@ -15,7 +15,6 @@ from cryptosignal.ground.units import ceil_price, floor_price, floor_to_step, pl
 from cryptosignal.risk.breaker import KillLevel
 from cryptosignal.risk.exposure import Exposure, SymbolExposure
 from cryptosignal.risk.sizing import (
-    LeverageBracket,
     Refusal,
     Size,
     SizeRequest,
@@ -66,7 +65,6 @@ def admit(
     instrument: Instrument,
     price: Decimal | None,
     correlations: Mapping[str, Decimal],
-    brackets: tuple[LeverageBracket, ...],
     *,
     is_approved: bool = False,
     is_by_hand: bool = False,
@@ -93,10 +91,22 @@ def admit(
         is_market=style == "market",
         is_ramp=state.account_kind == "live" and state.ramp_done < state.risk.ramp_trades,
         is_unlimited_allowed=state.account_kind == "sim",
-        correlations=correlations,
-        brackets=brackets,
+        correlations=correlations or _measured(round_, ticket.symbol),
+        brackets=instrument.brackets,
     )
     return size_position(request, exposure_of(state, round_.errands), instrument, state.risk)
+
+
+def _measured(round_: Round, symbol: str) -> dict[str, Decimal]:
+    """How a symbol moves with what is held, as both move with BTC; the default stands where that is
+    not known (`correlation_default_frac`)."""
+    errands = round_.errands
+    own = errands.rho_btc(symbol)
+    if own is None:
+        return {}
+    held = sorted(round_.state.books.keys() | round_.state.trades.keys())
+    with_btc = {s: errands.rho_btc(s) for s in held}
+    return {s: own * rho for s, rho in with_btc.items() if rho is not None and s != symbol}
 
 
 def refusal_of(

@@ -7,7 +7,7 @@ it makes into the state at once, so that later parts of the same pass see it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
@@ -23,7 +23,6 @@ from cryptosignal.domain.events import CancelRecorded, FactRecorded, IntentRecor
 from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, client_id
 from cryptosignal.ground.units import plain
-from cryptosignal.risk.sizing import LeverageBracket
 from cryptosignal.trading.fold import fold
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.state import TradingState
@@ -55,7 +54,6 @@ class Deferred:
     at_ms: int
     is_approved: bool
     correlations: Mapping[str, Decimal]
-    brackets: tuple[LeverageBracket, ...]
     told: str = ""
 
 
@@ -110,6 +108,8 @@ class Errands:
     wake_ms: int = 0
     now_ms: int = 0
     audits: int = 0
+    rho_btc: Callable[[str], Decimal | None] = lambda _symbol: None
+    """A symbol's correlation with BTC as the newest scan measured it, None if it did not."""
 
     def mind_clock(self, now_ms: int) -> None:
         """Our clock was set back (a measurement, a step): what was noted by it moves along."""

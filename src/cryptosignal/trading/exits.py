@@ -125,14 +125,17 @@ def unrealized_usdt(state: TradingState, errands: Errands, trade: Trade) -> Deci
 
 
 def margin_usage_frac(state: TradingState, errands: Errands) -> Decimal:
-    """Initial margin of what is held at its marks over equity; 0 without equity."""
+    """Initial margin of what is held at its marks over equity; 0 before the wallet is known, all of it
+    (1) once nothing is left."""
     used = equity = ZERO
     for trade in state.trades.values():
         price = errands.price(trade.symbol) or trade.entry_price
         used += state.held(trade) * price / trade.leverage
         equity += unrealized_usdt(state, errands, trade)
     equity += state.account.wallet_usdt
-    return used / equity if equity > ZERO else ZERO
+    if equity <= ZERO:
+        return Decimal(1) if used > ZERO and state.account.wallet_ms else ZERO
+    return used / equity
 
 
 def due_margin_exit(round_: Round) -> Trade | None:

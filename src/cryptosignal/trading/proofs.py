@@ -13,6 +13,7 @@ from cryptosignal.domain.order import Leg, OrderKind, OrderState
 from cryptosignal.trading.errands import Round, backoff_ms
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.reconcile import ABSENT_LOOKUPS_MIN, Scope, purpose_of
+from cryptosignal.trading.state import TradingState
 
 ZERO = Decimal(0)
 URGENT = frozenset({"start", "stream", "proof", "mismatch", "fills"})
@@ -85,21 +86,28 @@ def _wanted_snapshot(round_: Round) -> str:
         return "start"
     if errands.has_stream_changed:
         return "stream"
-    if any(_needs_proof(round_, o) for o in state.open_orders()):
-        return "proof"
+    for order in state.open_orders():
+        if _needs_proof(order):
+            return "proof"
     if errands.is_suspicious or _disagrees(round_):
         return "mismatch"
     if _misses_fills(round_):
         return "fills"
-    is_held = any(state.exposed(t) > ZERO for t in state.trades.values())
-    is_held = is_held or any(b.foreign for b in state.books.values())
-    spacing = settings.audit_held_ms if is_held else settings.audit_flat_ms
+    spacing = settings.audit_held_ms if _holds_any(state) else settings.audit_flat_ms
     if not errands.is_stream_up and state.trades:
         spacing = settings.audit_blind_ms
     return "audit" if round_.is_due(errands.snapshot.at_ms + spacing) else ""
 
 
-def _needs_proof(round_: Round, order: Order) -> bool:
+def _holds_any(state: TradingState) -> bool:
+    """Something is held, ours or others'."""
+    for trade in state.trades.values():
+        if state.exposed(trade) > ZERO:
+            return True
+    return any(book.foreign for book in state.books.values())
+
+
+def _needs_proof(order: Order) -> bool:
     return len(order.absent_ms) >= ABSENT_LOOKUPS_MIN and not order.is_absent_in_snapshot
 
 

@@ -184,8 +184,9 @@ class TradingState:
         if sums is not None and sums.held is not None:
             return sums.held
         own = trade.own_signed
-        net = own + self.book(trade.symbol).foreign
-        held = max(ZERO, min(own, net) if trade.direction is Direction.LONG else -max(own, net))
+        net = own + self.book(trade.ticket.symbol).foreign
+        is_long = trade.ticket.direction is Direction.LONG
+        held = max(ZERO, min(own, net) if is_long else -max(own, net))
         if sums is not None:
             sums.held = held
         return held
@@ -205,9 +206,11 @@ class TradingState:
 
     def _exposed(self, trade: Trade) -> Decimal:
         held = self.held(trade)
-        book = self.book(trade.symbol)
-        last_fill_ms = self.fills.last_ms.get(trade.symbol, 0)
-        if book.venue_ms <= max(last_fill_ms, trade.opened_ms):
+        symbol = trade.ticket.symbol
+        book = self.books.get(symbol)
+        if book is None or book.venue_ms <= trade.opened_ms:
+            return held
+        if book.venue_ms <= self.fills.last_ms.get(symbol, 0):
             return held
         sign = trade.direction.sign
         reported = book.venue_quantity * sign - max(ZERO, book.foreign * sign)

@@ -56,8 +56,8 @@ def columns() -> list[dict[str, Any]]:
         _figure("quality", "Quality", "DataQual, 0–1", 58, "share",
                 **{":cellClass": "cs.qualityClass"}),
         _word("reason", "Why not Prime", "the first gate that stopped it", 200, flex=1,
-              minWidth=190, tooltipField="reason"),
-        _figure("age_s", "Age", "seconds since the newest data of this symbol", 46, "age"),
+              minWidth=150, tooltipField="reason"),
+        _figure("age_s", "Age", "seconds since the newest price of this symbol", 52, "age"),
     ]  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from cryptosignal.binance.decode.garbled import Garbled, decoded
 from cryptosignal.binance.limits import Limits, parse_limits
 from cryptosignal.binance.wire import rest as wire
 from cryptosignal.binance.wire.numbers import float_or_nan
-from cryptosignal.domain.instrument import Filters, Instrument
+from cryptosignal.domain.instrument import Filters, Instrument, LeverageBracket
 from cryptosignal.domain.market import MarkPrice
 from cryptosignal.domain.position import (
     VenueAlgo,
@@ -135,6 +135,7 @@ _POSITIONS: Final = _lax(list[wire.PositionInfo])
 _TRADES: Final = _lax(list[wire.UserTrade])
 _INCOME: Final = _lax(list[wire.IncomeRow])
 _DUAL: Final = _lax(wire.DualSide)
+_BRACKETS: Final = _lax(list[wire.SymbolBrackets])
 _LISTEN_KEY: Final = _lax(wire.ListenKey)
 _RIGHTS: Final = _lax(wire.ApiRestrictions)
 _ERROR: Final = _lax(wire.ErrorBody)
@@ -411,6 +412,20 @@ def income(body: bytes) -> tuple[Income, ...]:
         )
         for row in rows
     )
+
+
+def leverage_brackets(body: bytes) -> dict[str, tuple[LeverageBracket, ...]]:
+    """The account's brackets of each symbol, ascending by notional."""
+    rows: list[wire.SymbolBrackets] = decoded(_BRACKETS, body, "leverageBracket")
+    return {
+        row.symbol: tuple(
+            sorted(
+                (LeverageBracket(b.notional_cap, b.initial_leverage) for b in row.brackets),
+                key=lambda bracket: bracket.notional_max_usdt,
+            )
+        )
+        for row in rows
+    }
 
 
 def hedge_mode(body: bytes) -> bool:

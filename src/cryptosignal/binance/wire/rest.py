@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import msgspec
@@ -345,6 +346,20 @@ class IncomeRow(_Body, frozen=True, gc=False):
     symbol: str = ""
     info: str = ""
     trade_id: str | int = ""
+
+
+class Bracket(_Body, frozen=True, gc=False):
+    """One tier of a symbol's leverage brackets; numbers, not strings (BINANCE §2.2)."""
+
+    initial_leverage: int
+    notional_cap: Decimal
+
+
+class SymbolBrackets(_Body, frozen=True, gc=False):
+    """One row of GET /fapi/v1/leverageBracket."""
+
+    symbol: str
+    brackets: list[Bracket]
 
 
 class DualSide(_Body, frozen=True, gc=False):
