@@ -66,7 +66,7 @@ SILENT = Hours(
 )
 """Streams fall silent, requests are lost: nothing but a wake-up says that it is time."""
 
-CROWDED = Hours("crowded", venue={"manual_order": 60.0, "event_lost": 0.4})
+CROWDED = Hours("crowded", venue={"manual_order": 60.0, "event_lost": 0.7})
 """A person trades on the same account, and the stream does not say so."""
 VANISHING = Hours("vanishing", venue={"stop_vanish": 60.0})
 """Resting stops are gone without a word."""

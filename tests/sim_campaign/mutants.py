@@ -101,6 +101,7 @@ _NO_REPORTS = "orders' reports not folded"
 _PLACE = (AccountVenue, "place")
 _NO_DEADLINE = swap(bracket, "naked_deadline_ms", nothing(0))
 _NO_READ_FILLS = swap(reconcile, "book_fill", nothing(None))
+_GONE_IS_DEAD = handlers(cancel_is_answer)
 _NOT_REPORTED = handlers(without("OrderUpdated"))
 _NO_RULES = swap(proofs, "ask_rules", nothing(None))
 _NO_REST = swap(bracket, "rests_before_entry", nothing(True))
@@ -160,7 +161,17 @@ KNOWING: tuple[Mutant, ...] = (
         hours=HALF_TOLD,
         masked_by="one lookup proves absence",
     ),
-    Mutant("-2011 taken as an answer", handlers(cancel_is_answer)),
+    layer(
+        "-2011 taken as an answer",
+        _GONE_IS_DEAD,
+        hours=HALF_TOLD,
+        masked_by="fills of snapshots ignored",
+    ),
+    pair(
+        "-2011 taken as an answer, and fills of snapshots ignored",
+        together(_GONE_IS_DEAD, _NO_READ_FILLS),
+        hours=HALF_TOLD,
+    ),
     Mutant("orders not resolved at the start", handlers(no_restart)),
     Mutant(_LOOKUPS, swap(proofs, "lookup_due_ms", never_doubtful)),
     Mutant("fills counted twice", swap(FillBook, "add", no_dedup)),
@@ -169,7 +180,7 @@ KNOWING: tuple[Mutant, ...] = (
         swap(fold, "book_fill", half_fills),
         masked_by="snapshots not folded",
     ),
-    layer("fills of snapshots ignored", _NO_READ_FILLS, masked_by=_NO_REPORTS),
+    Mutant("fills of snapshots ignored", _NO_READ_FILLS),
     layer(_NO_REPORTS, _NOT_REPORTED, masked_by="fills of snapshots ignored"),
     pair(
         f"fills of snapshots ignored, and {_NO_REPORTS}",
@@ -212,7 +223,11 @@ KNOWING: tuple[Mutant, ...] = (
         together(_NO_RULES, _NO_DEADLINE),
         hours=SHIFTING,
     ),
-    Mutant("settled without reading executions", swap(closing, "_is_known", nothing(True))),
+    Mutant(
+        "settled without reading executions",
+        swap(closing, "_is_known", nothing(True)),
+        hours=HALF_TOLD,
+    ),
     layer(
         "late fills of closed trades not revived",
         _NO_REVIVAL,
@@ -228,7 +243,7 @@ KNOWING: tuple[Mutant, ...] = (
 PROTECTING: tuple[Mutant, ...] = (
     Mutant("stop fire-and-forget", _SENT_IS_STOP),
     Mutant("no stop at all", together(swap(bracket, "protect", nothing(None)), _NO_REST)),
-    Mutant("no stop but the first", swap(bracket, "protect", nothing(None))),
+    Mutant("no stop but the first", swap(bracket, "protect", nothing(None)), hours=VANISHING),
     layer("entry does not wait for its stop", _NO_REST, masked_by="no stop but the first"),
     layer(
         "no protection of what a restart finds",
