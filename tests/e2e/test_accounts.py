@@ -104,7 +104,9 @@ def test_a_paper_account_trades_the_real_streams_and_survives_a_kill(tmp_path, v
     with running(tmp_path, *command) as engine:
         engine.until("trade.opened")
         held = until(
-            tmp_path, "positions", lambda p: len(p) >= 2 and all(x["is_protected"] for x in p)
+            tmp_path,
+            "positions",
+            lambda p: len(p) >= 2 and all(x["is_protected"] and x["mark"] for x in p),
         )
         assert asked(tmp_path, "desk")["account"] == "paper"
         for row in held:
