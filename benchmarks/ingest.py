@@ -331,9 +331,9 @@ def blast(args) -> dict:
     found: dict[str, list[dict]] = {name: [] for name in names}
     for _ in range(args.rounds):
         for name in names:
-            with server("--feed", str(path), "--urgent") as port:
+            with server("--feed", str(path)) as port:
                 url = f"ws://127.0.0.1:{port}/market/stream?streams=x"
-                found[name].append(run_client(name, url, args.messages, "--urgent"))
+                found[name].append(run_client(name, url, args.messages))
     medians = {
         name: statistics.median(run["cpu_us_per_message"] for run in runs)
         for name, runs in found.items()
@@ -389,7 +389,6 @@ def against_peers(python: str, ours: float, rounds: int) -> dict:
                         url,
                         "--expect",
                         str(PEER_MESSAGES),
-                        "--urgent",
                     )
                 )
         costs = [run["cpu_us_per_message"] for run in runs if run]
