@@ -99,15 +99,16 @@ def admit(
 
 
 def _measured(round_: Round, symbol: str) -> dict[str, Decimal]:
-    """How a symbol moves with what is held, as both move with BTC; the default stands where that is
-    not known (`correlation_default_frac`)."""
-    errands = round_.errands
+    """How a symbol moves with what is held, as both move with BTC, where that says more than the
+    default (`correlation_default_frac`): what coins share beside BTC is not in it, so it never says
+    that there is more room."""
+    errands, usual = round_.errands, round_.state.risk.correlation_default_frac
     own = errands.rho_btc(symbol)
     if own is None:
         return {}
-    held = sorted(round_.state.books.keys() | round_.state.trades.keys())
+    held = sorted((round_.state.books.keys() | round_.state.trades.keys()) - {symbol})
     with_btc = {s: errands.rho_btc(s) for s in held}
-    return {s: own * rho for s, rho in with_btc.items() if rho is not None and s != symbol}
+    return {s: own * rho for s, rho in with_btc.items() if rho is not None and own * rho > usual}
 
 
 def refusal_of(
