@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import numpy as np
 import pytest
 from tests.market.made import T0, kline, rows, trade
+from tests.trading.toy_venue import instrument
 
 from cryptosignal.domain.market import BarSource
 from cryptosignal.ground.clock import ManualClock
@@ -169,3 +171,22 @@ def test_new_coins_are_told_by_their_listing_date(age_days, bars, new):
     """The listing date decides before any fetch; an empty cache does not make BTC new."""
     onboard = float("nan") if age_days is None else T0 - age_days * 86_400_000
     assert is_new_coin(onboard, T0, bars, UniverseSettings()) is new
+
+
+def test_room_is_made_for_the_universe_and_a_few_more():
+    """A board takes as much memory as its universe needs: room is made once, a listing takes a spare
+    place, and what was loaded before stays when room is made again."""
+    board = Board(capacity=4)
+    like = instrument()
+    board.set_universe([msgspec.structs.replace(like, symbol=f"A{n}USDT") for n in range(140)])
+    places = board.klines["1m"].data.shape[1]
+    assert 140 < places <= 160
+    now = T0 + 600 * MINUTE
+    board.load_history("A7USDT", "1m", np.array(rows(T0, 600)), now, BarSource.REST)
+    before = board.view(now).bars["1m"].close[board.slot("A7USDT")].copy()
+    board.slot("NEWUSDT")
+    assert board.klines["1m"].data.shape[1] == places
+    for number in range(40):
+        board.slot(f"B{number}USDT")
+    assert board.klines["1m"].data.shape[1] < 220
+    np.testing.assert_array_equal(board.view(now).bars["1m"].close[board.slot("A7USDT")], before)

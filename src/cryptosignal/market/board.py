@@ -48,6 +48,8 @@ SOURCE_CODES: Final = {
 }
 _SPOT: Final = "1h"
 TRADES_MANY: Final = 6000
+_SPARE: Final = 16
+"""Room for listings to come, beyond the symbols that are known."""
 _EMPTY_REASONS: Final[Mapping[str, str]] = {}
 _LOOK_FLUSHES: Final = 50
 """Lags are looked at once in so many flushes: every few seconds on a busy market."""
@@ -122,7 +124,7 @@ class Board:
             return self._slots[upper]
         made = len(self.symbols)
         if made >= self._capacity:
-            self._grow(max(2 * self._capacity, 64))
+            self._grow(self._capacity + max(_SPARE, self._capacity // 8))
         self._slots[upper] = made
         self.symbols.append(upper)
         self._active[made] = True
@@ -150,9 +152,14 @@ class Board:
             self._spot.grow(capacity)
 
     def set_universe(self, instruments: Iterable[Instrument]) -> None:
-        """The symbols that are watched now; others keep their slot but are not active."""
+        """The symbols that are watched now; others keep their slot but are not active. Room is made
+        for all of them at once: rows take memory whether they are used or not."""
+        watched = list(instruments)
+        wanted = len(self._slots.keys() | {one.symbol.upper() for one in watched})
+        if wanted > self._capacity:
+            self._grow(wanted + _SPARE)
         self._active[:] = False
-        for instrument in instruments:
+        for instrument in watched:
             slot = self.slot(instrument.symbol)
             self._active[slot] = True
             self._onboard_ms[slot] = instrument.onboard_ms or math.nan

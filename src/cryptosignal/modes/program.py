@@ -89,6 +89,8 @@ T = TypeVar("T")
 
 PROGRAM = "cryptosignal"
 TIME_SYNC_S = 300.0
+ROOM_AT_FIRST = 16
+"""Symbols that the memory of the market has room for before the universe is known."""
 RULES_TIMEOUT_S = 2.5
 LIMIT_WAIT_MS_MIN = 1_000
 START_TRY_S = 2.5
@@ -178,10 +180,10 @@ class Program:
         capacity = config.run.symbols_max
         record = None if setup.stores is None else setup.stores.record
         if record is None:
-            self.board = Board(config.market, capacity)
+            self.board = Board(config.market, ROOM_AT_FIRST)
             self.quality = QualityBook(config.quality, capacity)
         else:
-            self.board = TapedBoard(config.market, capacity, record)
+            self.board = TapedBoard(config.market, ROOM_AT_FIRST, record)
             self.quality = TapedQuality(config.quality, capacity, record)
         table = factor_table(config.run.factor_files, config.params)
         self.factors = FactorEngine(config.params, table)
