@@ -233,6 +233,26 @@ async def test_a_clock_refusal_measures_the_time_again(world: World):
     assert world.client.clock_resyncs == 1
 
 
+async def test_calls_that_wait_for_the_time_wait_shortly(world: World):
+    """One quick answer ends the wait, a lost one costs a second: exits wait for it too."""
+    answer = reply({"serverTime": START_MS + 4_000})
+    world.transport.on("GET /fapi/v1/time", TimedOut("lost"), answer)
+    world.transport.on("POST /fapi/v1/order", error(-1021), reply(ORDER))
+    await world.client.place(ENTRY)
+    asked = [r for _, r in world.transport.requests if r.path == "/fapi/v1/time"]
+    assert [request.timeout_ms for request in asked] == [1_000, 1_000]
+    assert world.clock.now_ms() == START_MS + 4_000
+
+
+async def test_calls_refused_together_measure_once(world: World):
+    """A measurement that failed is not made again by each call that waited for it."""
+    world.transport.on("GET /fapi/v1/time", *[TimedOut("lost")] * 9)
+    world.transport.on("POST /fapi/v1/order", *[error(-1021)] * 3)
+    await asyncio.gather(*[world.client.place(ENTRY) for _ in range(3)])
+    asked = [r for _, r in world.transport.requests if r.path == "/fapi/v1/time"]
+    assert len(asked) == 3
+
+
 async def test_time_measurement_ignores_what_the_round_trip_explains(world: World):
     """A difference within half the round trip leaves the clock alone."""
 
@@ -598,7 +618,7 @@ async def test_calls_refused_together_measure_the_time_once(world: World):
     )
     assert isinstance(taken, SnapshotFailed)
     assert world.clock.now_ms() == START_MS - 60_000
-    assert len(world.transport.asked("GET /fapi/v1/time")) == 3
+    assert len(world.transport.asked("GET /fapi/v1/time")) == 1
 
 
 def test_the_time_is_measured_again_and_again():

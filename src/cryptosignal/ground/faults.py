@@ -60,6 +60,12 @@ class Refused(VenueFault):
         self.status = status
 
 
+class MarketHalted(VenueFault):
+    """Everything that could be traded is halted at the venue: it passes, there is nothing to mend."""
+
+    is_retryable = True
+
+
 class SequenceGap(VenueFault):
     """A diff stream's chain is broken; the book must be rebuilt from a snapshot."""
 

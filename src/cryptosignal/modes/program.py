@@ -38,7 +38,7 @@ from cryptosignal.engine.step import Engine
 from cryptosignal.factors import kernels
 from cryptosignal.factors.age import lane_hours
 from cryptosignal.factors.catalogue import FactorEngine
-from cryptosignal.ground.faults import Fault, RateLimited, UserFault
+from cryptosignal.ground.faults import Fault, MarketHalted, RateLimited, UserFault
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.learning.outcomes import OutcomeTracker
 from cryptosignal.learning.settings import OutcomeSettings
@@ -470,6 +470,9 @@ class Program:
         """The contracts to watch: those asked for, or the most traded up to `symbols_max`."""
         tradable = self._tradable(listed)
         known = {item.symbol for item in listed}
+        halted = sum(item.contract_type == "PERPETUAL" for item in listed)
+        if halted and not any(item.is_tradable_perpetual for item in listed):
+            raise MarketHalted(f"the venue trades none of its {halted} perpetuals now")
         for symbol in self.setup.symbols:
             if symbol in self._blacklist:
                 raise UserFault(f"{symbol} is on run.blacklist, allowed: any other symbol")

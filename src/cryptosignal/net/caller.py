@@ -37,6 +37,8 @@ from cryptosignal.ground.faults import (
 from cryptosignal.net.ledger import WeightLedger
 from cryptosignal.net.settings import ClientSettings
 
+_RESYNC_TIMEOUTS_MS: Final = (1_000, 1_000, 4_000)
+"""Patience with a question for the time while calls wait for the answer."""
 _BANNED_UNTIL: Final = re.compile(r"banned until (\d{13})")
 
 
@@ -99,7 +101,7 @@ class Caller:
         """How often an answer said that our timestamp was outside the venue's window."""
         self.sync_failures = 0
         """How often a regular measurement of the time failed."""
-        self._measurements = 0
+        self._resyncs_tried = 0
         self._time_lock = asyncio.Lock()
         self.clock_error_ms = 0
         """Half the round trip of the last time measurement: how wrong the offset can be."""
@@ -113,6 +115,11 @@ class Caller:
     async def server_time(self, lane: Lane = Lane.RECONCILE) -> int:
         """The venue's time in ms."""
         return rest.server_time(await self._get(encode.TIME, lane))
+
+    async def _time_of(self, lane: Lane, timeout_ms: int | None) -> int:
+        if timeout_ms is None:
+            return await self.server_time(lane)
+        return rest.server_time(await self._exchange(encode.TIME, lane, timeout_ms, timeout_ms))
 
     async def sync_time(self, lane: Lane = Lane.RECONCILE, samples: int | None = None) -> int:
         """Measure the clock's offset anew and apply it; returns the correction in ms.
@@ -133,16 +140,18 @@ class Caller:
             except (EdgeFault, VenueFault):
                 self.sync_failures += 1
 
-    async def _measure(self, lane: Lane, samples: int | None = None) -> int:
+    async def _measure(
+        self, lane: Lane, samples: int | None = None, timeout_ms: int | None = None
+    ) -> int:
+        """As `sync_time`; `timeout_ms` is the patience with one question."""
         best_trip_ms, best_delta_ms = 1 << 60, 0
         for _ in range(samples or self._settings.time_samples):
             before_ms = self._clock.now_ms()
-            server_ms = await self.server_time(lane)
+            server_ms = await self._time_of(lane, timeout_ms)
             after_ms = self._clock.now_ms()
             if after_ms - before_ms < best_trip_ms:
                 best_trip_ms = after_ms - before_ms
                 best_delta_ms = server_ms - (before_ms + after_ms) // 2
-        self._measurements += 1
         self.clock_error_ms = (best_trip_ms + 1) // 2
         if abs(best_delta_ms) <= self.clock_error_ms:
             self._ledger.trust_clock(self.clock_error_ms + abs(best_delta_ms))
@@ -192,14 +201,14 @@ class Caller:
         self.api_calls[lane.name] += 1
         if call.path in encode.ACCOUNT_PATHS:
             self.account_reads[purpose] += 1
-        measured = self._measurements
+        tried = self._resyncs_tried
         response = await self._transport.request(url, request)
         ledger.observe(response.headers, timestamp_ms, charged, call.cost)
         if response.status < 300:
             return response.body
         fault = self._fault_of(response, ledger, call)
         if isinstance(fault, Refused) and meaning_of(fault) is Disposition.CLOCK:
-            await self._resync(measured)
+            await self._resync(tried)
         raise fault
 
     def _request(self, call: Call, timestamp_ms: int, timeout_ms: int) -> HttpRequest:
@@ -244,17 +253,27 @@ class Caller:
             return self._ledger
         return self._spot_ledger
 
-    async def _resync(self, measured: int) -> None:
+    async def _resync(self, tried: int) -> None:
         """Our clock was proved wrong: measure it again, once for all calls that were refused together.
 
-        A failure leaves the next call to try.
+        They wait for it, exits too, so one quick answer is enough and nobody waits for a slow one;
+        the regular measurement refines it. A failure leaves the next call to try.
         """
         self.clock_resyncs += 1
         async with self._time_lock:
-            if self._measurements != measured:
+            if self._resyncs_tried != tried:
                 return
             try:
-                await self._measure(Lane.ORDERS)
+                await self._measure_quickly()
+            finally:
+                self._resyncs_tried += 1  # at the end: what was stamped meanwhile is stale too
+
+    async def _measure_quickly(self) -> None:
+        for timeout_ms in _RESYNC_TIMEOUTS_MS:
+            try:
+                await self._measure(Lane.ORDERS, 1, timeout_ms)
             except (EdgeFault, VenueFault):
-                self.clock_error_ms = self.recv_window_ms
-                self._ledger.trust_clock(self.clock_error_ms)
+                continue
+            return
+        self.clock_error_ms = self.recv_window_ms
+        self._ledger.trust_clock(self.clock_error_ms)
