@@ -11,8 +11,6 @@ from cryptosignal.modes.campaign import Day, DaySettings, run_days, summary
 from cryptosignal.modes.monitors import NAKED_LIMIT_MS
 from cryptosignal.modes.weather import never_struck
 
-pytestmark = pytest.mark.long
-
 FAILED_ONCE = (
     (118, "a program that ended by a 429 and started again asked its way to a 418"),
     (137, "a program could not start after a rate limit"),
@@ -23,6 +21,8 @@ FAILED_ONCE = (
     (10, "a start asked for the whole market before it protected what it held"),
     (109, "an order stamped by a wrong clock was unknown for hours"),
     (124, "a position was naked because others had used up the minute's weight"),
+    (20261334, "every call waited half a minute for the time after the clock was set"),
+    (20261414, "a venue that halted all its contracts ended the start as a person's mistake"),
 )
 
 
@@ -47,6 +47,7 @@ def test_hours_that_failed_stay_fixed(hours: Hours, seed: int, why: str) -> None
     assert Day(seed, hours.of(seed)).run().violations == [], why
 
 
+@pytest.mark.long
 def test_fresh_seeds() -> None:
     """A few short days of swarm weather pass every monitor, with kills and faults in them."""
     result = run_days([900, 901, 902, 903, 904, 905], DaySettings(days=0.1))
@@ -56,6 +57,7 @@ def test_fresh_seeds() -> None:
     assert result.naked_ms_max <= NAKED_LIMIT_MS
 
 
+@pytest.mark.long
 def test_one_seed_is_one_trace() -> None:
     """The same seed lives the same day, whatever ran before it."""
     first = Day(41, DaySettings(days=0.03)).run()
@@ -63,6 +65,7 @@ def test_one_seed_is_one_trace() -> None:
     assert Day(41, DaySettings(days=0.03)).run().trace_hash == first.trace_hash
 
 
+@pytest.mark.long
 def test_every_journal_replays() -> None:
     """Each run of a day, not only the last, replays to equal digests."""
     result = Day(11, DaySettings(days=0.05, replays_all=True, kill_mean_s=600.0)).run()
@@ -70,6 +73,7 @@ def test_every_journal_replays() -> None:
     assert result.restarts > 2
 
 
+@pytest.mark.long
 def test_missing_coverage_fails_a_long_campaign() -> None:
     """From 20 days on, faults that never struck are violations; before, they are not asked for."""
     day = Day(41, DaySettings(days=0.01)).run()
@@ -78,6 +82,7 @@ def test_missing_coverage_fails_a_long_campaign() -> None:
     assert never_struck({}, {})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["no stop at all", "resend after a timeout", "a key in the notes"])
 def test_monitors_see(name: str) -> None:
     """A planted bug makes a monitor cry, so that a silent campaign means something."""
