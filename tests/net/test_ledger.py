@@ -359,3 +359,19 @@ def test_an_open_position_of_one_process_holds_the_warm_up_of_another(tmp_path: 
     assert scanner.forecast(Lane.WARM_UP, Cost(weight=1_727)) == START_MS
     with pytest.raises(ValueError, match="never fit"):
         scanner.forecast(Lane.WARM_UP, Cost(weight=2_300))
+
+
+@pytest.mark.parametrize("step_ms", [-3_600_000, 3_600_000])
+def test_a_silence_lasts_as_long_as_it_was_told_whatever_becomes_of_the_clock(step_ms):
+    """A clock that is set by an hour while we obey a 429 ends the silence neither later nor sooner."""
+
+    async def main(clock: LoopClock) -> float:
+        ledger = WeightLedger(LIMITS, clock)
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        ledger.punish(RateLimited(429, clock.now_ms() + 30_000))
+        clock.offset_ms += step_ms
+        await ledger.acquire(Lane.ORDERS, Cost(weight=1))
+        return loop.time() - began_s
+
+    assert 29.0 <= run_virtual(main) <= 32.0

@@ -22,6 +22,10 @@ FAILED_ONCE = (
     (109, "an order stamped by a wrong clock was unknown for hours"),
     (124, "a position was naked because others had used up the minute's weight"),
     (20261334, "every call waited half a minute for the time after the clock was set"),
+    (
+        20261620,
+        "after a clock was set back an order was asked for without a pause, a 429 obeyed an hour",
+    ),
     (20261414, "a venue that halted all its contracts ended the start as a person's mistake"),
 )
 

@@ -29,6 +29,10 @@ _POLL_MS_MAX: Final = 1000
 """A waiter looks again at least this often: another process may have learnt something."""
 
 
+_CLOCK_STEP_MS: Final = 1_000
+"""A clock that moves by so much against the one that nobody sets was set."""
+
+
 class LedgerView(msgspec.Struct, frozen=True):
     """The ledger at one moment, for pages and metrics."""
 
@@ -72,6 +76,8 @@ class WeightLedger:
         self._arrivals = 0
         self._spent: Counter[str] = Counter()
         self._waited_ms_max: Counter[str] = Counter()
+        self._ban = (0, 0)
+        """What we were told last: until when, and when that is by the clock that nobody sets."""
         self.punished = 0
         """How often the venue answered 429 or 418: 0 by design."""
 
@@ -160,8 +166,10 @@ class WeightLedger:
     def punish(self, fault: RateLimited) -> None:
         """Obey a 429 or 418: nothing leaves, in any lane, before `fault.until_ms`."""
         self.punished += 1
+        left_ms = max(0, fault.until_ms - self._clock.now_ms())
         with self._state():
             self._budget.ban(fault.until_ms)
+        self._ban = fault.until_ms, self._clock.mono_ns() + left_ms * 1_000_000
         self._pump()
 
     def snapshot(self) -> LedgerView:
@@ -235,11 +243,24 @@ class WeightLedger:
         """(0, the minutes charged), or when to ask again and nothing charged."""
         with self._state():
             now_ms = self._clock.now_ms()
+            self._mind_clock(now_ms)
             when_ms = self._budget.spend(now_ms, lane, cost)
         if when_ms:
             return when_ms, range(0)
         self._spent[lane.name] += cost.weight
         return 0, self._budget.minutes(now_ms)
+
+    def _mind_clock(self, now_ms: int) -> None:
+        """Our clock may be set while we are silent: a silence that we were told of ends when its own
+        time is over, neither an hour later nor at once."""
+        until_ms, end_ns = self._ban
+        state = self._budget.state
+        if not until_ms or state.banned_until_ms != until_ms:
+            return
+        moved_ms = now_ms + max(0, end_ns - self._clock.mono_ns()) // 1_000_000
+        if abs(moved_ms - until_ms) > _CLOCK_STEP_MS:
+            state.banned_until_ms = moved_ms
+            self._ban = moved_ms, end_ns
 
     @contextlib.contextmanager
     def _state(self) -> Iterator[None]:

@@ -254,7 +254,7 @@ class Round:
         """Ask the venue for an order, first at `first_ms`, then spaced."""
         asked = self.errands.lookups.setdefault(order.client_id, Asked())
         at_ms = first_ms
-        if order.checked_ms >= asked.at_ms:  # it was answered
+        if asked.at_ms <= self.known_ms(order.checked_ms):  # it was answered
             asked.count = 0
         if asked.count:
             pause = backoff_ms(
