@@ -189,3 +189,16 @@ def test_processes_are_replaced_and_change_nothing(monkeypatch):
     many = run_days(seeds, moments, told.append, workers=2)
     assert [result.seed for result in told] == seeds
     assert many == run_days(seeds, moments)
+
+
+def test_a_program_that_turns_in_circles_is_noticed(monkeypatch):
+    """Work that makes work at once lets time hardly go on: the day is ended, and says so."""
+    monkeypatch.setattr(campaign, "STEPS_A_MINUTE_MAX", 20_000)
+    day = Day(7, DaySettings(days=0.01, weather=calm(), kill_mean_s=1e9, trade_mean_s=1e9))
+
+    def turn():
+        day.loop.call_later(0.001, turn)
+
+    day.loop.call_later(120.0, turn)
+    [violation] = day.run().violations
+    assert violation.startswith("livelock")

@@ -26,6 +26,7 @@ FAILED_ONCE = (
         20261620,
         "after a clock was set back an order was asked for without a pause, a 429 obeyed an hour",
     ),
+    (20261817, "what a person took off a trade was shown as a position of theirs too"),
     (20261414, "a venue that halted all its contracts ended the start as a person's mistake"),
 )
 

@@ -373,6 +373,24 @@ def test_incident_n_fill_of_an_unknown_instrument_counts():
     assert rig.desk.exposure().of("XYZUSDT").foreign == 3
 
 
+def test_what_a_person_took_off_our_position_is_no_position_of_theirs():
+    """N: ours is shown as what is left of it, and all views together are what the venue has."""
+    rig = held()
+    part = rig.venue.positions["BTCUSDT"] / 5
+    rig.venue.trade_by_hand("BTCUSDT", -part)
+    rig.flush()
+    rig.run(1000)
+    (view,) = rig.desk.positions()
+    assert not view.is_foreign
+    assert view.quantity == rig.venue.positions["BTCUSDT"] == 4 * part
+    rig.venue.trade_by_hand("BTCUSDT", 2 * part, "web_2")
+    rig.flush()
+    rig.run(1000)
+    ours, theirs = rig.desk.positions()
+    assert (ours.quantity, theirs.quantity) == (5 * part, part)
+    assert theirs.is_foreign
+
+
 def test_incident_p_changed_step_is_used_at_once():
     """P: after a filter change exits use the new step."""
     rig = held()

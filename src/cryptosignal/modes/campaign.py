@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import partial
 from multiprocessing import get_context
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -137,6 +137,11 @@ class DayResult(msgspec.Struct):
     restarts: int = 0
 
 
+MINUTE_S: Final = 60.0
+STEPS_A_MINUTE_MAX: Final = 200_000
+"""Rounds of the loop in a minute; a day at its busiest takes some thousands."""
+
+
 class DaySettings(msgspec.Struct, frozen=True):
     """How hard one day is. `weather` None: a random part of the menu, by the seed (swarm)."""
 
@@ -241,6 +246,7 @@ class Day:
         self._is_paused = False
         self._is_disk_full = False
         self._skew_ms = 0
+        self._ended_ms = 0
         self._clock: HostClock | None = None
         self._net_usdt: dict[str, Decimal] = {}
         self._closed: dict[str, facts.Closed] = {}
@@ -279,8 +285,18 @@ class Day:
         self._later(self.settings.trade_mean_s, self._trade)
         for name in sorted(self.weather.host):
             self._later(self.settings.host_mean_s, partial(self._host_fault, name))
-        await asyncio.sleep(self.settings.days * DAY_MS / 1000)
+        await self._until(self.loop.time() + self.settings.days * DAY_MS / 1000)
         await self._heal()
+
+    async def _until(self, end_s: float) -> None:
+        """Let the day pass. A program that turns in circles ends it: time would hardly go on."""
+        while self.loop.time() < end_s:
+            steps = self.loop.steps
+            await asyncio.sleep(min(MINUTE_S, end_s - self.loop.time()))
+            turned = self.loop.steps - steps
+            if turned > STEPS_A_MINUTE_MAX:
+                self.monitors.violate("livelock", self.clock.now_ms(), f"{turned} steps a minute")
+                return
 
     async def _heal(self) -> None:
         """Faults off, no more kills or trades: within `HEAL_S` both sides must agree."""
@@ -306,6 +322,7 @@ class Day:
                     break
         for difference in differences:
             self.monitors.violations.append(Violation("diverged", self.clock.now_ms(), difference))
+        self._ended_ms = self.clock.now_ms()
         if self.program is not None:
             self.program.stop("the day is over")
         await asyncio.sleep(5.0)
@@ -549,7 +566,7 @@ class Day:
         replayed = self._replay()
         self._look_for_secrets()
         monitors.judge_limits(now_ms)
-        monitors.judge_money(now_ms, self._net_usdt)
+        monitors.judge_money(now_ms, self._net_usdt, self._ended_ms)
         trace.update(repr(sorted(self.counts.items())).encode())
         return DayResult(
             seed=self.seed,

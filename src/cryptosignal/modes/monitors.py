@@ -303,11 +303,16 @@ class Monitors:
         if limits.refusals_429 and not self.venue.faults_injected.get("http_429"):
             self.violate("limited", now_ms, f"{limits.refusals_429} refusals with 429 of our own")
 
-    def judge_money(self, now_ms: int, net_usdt: dict[str, Decimal]) -> None:
-        """What closed trades brought, by our account and by the venue's, symbol by symbol."""
+    def judge_money(self, now_ms: int, net_usdt: dict[str, Decimal], ended_ms: int) -> None:
+        """What closed trades brought, by our account and by the venue's, symbol by symbol.
+
+        `ended_ms` is when the program was asked to end: what its stops did afterwards it will book at
+        its next start.
+        """
         held = self._held()
+        late = {self._symbol(f.index) for f in self.venue.account().fills if f.time_ms >= ended_ms}
         for symbol, ours in sorted(net_usdt.items()):
-            if symbol in self.touched or symbol in held or self._is_hedged():
+            if symbol in self.touched or symbol in held or symbol in late or self._is_hedged():
                 continue
             theirs = sum(
                 (

@@ -173,18 +173,18 @@ class Desk:
                 )
             )
         for symbol, book in sorted(self.state.books.items()):
-            direction = self.state.foreign_direction(symbol)
-            if direction is None:
+            left = self.state.foreign_left(symbol)
+            if left == ZERO:
                 continue
             mark = self.errands.price(symbol) or ZERO
             entry = book.venue_entry_price
-            gain = (mark - entry) * book.foreign if mark > ZERO and entry > ZERO else ZERO
+            gain = (mark - entry) * left if mark > ZERO and entry > ZERO else ZERO
             views.append(
                 PositionView(
                     symbol=symbol,
                     signal_id="",
-                    direction=direction.value,
-                    quantity=abs(book.foreign),
+                    direction=(Direction.LONG if left > ZERO else Direction.SHORT).value,
+                    quantity=abs(left),
                     entry_price=entry,
                     mark=mark,
                     unrealized_usdt=gain,

@@ -301,9 +301,9 @@ class TradingState:
         if len(self.adjustments) > ADJUSTMENTS_MAX:
             del self.adjustments[: ADJUSTMENTS_MAX // 2]
 
-    def foreign_direction(self, symbol: str) -> Direction | None:
-        """Which way others lean on a symbol."""
-        foreign = self.book(symbol).foreign
-        if foreign == ZERO:
-            return None
-        return Direction.LONG if foreign > ZERO else Direction.SHORT
+    def foreign_left(self, symbol: str) -> Decimal:
+        """What others hold on a symbol, signed: what they took off a trade of ours is gone from there,
+        it is no position of theirs."""
+        trade = self.trades.get(symbol)
+        own = trade.direction.sign * self.held(trade) if trade is not None else ZERO
+        return self.net(symbol) - own
