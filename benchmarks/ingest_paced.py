@@ -78,12 +78,13 @@ def certificate() -> str:
 class Stamps:
     """When each frame came to the cache, in the order that they came, monotonic ns.
 
-    A frame of a known stream is there once the transport's callback is done with it: a read from
-    then on shows it. One that was put aside is there after the drain.
+    A frame of a known stream is there once the transport's callback is done with it, or with the
+    whole read that it came in: whoever looks from then on finds it. One that was put aside is there
+    after the drain; of a read that has such, all count as such.
     """
 
     def __init__(self, feed) -> None:
-        from cryptosignal.net import picows_link
+        from cryptosignal.net import lines, picows_link
 
         self.came = came = array("q")
         self.aside = aside = []
@@ -98,6 +99,18 @@ class Stamps:
                 came.append(time.monotonic_ns())
 
         picows_link._SortingLink = Stamped
+        take = lines.SortingReader.take
+
+        def taken(reader, start: int, end: int) -> tuple[int, int]:
+            waiting, before = _put_aside(feed), reader._socket.taken
+            answer = take(reader, start, end)
+            count = reader._socket.taken - before
+            if _put_aside(feed) != waiting:
+                aside.extend(range(len(came), len(came) + count))
+            came.extend([time.monotonic_ns()] * count)
+            return answer
+
+        lines.SortingReader.take = taken
         absorb = feed._absorb
 
         def absorbed(line) -> None:

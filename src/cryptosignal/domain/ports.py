@@ -80,6 +80,18 @@ class WsListener(Protocol):
         ...
 
 
+class FrameReader(Protocol):
+    """Memory for what a socket says, WebSocket frames and all, and who takes whole messages out."""
+
+    memory: memoryview
+
+    def take(self, start: int, end: int) -> tuple[int, int]:
+        """Take the messages of the frames in memory[start:end]; answers where it stopped, and why: 0
+        if the frame there is not complete, its bytes if it is no whole message of text and so the
+        transport's, -1 if no frame may stand there."""
+        ...
+
+
 class FrameSorter(Protocol):
     """What lets a transport put whole messages where they belong: `takes[message[11:43]]`, where
     there is one, gets the message; `taken` counts them; `arm` is called before the first and now
@@ -90,6 +102,10 @@ class FrameSorter(Protocol):
 
     def arm(self) -> None:
         """A message is on its way, the first after a while or one of many."""
+        ...
+
+    def reader(self) -> FrameReader | None:
+        """What takes whole reads from now on; None while messages have to come one by one."""
         ...
 
 

@@ -206,6 +206,7 @@ class Board:
             stream.has_spoken = False
             if stream.kind == names.KLINE:
                 self.turns.mark_lost(stream)
+                self.inbox.release(stream)
             elif stream.kind == names.DIFF and stream.slot in self.books:
                 self.books[stream.slot].restart()
 
@@ -244,7 +245,7 @@ class Board:
     def take_many_trades(self, now_ms: int) -> None:
         """Decode the waiting trades if they are many: while they are still in the processor's
         cache that costs half."""
-        if len(self.inbox.trades) >= TRADES_MANY:
+        if self.inbox.trades_waiting >= TRADES_MANY:
             self.frames += self.intake.take_trades(now_ms)
 
     def trades_wait_ms(self, now_ms: int) -> int:
@@ -257,6 +258,7 @@ class Board:
 
         Each bar is judged once; a bar that is not there then is a miss of DataQual.
         """
+        self.inbox.collect()
         moment = now_ms - self.settings.close_grace_ms
         due_counts = self.counters.counts["bars_due"]
         missed = self.counters.counts["bars_missed"]
@@ -677,6 +679,7 @@ class Board:
         stream = self.inbox.streams.get(names.kline(symbol, interval))
         if stream is None:
             return None
+        self.inbox.collect()
         data = self.turns.newest(stream)
         return None if data is None else bar_of(data.k.t, row_of(data.k), is_closed=False)
 

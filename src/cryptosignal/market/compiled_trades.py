@@ -19,7 +19,7 @@ Bytes = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Table = tuple[Bytes, Ints, Ints]
-Columns = tuple[Ints, Ints, Ints, Ints, Floats, Floats]
+Columns = tuple[Ints, Ints, Ints, Floats, Floats]
 
 PAD: Final = b"\0" * 8
 """Stands behind the last frame's NUL."""
@@ -152,21 +152,17 @@ def _skipped(text: Bytes, at: int) -> int:
 
 
 @njit(cache=True)
-def _read_one(text: Bytes, at: int, index: int, known: Table, found: Columns) -> int:
-    """One frame; answers where its NUL is, −1 if the frame is to be handed back."""
-    slots, events, ids, times, prices, quantities = found
-    at = _behind(text, at, _HEAD)
-    if at >= 0:
-        at = _behind(text, _string_end(text, at), _DATA)
-    if at < 0:
-        return -1
-    seen, is_sale = 0, False
+def read_body(text: Bytes, at: int, index: int, found: Columns) -> tuple[int, int, int]:
+    """The fields behind `"data":{`; answers (where its NUL is, symbol from, symbol to), the first
+    of them −1 if the frame is to be handed back."""
+    events, ids, times, prices, quantities = found
+    seen, is_sale, start, stop = 0, False, 0, 0
     while True:
         if text[at] != _QUOTE:
-            return -1
+            return -1, 0, 0
         end = _string_end(text, at + 1)
         if text[end] != _QUOTE or text[end + 1] != _COLON:
-            return -1
+            return -1, 0, 0
         key = text[at + 1] if end == at + 2 else 0
         at, bit = end + 2, 0
         if key == _EVENT:
@@ -190,23 +186,36 @@ def _read_one(text: Bytes, at: int, index: int, known: Table, found: Columns) ->
             bit = 32
         elif key == _SYMBOL and text[at] == _QUOTE:
             start = at + 1
-            at = _string_end(text, start)
-            slots[index] = _find(text, start, at, known)
-            at = at + 1 if text[at] == _QUOTE and slots[index] >= 0 else -1
+            stop = _string_end(text, start)
+            at = stop + 1 if text[stop] == _QUOTE else -1
             bit = 64
         else:
             at = -1 if key == _SYMBOL else _skipped(text, at)
         if at < 0 or seen & bit:
-            return -1
+            return -1, 0, 0
         seen |= bit
         if text[at] != _COMMA:
             break
         at += 1
     if seen != _ALL_SEEN or text[at] != _CLOSE or text[at + 1] != _CLOSE or text[at + 2] != 0:
-        return -1
+        return -1, 0, 0
     if is_sale:
         quantities[index] = -quantities[index]
-    return at + 2
+    return at + 2, start, stop
+
+
+@njit(cache=True)
+def _read_one(text: Bytes, at: int, index: int, known: Table, slots: Ints, found: Columns) -> int:
+    """One frame; answers where its NUL is, −1 if the frame is to be handed back."""
+    at = _behind(text, at, _HEAD)
+    if at >= 0:
+        at = _behind(text, _string_end(text, at), _DATA)
+    if at < 0:
+        return -1
+    behind, start, stop = read_body(text, at, index, found)
+    if behind >= 0:
+        slots[index] = _find(text, start, stop, known)
+    return behind if behind >= 0 and slots[index] >= 0 else -1
 
 
 @njit(
@@ -235,11 +244,11 @@ def read(
     """
     at, count, end = 0, 0, len(text) - 8
     known = (names, widths, owners)
-    found = (slots, events, ids, times, prices, quantities)
+    found = (events, ids, times, prices, quantities)
     while at < end:
         if count == len(slots):
             return -1
-        behind = _read_one(text, at, count, known, found)
+        behind = _read_one(text, at, count, known, slots, found)
         if behind < 0:
             slots[count] = UNREAD
             behind = at

@@ -7,9 +7,12 @@ as decimal strings. `finite` guards the caches: the venue's "" becomes NaN only 
 from __future__ import annotations
 
 import math
-from typing import Annotated, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
+
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError)
+"""What a decoder raises for bytes that are no frame."""
 
 Frame = TypeVar("Frame")
 Moment = Annotated[int, msgspec.Meta(ge=0, lt=10**13)]

@@ -10,19 +10,21 @@ take the slow road and arrive all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from operator import itemgetter
 from typing import Final
 
 import msgspec
 
-from cryptosignal.market import frames
+from cryptosignal.market import frames, trade_reading
+from cryptosignal.market.sorting import Sorting
 from cryptosignal.streams import names
 
 Pick = Callable[[bytes], bytes]
 """Cuts thirteen digits out of a frame."""
 
+LOOKS_MANY: Final = 2_048
 KEY_START: Final = 11
 KEY_END: Final = 43
 _KEYS_PER_STREAM: Final = 4
@@ -57,7 +59,8 @@ class Stream:
     ASCII digits, `event_cap` bounds what is believed as one without a look, `open` is the bar that
     is going on, from `close_from` on an event may be its last. `last_ms` is when frames last came;
     `count` and `inversions` run since the start. `event_at`/`open_at` are byte positions (0: not
-    known), `final_at` is where the word that tells a closed bar was seen last.
+    known), `final_at` is where the word that tells a closed bar was seen last. `row` is the stream's
+    in the tables of compiled code, −1 without.
     """
 
     __slots__ = (
@@ -93,6 +96,7 @@ class Stream:
         "open_lead",
         "open_of",
         "queue",
+        "row",
         "slot",
         "symbol",
         "take",
@@ -106,6 +110,7 @@ class Stream:
         self.symbol = parsed.symbol
         self.interval = parsed.interval
         self.slot = slot
+        self.row = -1
         self.queue: list[bytes] = [] if queue is None else queue
         self.newest: bytes | None = None
         self.event = b""
@@ -178,7 +183,7 @@ class Stream:
     @property
     def lag_ms(self) -> int:
         """Newest event to cache, ms by the local clock; 0 before anything was heard."""
-        return self.last_ms - int(self.event) if self.event else 0
+        return self.last_ms - int(self.event) if self.event.isdigit() else 0
 
     def measure(self, frame: bytes) -> bool:
         """Learn where event and open time stand; False if the frame has none there."""
@@ -227,7 +232,62 @@ class Inbox:
         self.by_kind: dict[str, list[Stream]] = {}
         self.raw_frames = 0
         self.malformed = 0
+        self.looks = 0
+        """Frames since the flush that had to be looked at one by one."""
+        self.sorting: Sorting | None = None
+        """The tables of compiled code, where it sorts."""
 
+    # ---- compiled sorting -----------------------------------------------------------------------
+    def compiled(self) -> Sorting | None:
+        """The tables of compiled code, from now on the only one to keep newest frames: what comes
+        any other way waits for the flush. None without compiled code."""
+        kernel = trade_reading.frame_kernel()
+        if self.sorting is None and kernel is not None:
+            self.sorting = Sorting(kernel)
+            for frame in self.trades:
+                self.sorting.trades.append(frame)
+            self.trades = self.sorting.trades
+            self.takes.clear()
+            for stream in self.streams.values():
+                self._hand_over(stream, self.sorting)
+        return self.sorting
+
+    def _hand_over(self, stream: Stream, sorting: Sorting) -> None:
+        stream.keys = 0
+        if stream.kind == names.TRADE:
+            stream.queue = self.trades
+            stream.take = self.trades.append
+        else:
+            stream.take = partial(sorting.put_aside, stream)
+        sorting.learn(stream)
+
+    @property
+    def needs_flush(self) -> bool:
+        """Whether so many frames had to be looked at one by one that a flush should not wait: what
+        it learns lets compiled code take the next ones."""
+        return self.sorting is not None and self.looks >= LOOKS_MANY
+
+    @property
+    def trades_waiting(self) -> int:
+        """Trades that wait to be taken."""
+        return len(self.trades) if self.sorting is None else self.sorting.trades_waiting
+
+    def collect(self) -> None:
+        """Let every stream have its newest frame, wherever it is kept."""
+        if self.sorting is not None:
+            self.sorting.collect()
+
+    def learn(self, stream: Stream) -> None:
+        """What is known of a stream changed."""
+        if self.sorting is not None:
+            self.sorting.learn(stream)
+
+    def release(self, stream: Stream) -> None:
+        """The next frame of a stream must be looked at, whatever it is."""
+        if self.sorting is not None:
+            self.sorting.release(stream)
+
+    # ---- frames one by one ----------------------------------------------------------------------
     def stream(self, name: str) -> Stream:
         """The stream of that name, made on first sight."""
         known = self.streams.get(name)
@@ -239,11 +299,14 @@ class Inbox:
         made = Stream(name, slot, parsed, shared)
         self.streams[name] = made
         self.by_kind.setdefault(made.kind, []).append(made)
+        if self.sorting is not None:
+            self._hand_over(made, self.sorting)
         return made
 
-    def absorb(self, batch: Iterable[bytes]) -> list[bytes]:
+    def absorb(self, batch: Sequence[bytes]) -> list[bytes]:
         """Put every frame to its stream; the answer holds what is no stream's (replies, noise)."""
         takes = self.takes
+        self.looks += len(batch)
         strays: list[bytes] = []
         for frame in batch:
             try:
@@ -266,7 +329,7 @@ class Inbox:
         if found is not None and frame.startswith(_DATA_TIGHT, found.end(1)):
             stream = self.stream(found.group(1).decode("utf-8", "replace"))
             self._remember(stream, frame, found.end(1))
-            stream.queue.append(frame)
+            (stream.queue.append if self.sorting is None else stream.take)(frame)
             return True
         rebuilt = self._rebuild(frame)
         if rebuilt is None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from cryptosignal.ground.units import DAY_MS
@@ -76,7 +75,9 @@ class Intake:
 
     def flush(self, now_ms: int, *, whole: bool) -> int:
         """Take what waits; answers how many frames that were."""
-        baseline = self._baseline
+        inbox, baseline = self._inbox, self._baseline
+        inbox.collect()
+        inbox.looks = 0
         late_ms = now_ms - baseline.value_ms - self._settings.late_ms
         self._late = b"%013d" % max(0, late_ms)
         self._top = b""
@@ -84,17 +85,22 @@ class Intake:
         total += self._newest_only(names.KLINE, self._turn, now_ms)
         for kind in (names.PARTIAL, names.MARK, names.BEST, names.OTHER):
             total += self._newest_only(kind, self._keep_newest, now_ms)
-        by_kind = self._inbox.by_kind
         for kind, take in self._handlers:
-            for stream in by_kind.get(kind, ()):
+            for stream in inbox.by_kind.get(kind, ()):
                 queue = stream.queue
                 if queue:
                     total += self._account(stream, queue, now_ms)
                     take(stream, queue, now_ms)
                     queue.clear()
-        if self._top:
+                    inbox.learn(stream)
+        if self._top.isdigit():
             baseline.observe(now_ms, now_ms - int(self._top))
         return total
+
+    def take_firsts(self) -> list[str]:
+        """Names of the streams that spoke for the first time since the last call."""
+        firsts, self.firsts = self.firsts, []
+        return firsts
 
     # ---- heartbeat, order, lag ----------------------------------------------------------------
     def _account(self, stream: Stream, queue: list[bytes], now_ms: int) -> int:
@@ -110,6 +116,8 @@ class Intake:
         event = stream.event_of(frame)
         if count > 1 or event < stream.event:
             event = self._order(stream, queue)
+        if not event.isdigit():
+            return count
         stream.event = event
         if event > self._top:
             self._top = event
@@ -162,6 +170,8 @@ class Intake:
                 stream.last_ms = now_ms
                 total += count
                 event, slot = stream.event, stream.slot
+                if not event.isdigit():  # a frame that was damaged: learn the stream anew
+                    event = stream.event = stream.event_cap = stream.close_from = b""
                 if slot >= 0:
                     events[slot] += count
                     if event < late:
@@ -180,6 +190,7 @@ class Intake:
                 total += self._account(stream, queue, now_ms)
                 look(stream, queue, now_ms)
                 queue.clear()
+                self._inbox.learn(stream)
         if top > self._top:
             self._top = top
         return total
@@ -195,16 +206,16 @@ class Intake:
             else:
                 stream.newest = queue[-1]
             return
-        newest = max(sound, key=stream.event_of)
+        newest = max(reversed(sound), key=stream.event_of)  # of one moment the last that came
         if stream.event_of(newest) >= stream.event:
             stream.newest = newest
-        stream.event_cap = b"%013d" % (int(stream.event) + DAY_MS)
+        if stream.event.isdigit():
+            stream.event_cap = b"%013d" % (int(stream.event) + DAY_MS)
 
     # ---- trades: every one, in batches --------------------------------------------------------
     def _trades(self, now_ms: int, *, whole: bool) -> int:
-        raw = self._inbox.trades
-        self.waits = bool(raw)
-        if not raw or not (
+        self.waits = self._inbox.trades_waiting > 0
+        if not self.waits or not (
             whole or not 0 <= now_ms - self._trades_ms < self._settings.trade_delay_ms
         ):
             return 0
@@ -212,12 +223,12 @@ class Intake:
 
     def take_trades(self, now_ms: int) -> int:
         """Decode the trades that wait, all symbols together; answers how many frames there were."""
-        raw = self._inbox.trades
-        count = len(raw)
+        inbox = self._inbox
+        raw, sorting, count = inbox.trades, inbox.sorting, inbox.trades_waiting
         self.waits = False
         self._trades_ms = now_ms
         streams = self._streams_of_trades()
-        trades = self._reader.read(raw)
+        trades = self._reader.read(raw) if sorting is None else self._reader.read_sorted(sorting)
         raw.clear()
         self.malformed += count - len(trades.slots)
         if len(trades.slots):
@@ -292,7 +303,7 @@ class Intake:
         for frame in queue:
             try:
                 event = frames.DEPTH.decode(frame).data
-            except msgspec.DecodeError:
+            except frames.UNREADABLE:
                 self.malformed += 1
                 book.restart()
                 continue
@@ -303,7 +314,7 @@ class Intake:
     def _ticker(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
         try:
             data = frames.TICKER.decode(queue[-1]).data
-        except msgspec.DecodeError:
+        except frames.UNREADABLE:
             self.malformed += 1
         else:
             self._marks.on_ticker(stream.slot, data, now_ms)
@@ -313,7 +324,7 @@ class Intake:
         for frame in queue:
             try:
                 marks = frames.MARK_ARRAY.decode(frame).data
-            except msgspec.DecodeError:
+            except frames.UNREADABLE:
                 self.malformed += 1
                 continue
             for data in marks:
@@ -333,7 +344,7 @@ class Intake:
         for frame in queue:
             try:
                 tickers = frames.TICKER_ARRAY.decode(frame).data
-            except msgspec.DecodeError:
+            except frames.UNREADABLE:
                 self.malformed += 1
                 continue
             for data in tickers:
@@ -346,7 +357,7 @@ class Intake:
         for frame in queue:
             try:
                 data = frames.FORCE_ORDER.decode(frame).data
-            except msgspec.DecodeError:
+            except frames.UNREADABLE:
                 self.malformed += 1
                 continue
             slot = self._slots.get(data.o.s, -1)
@@ -356,6 +367,7 @@ class Intake:
     # ---- decoded when read --------------------------------------------------------------------
     def read_marks(self, only: set[int] | None = None) -> None:
         """Decode the newest mark of each symbol that has one waiting (of the slots `only`)."""
+        self._inbox.collect()
         for stream in self._inbox.by_kind.get(names.MARK, ()):
             frame = stream.newest
             if frame is None or (only is not None and stream.slot not in only):
@@ -363,11 +375,12 @@ class Intake:
             stream.newest = None
             try:
                 self._mark(stream.slot, frames.MARK.decode(frame).data)
-            except msgspec.DecodeError:
+            except frames.UNREADABLE:
                 self.malformed += 1
 
     def read_best(self, only: set[int] | None = None) -> None:
         """Decode the newest best bid and ask (of the slots `only`)."""
+        self._inbox.collect()
         for stream in self._inbox.by_kind.get(names.BEST, ()):
             frame = stream.newest
             if frame is None or (only is not None and stream.slot not in only):
@@ -375,7 +388,7 @@ class Intake:
             stream.newest = None
             try:
                 data = frames.BEST.decode(frame).data
-            except msgspec.DecodeError:
+            except frames.UNREADABLE:
                 self.malformed += 1
                 continue
             self._marks.best_bid[stream.slot] = data.b
@@ -384,6 +397,7 @@ class Intake:
     def read_books(self, only: set[int] | None = None) -> None:
         """Decode the newest partial books, and lay the tops of synchronised diff books over them
         (of the slots `only`)."""
+        self._inbox.collect()
         for stream in self._inbox.by_kind.get(names.PARTIAL, ()):
             frame = stream.newest
             if frame is not None and (only is None or stream.slot in only):
@@ -399,7 +413,7 @@ class Intake:
     def _partial(self, slot: int, frame: bytes) -> None:
         try:
             data = frames.DEPTH.decode(frame).data
-        except msgspec.DecodeError:
+        except frames.UNREADABLE:
             self.malformed += 1
             return
         if self._tops.event_ms[slot] > data.E:

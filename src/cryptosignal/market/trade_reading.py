@@ -6,7 +6,7 @@ The switch is one for the process and changes no number; start-up never imports 
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 import numpy as np
@@ -15,18 +15,26 @@ from numpy.typing import NDArray
 from cryptosignal.market import frames
 from cryptosignal.market.views import Ints
 
-_active: list[ModuleType] = []
+if TYPE_CHECKING:
+    from cryptosignal.market.sorting import Sorting
+
+_active: list[tuple[ModuleType, ModuleType]] = []
 
 
 def enable() -> bool:
-    """Load the compiled reader; False where numba is not installed."""
+    """Load the compiled readers of trades and of frames; False where numba is not installed."""
     if not _active:
         try:
-            from cryptosignal.market import compiled_trades
+            from cryptosignal.market import compiled_frames, compiled_trades
         except ImportError:
             return False
-        _active.append(compiled_trades)
+        _active.append((compiled_trades, compiled_frames))
     return True
+
+
+def frame_kernel() -> ModuleType | None:
+    """The compiled sorter of frames; None while there is none."""
+    return _active[0][1] if _active else None
 
 
 def disable() -> None:
@@ -71,9 +79,12 @@ class TradeReader:
 
     def read(self, raw: list[bytes]) -> Trades:
         """The trades of `raw`, without the frames of another shape or symbol."""
-        found = self._compiled(raw, _active[0]) if _active else self._decoded(raw)
-        sound = found.slots >= 0
-        return found if sound.all() else found.chosen(sound)
+        found = self._compiled(raw, _active[0][0]) if _active else self._decoded(raw)
+        return _sound(found)
+
+    def read_sorted(self, sorting: Sorting) -> Trades:
+        """The same of the trades that compiled code took as they came."""
+        return _sound(sorting.take_trades(self._decoded))
 
     def _compiled(self, raw: list[bytes], reader: ModuleType) -> Trades:
         count = len(raw)
@@ -103,6 +114,11 @@ class TradeReader:
         found.prices[:] = [one.p for one in decoded]
         found.quantities[:] = [-one.q if one.m else one.q for one in decoded]
         return found
+
+
+def _sound(found: Trades) -> Trades:
+    sound = found.slots >= 0
+    return found if sound.all() else found.chosen(sound)
 
 
 def one(slot: int, data: frames.TradeData) -> Trades:

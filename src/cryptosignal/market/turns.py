@@ -10,8 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from cryptosignal.market import frames, klines
 from cryptosignal.market.inbox import Stream
 from cryptosignal.market.klines import Klines, Row
@@ -40,17 +38,19 @@ class KlineTurns:
         frame = queue[-1]
         if not stream.is_ordered or not stream.fits(frame):
             self._disordered(stream, queue, now_ms)
-        elif stream.open_of(frame) != stream.open:
+        elif stream.open_of(frame) != stream.open or any(stream.final_mark in one for one in queue):
             self._ordered(stream, queue, now_ms)
-        elif stream.final_mark in frame:
-            self._turn(stream, frame, now_ms)
         else:
             stream.newest = frame
         return self._malformed
 
     def _ordered(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
-        """Frames in event order: of each bar only the last one matters, a final frame is the last."""
-        last = dict(zip(map(stream.open_of, queue), queue, strict=True))
+        """Frames in event order: of each bar only the last one matters; a final frame is the last,
+        whatever comes after it."""
+        last: dict[bytes, bytes] = {}
+        for opened, frame in zip(map(stream.open_of, queue), queue, strict=True):
+            if stream.final_mark not in last.get(opened, b""):
+                last[opened] = frame
         for frame in last.values():
             self._turn(stream, frame, now_ms)
 
@@ -87,6 +87,9 @@ class KlineTurns:
                 return
             at = stream.open_at
         opened = frame[at : at + 13]
+        if not opened.isdigit():
+            self._malformed += 1
+            return
         is_final = stream.final_mark in frame
         known = stream.open or stream.lost_open
         if known and opened < known:
@@ -247,7 +250,7 @@ class KlineTurns:
     def _decode(self, frame: bytes) -> frames.KlineData | None:
         try:
             return frames.KLINE.decode(frame).data
-        except msgspec.DecodeError:
+        except frames.UNREADABLE:
             self._malformed += 1
             return None
 

@@ -34,8 +34,6 @@ OnBarsDue = Callable[[str, int], None]
 Tap = Callable[[int, int, bytes], None]
 OnNote = Callable[[str, dict[str, str | int | float]], None]
 
-FRAMES_WAITING_MAX: Final = 100_000
-"""Frames that may wait for one flush; past that the flush comes at once."""
 _CLOCK_STEP_MS: Final = 1_000
 
 
@@ -246,6 +244,8 @@ class MarketFeed:
         now_ms = self.clock.now_ms()
         if self._is_armed:
             self.board.take_many_trades(now_ms)
+            if self.board.inbox.needs_flush:
+                self.loop.call_soon(self.flush)
             return
         if self._flush_timer is None or self.board.waits_for_trades:
             if self._flush_timer is not None:
@@ -283,8 +283,7 @@ class MarketFeed:
         self._check_clock(now_ms, now_ns)
         self.flushes += 1
         self.board.flush(now_ms)
-        intake = self.board.intake
-        firsts, intake.firsts = intake.firsts, []
+        firsts = self.board.intake.take_firsts()
         for line, count in zip(lines, counts, strict=True):
             if count > 0:
                 mine = (*line.heard, *(name for name in firsts if name in line.session.wanted))

@@ -9,12 +9,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Final
 
-import msgspec
+import numpy as np
 
 from cryptosignal.domain.ports import FrameSorter, WsLink
 from cryptosignal.ground.faults import Fault
 from cryptosignal.ground.units import MINUTE_MS
 from cryptosignal.market import frames
+from cryptosignal.market.inbox import Inbox
+from cryptosignal.market.sorting import PAD, Sorting
 from cryptosignal.streams import session
 from cryptosignal.streams.session import Session
 
@@ -22,6 +24,10 @@ if TYPE_CHECKING:
     from cryptosignal.net.feed import MarketFeed
 
 _HEAD_BYTES: Final = 80
+_READ_BYTES: Final = 1 << 17
+"""Of one read: it should still be in the processor's cache when it is sorted."""
+_FEW_BITS: Final = 12
+"""Messages between two calls of `arm`, as a power of two."""
 
 
 class Line:
@@ -74,7 +80,7 @@ class Line:
         """Replies to our control messages; anything else is noise and counted by the board."""
         try:
             reply = frames.CONTROL.decode(payload)
-        except msgspec.DecodeError:
+        except frames.UNREADABLE:
             fields: dict[str, str | int | float] = {"conn_id": self.conn_id, "bytes": len(payload)}
             self.feed.note("frame.was_unreadable", fields)
             return
@@ -226,6 +232,12 @@ class Socket:
             self._frame if line.feed.tap is None else self._tapped
         )
 
+    def reader(self) -> SortingReader | None:
+        """What sorts whole reads, as soon as compiled code is there."""
+        inbox = self._line.feed.board.inbox
+        sorting = inbox.compiled()
+        return None if sorting is None else SortingReader(self, inbox, sorting)
+
     def _frame(self, payload: bytes) -> None:
         """The hot path. The first frame after a flush arms the next flush."""
         count = self.taken
@@ -257,6 +269,32 @@ class Socket:
             line.link = line.socket = None
             line.generation += 1
             line.step(session.Closed(code, reason))
+
+
+class SortingReader:
+    """Takes the messages of one socket a whole read at a time; see `market.sorting`."""
+
+    def __init__(self, socket: Socket, inbox: Inbox, sorting: Sorting) -> None:
+        room = bytearray(_READ_BYTES + PAD)
+        self.memory = memoryview(room)[:_READ_BYTES]
+        self._text = np.frombuffer(room, np.uint8)
+        self._socket = socket
+        self._inbox = inbox
+        self._sorting = sorting
+
+    def take(self, start: int, end: int) -> tuple[int, int]:
+        """See `FrameReader.take`."""
+        socket, inbox = self._socket, self._inbox
+        is_sorted, before = socket.takes is inbox.takes, socket.taken
+        at, why, count, looks = self._sorting.take(
+            self.memory, self._text, start, end, is_sorted, socket.on_frame
+        )
+        inbox.looks += looks
+        socket.taken = now = socket.taken + count
+        is_many = now >> _FEW_BITS != before >> _FEW_BITS or inbox.needs_flush
+        if now and (is_many or not before):
+            socket.arm()
+        return at, why
 
 
 def cut_off(lines: Iterable[Line]) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Final, TypeAlias
 
 import picows
 
-from cryptosignal.domain.ports import FrameSorter, WsListener, sorter_of
+from cryptosignal.domain.ports import FrameReader, FrameSorter, WsListener, sorter_of
 
 ERRORS: Final = (picows.WSError, picows.WSInvalidURL)
 """What a failed handshake raises besides OSError and TimeoutError."""
@@ -17,6 +17,9 @@ ERRORS: Final = (picows.WSError, picows.WSInvalidURL)
 _FEW: Final = 4_095
 """So many messages and one between two calls of `arm`."""
 _DATA: Final = (picows.WSMsgType.TEXT, picows.WSMsgType.BINARY)
+_READ_BYTES: Final = 1 << 14
+_SPARE_BYTES: Final = 256
+"""What picows holds back of its memory for a read."""
 _NO_CODE: Final = 1005
 _ABNORMAL: Final = 1006
 _CLOSE_CODES: Final = {code.value: code for code in picows.WSCloseCode}
@@ -50,6 +53,7 @@ async def connect(
             enable_auto_pong=True,
             max_frame_size=message_bytes_max,
             max_redirects=0,
+            read_buffer_init_size=_READ_BYTES,
         )
     )
     keep(dial)
@@ -156,14 +160,29 @@ class _PicowsLink(picows.WSListener):
 
 
 class _SortingLink(_PicowsLink):
-    """A link that puts whole messages where they belong, one call of ours a message."""
+    """A link that puts whole messages where they belong, one call of ours a message, or a read where
+    there is compiled code for that."""
 
     def __init__(self, listener: WsListener, sorter: FrameSorter, message_bytes_max: int) -> None:
         super().__init__(listener, message_bytes_max)
         self._sorter = sorter
+        self._reader: FrameReader | None = None
+        self._has_front = False
+
+    def on_ws_connected(self, transport: picows.WSTransport) -> None:
+        """Bytes that came with the handshake's answer are picows' own; mostly there are none."""
+        super().on_ws_connected(transport)
+        self._seek_reader()
+        behind = transport.underlying_transport.get_protocol()
+        if not isinstance(behind, asyncio.BufferedProtocol) or self._reader is None:
+            return
+        if memoryview(behind.get_buffer(-1)).nbytes == _READ_BYTES - _SPARE_BYTES:
+            self._put_front(transport)
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         """Only a whole message can begin as a stream's does; the rest is looked at more closely."""
+        if self._reader is not None and not frame.tail_size:  # picows has no byte left
+            self._put_front(transport)
         payload = frame.get_payload_as_bytes()
         sorter = self._sorter
         try:
@@ -177,5 +196,84 @@ class _SortingLink(_PicowsLink):
         count = sorter.taken
         if not count & _FEW:
             sorter.arm()
+            self._seek_reader()
         sorter.taken = count + 1
         take(payload)
+
+    def _seek_reader(self) -> None:
+        """Ask for what takes whole reads, until there is one."""
+        if self._reader is None and not self._has_front:
+            self._reader = self._sorter.reader()
+
+    def _put_front(self, transport: picows.WSTransport) -> None:
+        """Take whole reads from the next one on."""
+        reader, self._reader = self._reader, None
+        socket = transport.underlying_transport
+        behind = socket.get_protocol()
+        if reader is not None and isinstance(behind, asyncio.BufferedProtocol):
+            self._has_front = True
+            socket.set_protocol(_Front(socket, behind, reader))
+
+
+class _Front(asyncio.BufferedProtocol):
+    """Stands between a socket and picows: a reader takes the plain messages of each read; control
+    frames, fragments and all else go to picows behind it, in their order and byte by byte."""
+
+    def __init__(
+        self, socket: asyncio.Transport, behind: asyncio.BufferedProtocol, reader: FrameReader
+    ) -> None:
+        self._socket = socket
+        self._behind = behind
+        self._take = reader.take
+        self._memory = reader.memory
+        self._used = 0
+        self._owed = 0
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """The memory behind what is already there."""
+        return self._memory[self._used :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """A read."""
+        end = self._used + nbytes
+        at = self._pass_on(0, end) if self._owed else 0
+        while at < end:
+            at, why = self._take(at, end)
+            if not why:
+                break
+            if why < 0:  # picows says what is wrong with it, from here on alone
+                self._socket.set_protocol(self._behind)
+                why = end - at
+            self._owed = why
+            at = self._pass_on(at, end)
+        self._used = end - at
+        if at and self._used:
+            self._memory[: self._used] = self._memory[at:end]
+
+    def _pass_on(self, at: int, end: int) -> int:
+        """Bytes that picows waits for; answers where they end."""
+        until = min(end, at + self._owed)
+        self._owed -= until - at
+        while at < until:
+            room = memoryview(self._behind.get_buffer(-1))
+            size = min(len(room), until - at)
+            room[:size] = self._memory[at : at + size]
+            self._behind.buffer_updated(size)
+            at += size
+        return at
+
+    def pause_writing(self) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._behind.pause_writing()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._behind.resume_writing()
+
+    def eof_received(self) -> bool | None:
+        """See `asyncio.BufferedProtocol`."""
+        return self._behind.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.BaseProtocol`."""
+        self._behind.connection_lost(exc)

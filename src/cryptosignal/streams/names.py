@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
+from cryptosignal.ground.units import INTERVAL_MS
+
 KLINE: Final = "kline"
 TRADE: Final = "aggTrade"
 PARTIAL: Final = "partial"
@@ -50,8 +52,9 @@ def parse(name: str) -> StreamName:
         kind = _ALL_MARKET.get(head, OTHER)
         return StreamName(kind if tail.startswith("arr") or kind == OTHER else OTHER, "")
     symbol = head.upper()
-    if tail.startswith("kline_"):
-        return StreamName(KLINE, symbol, tail[6:])
+    if tail.startswith("kline_"):  # a month has no fixed length: its bars are not cached
+        interval = tail[6:]
+        return StreamName(KLINE if interval in INTERVAL_MS else OTHER, symbol, interval)
     what, _, _ = tail.partition("@")
     if what.startswith("depth"):
         return StreamName(DIFF if what == "depth" else PARTIAL, symbol)
