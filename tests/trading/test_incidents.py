@@ -20,6 +20,7 @@ from tests.trading.toy_venue import (
 
 from cryptosignal.domain.events import (
     AccountStreamChanged,
+    AccountUpdated,
     EngineStarted,
     InstrumentsListed,
     OperatorCommanded,
@@ -151,6 +152,22 @@ def test_incident_d_clock_skew_rejection_is_no_second_order():
     rig.open(decision(time_ms=rig.now))
     assert rig.venue.entries == {}
     assert rig.noted("entry.refused")[-1].fields["reason"] == "the signal has had its entry"
+
+
+def test_incident_d_a_word_stamped_ahead_does_not_stand_for_an_hour():
+    """D: a snapshot stamped by a clock that was an hour ahead gives way to the next true one."""
+    rig = held()
+    hour = 3_600_000
+    taken = rig.venue.snapshot("audit", (), 0, rig.now)
+    ahead = {"requested_ms": rig.now + hour, "server_ms": rig.now + hour}
+    rig.later(rig.now, msgspec.structs.replace(taken, **ahead))
+    rig.run(1000)
+    lose_all(rig, event_lost=1.0)
+    rig.venue.trade_by_hand("BTCUSDT", -rig.venue.positions["BTCUSDT"])
+    rig.flush()
+    rig.run(75_000)
+    assert not rig.desk.state.trades
+    assert rig.venue.own_open() == []
 
 
 def test_incident_e_fill_after_death_is_protected_and_closed():
@@ -389,6 +406,31 @@ def test_what_a_person_took_off_our_position_is_no_position_of_theirs():
     ours, theirs = rig.desk.positions()
     assert (ours.quantity, theirs.quantity) == (5 * part, part)
     assert theirs.is_foreign
+
+
+def test_a_buy_of_others_that_only_the_position_told_of_stays_covered():
+    """N: a person sells, buys (its report is lost) and sells: the stop covers what is left of ours.
+
+    By the executions alone that would be one part less, and the stop that covers all would be given up.
+    """
+    rig = held()
+    part = rig.venue.positions["BTCUSDT"] / 5
+    rig.venue.trade_by_hand("BTCUSDT", -part)
+    rig.flush()
+    rig.run(1000)
+    rig.venue.trade_by_hand("BTCUSDT", part, "web_2")
+    rig.venue.outbox[:] = [e for e in rig.venue.outbox if isinstance(e, AccountUpdated)]
+    rig.flush()
+    rig.run(1000)
+    rig.venue.trade_by_hand("BTCUSDT", -part, "web_3")
+    rig.venue.outbox[:] = [e for e in rig.venue.outbox if not isinstance(e, AccountUpdated)]
+    rig.flush()
+    for _ in range(60):
+        rig.run(100)
+        (trade,) = rig.desk.state.trades.values()
+        assert rig.desk.state.exposed(trade) == rig.venue.positions["BTCUSDT"] == 4 * part
+        stops = [a.intent for a in rig.venue.algos.values() if a.status == "NEW"]
+        assert sum(s.quantity for s in stops if s.leg is Leg.STOP) >= 4 * part
 
 
 def test_incident_p_changed_step_is_used_at_once():

@@ -168,9 +168,10 @@ def _compare_positions(state: TradingState, event: AccountSnapshotTaken, scope: 
         position = reported.get(symbol)
         quantity = position.quantity if position is not None else ZERO
         book = state.book(symbol)
-        if event.requested_ms >= book.venue_ms:
-            book.venue_quantity, book.venue_ms = quantity, event.requested_ms
-            book.venue_entry_price = position.entry_price if position is not None else ZERO
+        is_ahead = book.venue_ms > event.server_ms + STAMP_SLACK_MS  # by a clock set back since
+        if event.requested_ms >= book.venue_ms or is_ahead:
+            entry_price = position.entry_price if position is not None else ZERO
+            state.hear(book, quantity, entry_price, event.requested_ms)
         last_ms = state.fills.last_ms.get(symbol, 0)
         book.is_unsettled = last_ms > event.requested_ms - state.settings.settle_ms
         if not book.is_unsettled:
