@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
@@ -431,6 +432,57 @@ def test_a_buy_of_others_that_only_the_position_told_of_stays_covered():
         assert rig.desk.state.exposed(trade) == rig.venue.positions["BTCUSDT"] == 4 * part
         stops = [a.intent for a in rig.venue.algos.values() if a.status == "NEW"]
         assert sum(s.quantity for s in stops if s.leg is Leg.STOP) >= 4 * part
+
+
+def resting_stops(rig: Rig) -> Decimal:
+    stops = [a for a in rig.venue.algos.values() if a.status == "NEW" and a.intent.leg is Leg.STOP]
+    return sum((a.intent.quantity for a in stops), D(0))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_stops_cover_what_is_left_however_others_trade(seed):
+    """N: a person sells a part of ours, buys it for themselves and sells it, over and over, and most
+    reports are lost: at every moment the stops at the venue cover what is left of ours."""
+    rig = held(seed=seed)
+    lose_all(rig, event_lost=0.6)
+    dice = random.Random(seed)
+    part = rig.venue.positions["BTCUSDT"] / 5
+    until = rig.now + 60_000
+    sign = -1
+    next_ms = rig.now + 500
+    while rig.now < until:
+        if rig.now >= next_ms:
+            rig.venue.trade_by_hand("BTCUSDT", sign * part, f"web_{rig.now}")
+            rig.flush()
+            sign, next_ms = -sign, rig.now + dice.choice((40, 90, 700, 4_000))
+        rig.run(10)
+        assert resting_stops(rig) >= 4 * part, (seed, rig.now)
+
+
+def test_a_close_that_leaves_a_part_unseen_keeps_the_stop():
+    """N: a person's short from before is bought back unseen, so our count is a part too low when we
+    close: the stop stays until the position is gone, not until our count is zero.
+
+    The other way round nothing of ours would be left: what they buy after selling ours is theirs.
+    """
+    rig = ready()
+    part = D("0.5")
+    rig.venue.trade_by_hand("BTCUSDT", -part)
+    rig.venue.outbox.clear()
+    rig.open(decision(time_ms=rig.now))
+    rig.run(130_000)
+    known = rig.desk.positions()[0].quantity
+    assert known == rig.venue.positions["BTCUSDT"]
+    rig.venue.trade_by_hand("BTCUSDT", part, "web_2")
+    rig.venue.outbox.clear()
+    rig.live(OperatorCommanded("close", {"symbol": "BTCUSDT"}))
+    for _ in range(600):
+        rig.run(10)
+        if rig.venue.positions["BTCUSDT"] > 0:
+            assert resting_stops(rig) >= min(known, rig.venue.positions["BTCUSDT"])
+    assert rig.venue.positions["BTCUSDT"] == 0
+    assert not rig.desk.state.trades
+    assert rig.venue.own_open() == []
 
 
 def test_incident_p_changed_step_is_used_at_once():

@@ -197,7 +197,8 @@ class TradingState:
         """What must be protected: what is held, or what the venue says beyond our count of fills.
 
         The venue's word counts with what has been executed since, and only up to what the entry may
-        have bought: somebody's buy may be known and their sale before it only by that word.
+        have bought: somebody's buy may be known and their sale before it only by that word. Exits
+        seen without their executions are taken off, whether the word knows of them or not.
         """
         sums = trade.sums
         if sums is None:
@@ -212,12 +213,16 @@ class TradingState:
         book = self.books.get(symbol)
         if book is None or book.venue_ms <= trade.opened_ms:
             return held
-        if book.venue_ms == self.fills.last_ms.get(symbol, 0):  # is it in the word? nobody knows
-            return held
         sign = trade.direction.sign
-        now = (book.venue_quantity + book.since) * sign
+        now = (book.venue_quantity + book.since) * sign - trade.exits_unbooked
         reported = now - max(ZERO, book.foreign * sign)
         return max(held, min(reported, trade.quantity))
+
+    def is_word_current(self, symbol: str) -> bool:
+        """The venue has named the position since the last execution that we know of, or with it."""
+        last_ms = self.fills.last_ms.get(symbol, 0)
+        book = self.books.get(symbol)
+        return not last_ms or (book is not None and book.venue_ms >= last_ms)
 
     def is_flat_at_venue(self, trade: Trade) -> bool:
         """Neither our count nor the venue's newest word knows of a position."""
