@@ -71,7 +71,9 @@ from cryptosignal.trading.ticket import signal_key
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z: every campaign starts on the same day
 SYMBOLS = 4
 HEAL_S = 75.0
-"""Positions of others are found anew by the audit, once in 60 s (DESIGN §5.19); then its answers."""
+HEAL_FLAT_S = 330.0
+"""Positions of others are found by the audit, once in 60 s with a position and once in 300 s flat
+(DESIGN §5.19); then its answers."""
 KILL_MEAN_S = 1_800.0
 TRADE_MEAN_S = 480.0
 HOLD_MEAN_S = 45.0
@@ -299,7 +301,9 @@ class Day:
                 return
 
     async def _heal(self) -> None:
-        """Faults off, no more kills or trades: within `HEAL_S` both sides must agree."""
+        """Faults off, no more kills or trades: both sides must agree within one reconciliation, which
+        is `HEAL_S` with a position and `HEAL_FLAT_S` for what somebody did unseen beside a flat program.
+        """
         self.is_healing = True
         self.network.faults = NetFaults()
         self.disk.capacity_bytes = None
@@ -307,11 +311,13 @@ class Day:
         if self._is_paused:
             self._resume()
         self.venue.mischief.calm()
-        differences = ["the program never came up"]
-        for _ in range(int(HEAL_S)):
+        differences, patience_s = ["the program never came up"], HEAL_S
+        began_s = self.loop.time()
+        while self.loop.time() < began_s + patience_s:
             await asyncio.sleep(1.0)
             if self.program is not None and self.program.desk.is_reconciled:
                 local = self._local_positions(self.program)
+                patience_s = max(patience_s, HEAL_S if local else HEAL_FLAT_S)
                 differences = self.monitors.converged(local)
                 differences += [
                     f"trade on flat {symbol} is not closed"
@@ -360,7 +366,7 @@ class Day:
         self.program = program
         try:
             await program.run()
-            if not self.is_healing:
+            if not self._ended_ms:
                 self.program = None
                 self.network.forget(pid)
                 self._boot_in(self._chance.uniform(*RESTART_S))
