@@ -336,6 +336,19 @@ async def test_look_up_of_a_conditional_order(world: World):
     assert (await world.client.look_up("csa-k1-s0", "BTCUSDT", is_algo=True)).found is False
 
 
+async def test_a_lookup_is_stamped_by_the_clock_as_put_right(world: World):
+    """The time is measured anew while a lookup waits: its stamp is the moment it was asked at, in the
+    right time, or its "not found" would count for an hour to come."""
+
+    def refuse(_request: HttpRequest) -> HttpResponse:
+        world.clock.offset_ms -= 3_600_000
+        return error(-2013, "Order does not exist.")
+
+    world.transport.on("GET /fapi/v1/order", refuse)
+    found = await world.client.look_up("csa-k1-e0", "BTCUSDT", is_algo=False)
+    assert (found.found, found.server_ms) == (False, START_MS - 3_600_000)
+
+
 def script_account(world: World) -> None:
     transport = world.transport
     transport.on("GET /fapi/v1/positionSide/dual", reply({"dualSidePosition": False}))

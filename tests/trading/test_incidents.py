@@ -141,6 +141,23 @@ def test_incident_c_absence_before_the_fence_is_lag(early):
     assert len(order.absent_ms) == (0 if early else 2)
 
 
+def test_incident_d_an_absence_stamped_ahead_is_no_proof_and_holds_none_up():
+    """D: "not found" stamped by a clock an hour ahead counts for nothing once the time is right again,
+    and those that follow count at once."""
+    rig = ready()
+    lose_all(rig, request_lost=1.0, snapshot_fails=1.0)
+    rig.open(decision(time_ms=rig.now))
+    lose_all(rig, snapshot_fails=1.0)
+    rig.run(4100)
+    order = entry_of(rig)
+    at = order.sent_ms + 6000
+    rig.desk.apply(OrderLookedUp(order.client_id, "BTCUSDT", False, at + 3_600_000))
+    rig.desk.apply(OrderLookedUp(order.client_id, "BTCUSDT", False, at))
+    assert order.absent_ms == [at]
+    rig.desk.apply(OrderLookedUp(order.client_id, "BTCUSDT", False, at + 1500))
+    assert order.absent_ms == [at, at + 1500]
+
+
 def test_incident_d_clock_skew_rejection_is_no_second_order():
     """D: -1021 on an entry ends the signal; its id is used up."""
     rig = ready()

@@ -244,19 +244,24 @@ class VenueClient(Caller):
         `server_ms` is when the question left: what it says about absence holds for that time at best,
         and read replicas may lag behind even that (BINANCE §6).
         """
-        asked_ms = self._clock.now_ms()
+        stamp_ms = self._stopwatch()
         try:
             body = await self._order_call(encode.look_up(client_id, symbol, is_algo))
             if is_algo:
                 algo = rest.algo(body)
-                return OrderLookedUp(client_id, symbol, found=True, server_ms=asked_ms, algo=algo)
+                return OrderLookedUp(client_id, symbol, found=True, server_ms=stamp_ms(), algo=algo)
             order = rest.order(body)
-            return OrderLookedUp(client_id, symbol, found=True, server_ms=asked_ms, order=order)
+            return OrderLookedUp(client_id, symbol, found=True, server_ms=stamp_ms(), order=order)
         except Refused as fault:
             found = False if meaning_of(fault) is Disposition.GONE else None
-            return OrderLookedUp(client_id, symbol, found, asked_ms)
+            return OrderLookedUp(client_id, symbol, found, stamp_ms())
         except (EdgeFault, VenueFault):
-            return OrderLookedUp(client_id, symbol, None, asked_ms)
+            return OrderLookedUp(client_id, symbol, None, stamp_ms())
+
+    def _stopwatch(self) -> Callable[[], int]:
+        """The present moment, to be asked for later: as the clock, if put right since, would say it."""
+        at_ms, offset_ms = self._clock.now_ms(), self._clock.offset_ms
+        return lambda: at_ms + self._clock.offset_ms - offset_ms
 
     # ---- account --------------------------------------------------------------------------------
     async def snapshot(
@@ -272,7 +277,7 @@ class VenueClient(Caller):
         first left, `server_ms` the venue time of the last answer. A question whose answer got lost is
         asked again, `READ_TRIES` times in all; any failure beyond that proves nothing.
         """
-        requested_ms, offset_ms = self._clock.now_ms(), self._clock.offset_ms
+        requested_ms = self._stopwatch()
         why = _READ_FOR.get(purpose.partition(" ")[0], UNASKED)
 
         async def read(call: encode.Call, decode: Callable[[bytes], _T]) -> _T:
@@ -290,10 +295,9 @@ class VenueClient(Caller):
                     group.create_task(self._user_trades(symbol, trades_since_ms, lane, why))
                     for symbol in symbols
                 ]
-            requested_ms += self._clock.offset_ms - offset_ms  # the clock was put right meanwhile
             return AccountSnapshotTaken(
                 purpose=purpose,
-                requested_ms=requested_ms,
+                requested_ms=requested_ms(),
                 server_ms=self._clock.now_ms(),
                 balances=balances.result(),
                 positions=positions.result(),

@@ -79,6 +79,7 @@ def note_absence(state: TradingState, order: Order, server_ms: int) -> None:
         # stamped by a clock that was set back since: refused as being ahead, and nothing stays on
         # the wire until that time comes, so the fence counts from now
         order.sent_ms = server_ms
+    order.absent_ms = [at_ms for at_ms in order.absent_ms if at_ms <= server_ms + STAMP_SLACK_MS]
     fence = order.fence_ms(settings.fence_extra_ms, settings.default_recv_window_ms)
     if server_ms <= fence:
         return
