@@ -193,7 +193,7 @@ def test_processes_are_replaced_and_change_nothing(monkeypatch):
 
 def test_a_program_that_turns_in_circles_is_noticed(monkeypatch):
     """Work that makes work at once lets time hardly go on: the day is ended, and says so."""
-    monkeypatch.setattr(campaign, "STEPS_A_MINUTE_MAX", 20_000)
+    monkeypatch.setattr(campaign, "STEPS_A_LOOK_MAX", 10_000)
     day = Day(7, DaySettings(days=0.01, weather=calm(), kill_mean_s=1e9, trade_mean_s=1e9))
 
     def turn():

@@ -29,7 +29,7 @@ from cryptosignal.ground.faults import ContractFault, Refused, TimedOut, Unreach
 from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.net.account_feed import AccountFeed
-from cryptosignal.net.client import VenueClient
+from cryptosignal.net.client import READ_TRIES, VenueClient
 from cryptosignal.net.ledger import WeightLedger
 from cryptosignal.net.settings import AccountFeedSettings
 
@@ -337,9 +337,8 @@ def test_a_failed_snapshot_is_told_and_repeated_until_it_succeeds():
     """SnapshotFailed proves nothing; the snapshot owed after a connect is not forgotten."""
 
     async def script(world: World) -> None:
-        world.transport.on(
-            "GET /fapi/v1/openAlgoOrders", TimedOut("late"), Unreachable("down"), reply([])
-        )
+        lost = [TimedOut("late"), Unreachable("down")] * READ_TRIES
+        world.transport.on("GET /fapi/v1/openAlgoOrders", *lost, reply([]))
         await asyncio.sleep(20)
 
     world = play(script)

@@ -27,7 +27,7 @@ from cryptosignal.ground.faults import (
     Unreachable,
 )
 from cryptosignal.ground.secret import Secret
-from cryptosignal.net.client import VenueClient
+from cryptosignal.net.client import READ_TRIES, VenueClient
 from cryptosignal.net.ledger import WeightLedger
 
 START_MS = 1_790_000_010_000
@@ -336,6 +336,19 @@ async def test_look_up_of_a_conditional_order(world: World):
     assert (await world.client.look_up("csa-k1-s0", "BTCUSDT", is_algo=True)).found is False
 
 
+async def test_a_lookup_is_stamped_by_the_clock_as_put_right(world: World):
+    """The time is measured anew while a lookup waits: its stamp is the moment it was asked at, in the
+    right time, or its "not found" would count for an hour to come."""
+
+    def refuse(_request: HttpRequest) -> HttpResponse:
+        world.clock.offset_ms -= 3_600_000
+        return error(-2013, "Order does not exist.")
+
+    world.transport.on("GET /fapi/v1/order", refuse)
+    found = await world.client.look_up("csa-k1-e0", "BTCUSDT", is_algo=False)
+    assert (found.found, found.server_ms) == (False, START_MS - 3_600_000)
+
+
 def script_account(world: World) -> None:
     transport = world.transport
     transport.on("GET /fapi/v1/positionSide/dual", reply({"dualSidePosition": False}))
@@ -390,14 +403,48 @@ async def test_a_snapshot_reads_both_books_together(world: World):
 @pytest.mark.parametrize(
     "answer", [TimedOut("late"), error(-1000, "?", 500), HttpResponse(200, {}, b"[{}]")]
 )
-async def test_a_snapshot_with_one_failed_read_proves_nothing(world: World, answer: Any):
-    """One failure among the reads gives SnapshotFailed with its reason."""
+async def test_a_snapshot_with_one_read_that_keeps_failing_proves_nothing(
+    world: World, answer: Any
+):
+    """One read that fails each time gives SnapshotFailed with its reason; no other is asked twice."""
     script_account(world)
-    world.transport.on("GET /fapi/v1/openAlgoOrders", answer)
+    world.transport.on("GET /fapi/v1/openAlgoOrders", *[answer] * READ_TRIES)
     taken = await world.client.snapshot("reconcile")
     assert isinstance(taken, SnapshotFailed)
     assert taken.purpose == "reconcile"
     assert taken.reason
+    assert len(world.transport.asked("GET /fapi/v1/openAlgoOrders")) == READ_TRIES
+    assert len(world.transport.asked("GET /fapi/v3/positionRisk")) == 1
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        TimedOut("late"),
+        error(-1000, "?", 500),
+        error(-1007, "Timeout waiting for response from backend server.", 408),
+        HttpResponse(200, {}, b"[{}]"),
+    ],
+)
+async def test_a_lost_answer_of_a_snapshot_is_asked_for_again(world: World, answer: Any):
+    """A question whose answer is lost or unreadable is asked again, alone, and the snapshot is whole."""
+    script_account(world)
+    world.transport.on("GET /fapi/v1/userTrades", answer, answer, reply([]))
+    taken = await world.client.snapshot("audit", ("BTCUSDT",), START_MS - 1000)
+    assert isinstance(taken, AccountSnapshotTaken)
+    assert len(world.transport.asked("GET /fapi/v1/userTrades")) == 3
+    assert len(world.transport.asked("GET /fapi/v1/openOrders")) == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [error(-1102, "Mandatory parameter was not sent.", 400), error(-1003, "Way", 429)]
+)
+async def test_a_refused_question_of_a_snapshot_is_not_repeated(world: World, answer: Any):
+    """What the venue refuses for good, or for the rate, is asked once: pressing would not help."""
+    script_account(world)
+    world.transport.on("GET /fapi/v1/openOrders", answer, answer, answer)
+    assert isinstance(await world.client.snapshot("audit"), SnapshotFailed)
+    assert len(world.transport.asked("GET /fapi/v1/openOrders")) == 1
 
 
 async def test_user_trades_are_paged_by_id(world: World):
@@ -603,11 +650,11 @@ def test_the_timeout_must_outlive_the_window():
 
 
 async def test_calls_refused_together_measure_the_time_once(world: World):
-    """Reads and cancels refused for one wrong clock correct it once, by one measurement."""
+    """Reads and cancels refused for one wrong clock correct it once; the reads are asked again."""
     script_account(world)
     wrong = error(-1021, "Timestamp for this request was 1000ms ahead of the server's time.")
     for path in ("v3/balance", "v3/positionRisk", "v1/openOrders", "v1/openAlgoOrders"):
-        world.transport.on(f"GET /fapi/{path}", wrong)
+        world.transport.on(f"GET /fapi/{path}", wrong, reply([]))
     world.transport.on(
         "GET /fapi/v1/time", lambda _request: reply({"serverTime": START_MS - 60_000})
     )
@@ -616,8 +663,10 @@ async def test_calls_refused_together_measure_the_time_once(world: World):
         world.client.snapshot("start"),
         *(world.client.cancel("csa-k1-e0", "BTCUSDT", is_algo=False) for _ in range(4)),
     )
-    assert isinstance(taken, SnapshotFailed)
-    assert world.clock.now_ms() == START_MS - 60_000
+    assert isinstance(taken, AccountSnapshotTaken)
+    assert taken.requested_ms <= world.clock.now_ms() < START_MS, (
+        "stamped by the clock as put right"
+    )
     assert len(world.transport.asked("GET /fapi/v1/time")) == 1
 
 

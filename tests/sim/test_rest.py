@@ -183,11 +183,16 @@ def test_weights(target, weight):
 
 
 def test_429_then_418_then_free():
-    """Excess gives 429 with Retry-After; going on gives 418 with a ban time; silence ends it."""
+    """Excess gives 429 with Retry-After, what was on its way then too; going on gives 418 with a ban
+    time; silence ends it."""
     c = Client(weight_limit_1m=100)
-    codes = [c.raw("GET", "/fapi/v1/ticker/24hr").response for _ in range(16)]
+    codes = [c.raw("GET", "/fapi/v1/ticker/24hr").response for _ in range(40)]
     assert [r.status for r in codes[:3]] == [200, 200, 429]
     assert codes[2].headers["retry-after"]
+    assert codes[-1].status == 429
+    c.now += 1_001
+    codes = [c.raw("GET", "/fapi/v1/ticker/24hr").response for _ in range(11)]
+    assert codes[-2].status == 429
     assert codes[-1].status == 418
     text = json.loads(codes[-1].body)["msg"]
     until = int(text.split("banned until ")[1].split(".")[0])

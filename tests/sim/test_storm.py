@@ -274,7 +274,11 @@ def test_one_address_one_allowance():
                 async with http.get(f"{url}/fapi/v1/ping") as reply:
                     assert reply.headers["X-MBX-USED-WEIGHT-1M"] == "7"
                 statuses = []
-                for number in range(40):
+                for number in range(60):
+                    if number == 30:
+                        await asyncio.sleep(
+                            1.1
+                        )  # from now on nobody can say that they did not know
                     await ws.send_str(f'{{"id":{number},"method":"ticker.price"}}')
                     answer = json.loads((await ws.receive()).data)
                     statuses.append(answer["status"])

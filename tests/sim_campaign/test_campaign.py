@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.sim_campaign.hours import HALF_TOLD, Hours
+from tests.sim_campaign.hours import CROWDED, DENSE, HALF_TOLD, Hours
 from tests.sim_campaign.hunt import hunt
 from tests.sim_campaign.mutants import MUTANTS
 
@@ -41,11 +41,22 @@ SHIFTING_FAST = Hours("shifting fast", venue={"filter_change": 60.0, "stop_vanis
 FAILED_HOURS = (
     (HALF_TOLD, 1, "a clock set forward closed books before their executions were read"),
     (SHIFTING_FAST, 1, "a start in maintenance paused too long with a naked position"),
+    (HALF_TOLD, 8, "books were closed by a guess, as the reads of the account never all succeeded"),
+    (DENSE, 22, "a snapshot stamped by a clock set forward stood for an hour"),
+    (
+        CROWDED,
+        2,
+        "a stop was cut for a sale of others, their buy before it known by the position only",
+    ),
+    (CROWDED, 4, "the stop was cancelled as the count was zero, with a part of ours still there"),
+    (CROWDED, 23, "a stop was cancelled as surplus beside one whose cancel was on its way"),
+    (CROWDED, 27, "a stop was cut for a sale of others, their buy before it unheard of"),
+    (CROWDED, 33, "a process asked to end just before the healing phase was not started again"),
 )
 
 
 @pytest.mark.parametrize(
-    ("hours", "seed", "why"), FAILED_HOURS, ids=[h.name for h, _, _ in FAILED_HOURS]
+    ("hours", "seed", "why"), FAILED_HOURS, ids=[f"{h.name} {seed}" for h, seed, _ in FAILED_HOURS]
 )
 def test_hours_that_failed_stay_fixed(hours: Hours, seed: int, why: str) -> None:
     """An hour of turned-up faults that once showed a bug shows none any more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from decimal import Decimal
 from itertools import pairwise
@@ -20,6 +21,7 @@ from tests.trading.toy_venue import (
 
 from cryptosignal.domain.events import (
     AccountStreamChanged,
+    AccountUpdated,
     EngineStarted,
     InstrumentsListed,
     OperatorCommanded,
@@ -139,6 +141,23 @@ def test_incident_c_absence_before_the_fence_is_lag(early):
     assert len(order.absent_ms) == (0 if early else 2)
 
 
+def test_incident_d_an_absence_stamped_ahead_is_no_proof_and_holds_none_up():
+    """D: "not found" stamped by a clock an hour ahead counts for nothing once the time is right again,
+    and those that follow count at once."""
+    rig = ready()
+    lose_all(rig, request_lost=1.0, snapshot_fails=1.0)
+    rig.open(decision(time_ms=rig.now))
+    lose_all(rig, snapshot_fails=1.0)
+    rig.run(4100)
+    order = entry_of(rig)
+    at = order.sent_ms + 6000
+    rig.desk.apply(OrderLookedUp(order.client_id, "BTCUSDT", False, at + 3_600_000))
+    rig.desk.apply(OrderLookedUp(order.client_id, "BTCUSDT", False, at))
+    assert order.absent_ms == [at]
+    rig.desk.apply(OrderLookedUp(order.client_id, "BTCUSDT", False, at + 1500))
+    assert order.absent_ms == [at, at + 1500]
+
+
 def test_incident_d_clock_skew_rejection_is_no_second_order():
     """D: -1021 on an entry ends the signal; its id is used up."""
     rig = ready()
@@ -151,6 +170,22 @@ def test_incident_d_clock_skew_rejection_is_no_second_order():
     rig.open(decision(time_ms=rig.now))
     assert rig.venue.entries == {}
     assert rig.noted("entry.refused")[-1].fields["reason"] == "the signal has had its entry"
+
+
+def test_incident_d_a_word_stamped_ahead_does_not_stand_for_an_hour():
+    """D: a snapshot stamped by a clock that was an hour ahead gives way to the next true one."""
+    rig = held()
+    hour = 3_600_000
+    taken = rig.venue.snapshot("audit", (), 0, rig.now)
+    ahead = {"requested_ms": rig.now + hour, "server_ms": rig.now + hour}
+    rig.later(rig.now, msgspec.structs.replace(taken, **ahead))
+    rig.run(1000)
+    lose_all(rig, event_lost=1.0)
+    rig.venue.trade_by_hand("BTCUSDT", -rig.venue.positions["BTCUSDT"])
+    rig.flush()
+    rig.run(75_000)
+    assert not rig.desk.state.trades
+    assert rig.venue.own_open() == []
 
 
 def test_incident_e_fill_after_death_is_protected_and_closed():
@@ -389,6 +424,82 @@ def test_what_a_person_took_off_our_position_is_no_position_of_theirs():
     ours, theirs = rig.desk.positions()
     assert (ours.quantity, theirs.quantity) == (5 * part, part)
     assert theirs.is_foreign
+
+
+def test_a_buy_of_others_that_only_the_position_told_of_stays_covered():
+    """N: a person sells, buys (its report is lost) and sells: the stop covers what is left of ours.
+
+    By the executions alone that would be one part less, and the stop that covers all would be given up.
+    """
+    rig = held()
+    part = rig.venue.positions["BTCUSDT"] / 5
+    rig.venue.trade_by_hand("BTCUSDT", -part)
+    rig.flush()
+    rig.run(1000)
+    rig.venue.trade_by_hand("BTCUSDT", part, "web_2")
+    rig.venue.outbox[:] = [e for e in rig.venue.outbox if isinstance(e, AccountUpdated)]
+    rig.flush()
+    rig.run(1000)
+    rig.venue.trade_by_hand("BTCUSDT", -part, "web_3")
+    rig.venue.outbox[:] = [e for e in rig.venue.outbox if not isinstance(e, AccountUpdated)]
+    rig.flush()
+    for _ in range(60):
+        rig.run(100)
+        (trade,) = rig.desk.state.trades.values()
+        assert rig.desk.state.exposed(trade) == rig.venue.positions["BTCUSDT"] == 4 * part
+        stops = [a.intent for a in rig.venue.algos.values() if a.status == "NEW"]
+        assert sum(s.quantity for s in stops if s.leg is Leg.STOP) >= 4 * part
+
+
+def resting_stops(rig: Rig) -> Decimal:
+    stops = [a for a in rig.venue.algos.values() if a.status == "NEW" and a.intent.leg is Leg.STOP]
+    return sum((a.intent.quantity for a in stops), D(0))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_stops_cover_what_is_left_however_others_trade(seed):
+    """N: a person sells a part of ours, buys it for themselves and sells it, over and over, and most
+    reports are lost: at every moment the stops at the venue cover what is left of ours."""
+    rig = held(seed=seed)
+    lose_all(rig, event_lost=0.6)
+    dice = random.Random(seed)
+    part = rig.venue.positions["BTCUSDT"] / 5
+    until = rig.now + 60_000
+    sign = -1
+    next_ms = rig.now + 500
+    while rig.now < until:
+        if rig.now >= next_ms:
+            rig.venue.trade_by_hand("BTCUSDT", sign * part, f"web_{rig.now}")
+            rig.flush()
+            sign, next_ms = -sign, rig.now + dice.choice((40, 90, 700, 4_000))
+        rig.run(10)
+        assert resting_stops(rig) >= 4 * part, (seed, rig.now)
+
+
+def test_a_close_that_leaves_a_part_unseen_keeps_the_stop():
+    """N: a person's short from before is bought back unseen, so our count is a part too low when we
+    close: the stop stays until the position is gone, not until our count is zero.
+
+    The other way round nothing of ours would be left: what they buy after selling ours is theirs.
+    """
+    rig = ready()
+    part = D("0.5")
+    rig.venue.trade_by_hand("BTCUSDT", -part)
+    rig.venue.outbox.clear()
+    rig.open(decision(time_ms=rig.now))
+    rig.run(130_000)
+    known = rig.desk.positions()[0].quantity
+    assert known == rig.venue.positions["BTCUSDT"]
+    rig.venue.trade_by_hand("BTCUSDT", part, "web_2")
+    rig.venue.outbox.clear()
+    rig.live(OperatorCommanded("close", {"symbol": "BTCUSDT"}))
+    for _ in range(600):
+        rig.run(10)
+        if rig.venue.positions["BTCUSDT"] > 0:
+            assert resting_stops(rig) >= min(known, rig.venue.positions["BTCUSDT"])
+    assert rig.venue.positions["BTCUSDT"] == 0
+    assert not rig.desk.state.trades
+    assert rig.venue.own_open() == []
 
 
 def test_incident_p_changed_step_is_used_at_once():

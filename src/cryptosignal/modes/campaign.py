@@ -51,6 +51,7 @@ from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import DAY_MS
 from cryptosignal.modes.config import Config, RunSettings
 from cryptosignal.modes.heeding import HeedingTransport
+from cryptosignal.modes.meetings import KILL, LOOK_S, POSSIBLE, Meetings
 from cryptosignal.modes.monitors import NAKED_P99_MS, Limits, Monitors, Violation
 from cryptosignal.modes.program import JOURNAL_ROOT, Program, Setup
 from cryptosignal.modes.replay import replay
@@ -71,7 +72,9 @@ from cryptosignal.trading.ticket import signal_key
 START_MS = 1_767_225_600_000  # 2026-01-01T00:00Z: every campaign starts on the same day
 SYMBOLS = 4
 HEAL_S = 75.0
-"""Positions of others are found anew by the audit, once in 60 s (DESIGN §5.19); then its answers."""
+HEAL_FLAT_S = 330.0
+"""Positions of others are found by the audit, once in 60 s with a position and once in 300 s flat
+(DESIGN §5.19); then its answers."""
 KILL_MEAN_S = 1_800.0
 TRADE_MEAN_S = 480.0
 HOLD_MEAN_S = 45.0
@@ -135,11 +138,11 @@ class DayResult(msgspec.Struct):
     replayed_digests: int = 0
     trace_hash: str = ""
     restarts: int = 0
+    pairs: list[str] = []
 
 
-MINUTE_S: Final = 60.0
-STEPS_A_MINUTE_MAX: Final = 200_000
-"""Rounds of the loop in a minute; a day at its busiest takes some thousands."""
+STEPS_A_LOOK_MAX: Final = 100_000
+"""Rounds of the loop in half a minute; a day at its busiest takes some thousands."""
 
 
 class DaySettings(msgspec.Struct, frozen=True):
@@ -251,6 +254,7 @@ class Day:
         self._net_usdt: dict[str, Decimal] = {}
         self._closed: dict[str, facts.Closed] = {}
         self.paths: Counter[str] = Counter()
+        self._meetings = Meetings()
 
     def _is_excused(self) -> bool:
         """The venue answers nobody or the whole machine stands still: no program could protect now.
@@ -292,14 +296,19 @@ class Day:
         """Let the day pass. A program that turns in circles ends it: time would hardly go on."""
         while self.loop.time() < end_s:
             steps = self.loop.steps
-            await asyncio.sleep(min(MINUTE_S, end_s - self.loop.time()))
+            await asyncio.sleep(min(LOOK_S, end_s - self.loop.time()))
+            self._meetings.look(self._strikes())
             turned = self.loop.steps - steps
-            if turned > STEPS_A_MINUTE_MAX:
-                self.monitors.violate("livelock", self.clock.now_ms(), f"{turned} steps a minute")
+            if turned > STEPS_A_LOOK_MAX:
+                self.monitors.violate(
+                    "livelock", self.clock.now_ms(), f"{turned} steps in {LOOK_S} s"
+                )
                 return
 
     async def _heal(self) -> None:
-        """Faults off, no more kills or trades: within `HEAL_S` both sides must agree."""
+        """Faults off, no more kills or trades: both sides must agree within one reconciliation, which
+        is `HEAL_S` with a position and `HEAL_FLAT_S` for what somebody did unseen beside a flat program.
+        """
         self.is_healing = True
         self.network.faults = NetFaults()
         self.disk.capacity_bytes = None
@@ -307,11 +316,13 @@ class Day:
         if self._is_paused:
             self._resume()
         self.venue.mischief.calm()
-        differences = ["the program never came up"]
-        for _ in range(int(HEAL_S)):
+        differences, patience_s = ["the program never came up"], HEAL_S
+        began_s = self.loop.time()
+        while self.loop.time() < began_s + patience_s:
             await asyncio.sleep(1.0)
             if self.program is not None and self.program.desk.is_reconciled:
                 local = self._local_positions(self.program)
+                patience_s = max(patience_s, HEAL_S if local else HEAL_FLAT_S)
                 differences = self.monitors.converged(local)
                 differences += [
                     f"trade on flat {symbol} is not closed"
@@ -360,7 +371,7 @@ class Day:
         self.program = program
         try:
             await program.run()
-            if not self.is_healing:
+            if not self._ended_ms:
                 self.program = None
                 self.network.forget(pid)
                 self._boot_in(self._chance.uniform(*RESTART_S))
@@ -571,11 +582,7 @@ class Day:
         return DayResult(
             seed=self.seed,
             kills=self.counts["kill"],
-            faults={
-                **self.network.counts,
-                **self.venue.faults_injected,
-                **{name: self.counts[name] for name in HOST_FAULTS if self.counts[name]},
-            },
+            faults=self._strikes(),
             fills=monitors.fills,
             entries=monitors.counts["entries"],
             stops_filled=monitors.counts["stops_filled"],
@@ -585,7 +592,16 @@ class Day:
             replayed_digests=replayed,
             trace_hash=trace.hexdigest(),
             restarts=self.pid,
+            pairs=sorted(self._meetings.met),
         )
+
+    def _strikes(self) -> dict[str, int]:
+        """How often each fault has struck so far."""
+        return {
+            **self.network.counts,
+            **self.venue.faults_injected,
+            **{name: self.counts[name] for name in (*HOST_FAULTS, KILL) if self.counts[name]},
+        }
 
     def _replay(self) -> int:
         runs = run_dirs(self.disk, JOURNAL_ROOT)
@@ -682,8 +698,13 @@ class CampaignResult(msgspec.Struct):
     naked_ms_max: int
     trace_hash: str
     paths: dict[str, int]
+    pairs: int = 0
+    pairs_possible: int = len(POSSIBLE)
+    pairs_missed: list[str] = []
+    """Faults that never struck within a minute of each other; named once they are few."""
 
 
+PAIRS_NAMED_MAX: Final = 100
 SEEDS_A_PROCESS = 12
 """A process lives so many days, then a fresh pool goes on: memory stays bounded. The pool's own limit
 (`max_tasks_per_child`) waits for ever on Python 3.11 once every process has reached it."""
@@ -731,6 +752,8 @@ def summary(results: list[DayResult], days_each: float) -> CampaignResult:
         paths.update(result.paths)
         spans += result.naked_spans_ms
         trace.update(result.trace_hash.encode())
+    met = {pair for result in results for pair in result.pairs}
+    missed = sorted(POSSIBLE - met)
     spans.sort()
     rank = max(0, -(-len(spans) * 99 // 100) - 1)
     days = days_each * len(results)
@@ -752,4 +775,6 @@ def summary(results: list[DayResult], days_each: float) -> CampaignResult:
         naked_ms_max=spans[-1] if spans else 0,
         trace_hash=trace.hexdigest(),
         paths=dict(sorted(paths.items())),
+        pairs=len(met),
+        pairs_missed=missed if len(missed) <= PAIRS_NAMED_MAX else [],
     )

@@ -1,14 +1,15 @@
 """REST calls to the venue in our words: one method a question, one request a call (RELIABILITY §3.3).
 
-Every call asks the ledger first and reports to it after. Nothing is retried here. `place`, `cancel`
-and `look_up` never raise for what the venue or the network does: they answer what was proved.
+Every call asks the ledger first and reports to it after. Nothing is retried here but the questions
+of one snapshot, which change nothing. `place`, `cancel` and `look_up` never raise for what the venue
+or the network does: they answer what was proved.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final, Protocol
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -43,8 +44,10 @@ from cryptosignal.ground.faults import (
 )
 from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.units import DAY_MS
-from cryptosignal.net.caller import UNASKED, Caller, meaning_of
+from cryptosignal.net.caller import UNASKED, Caller, HeldBack, meaning_of
 from cryptosignal.net.caller import MovableClock as MovableClock
+
+_T = TypeVar("_T")
 
 USER_TRADES_SPAN_MS: Final = 7 * DAY_MS
 """Longest window of one userTrades call (BINANCE §2.2)."""
@@ -52,6 +55,12 @@ USER_TRADES_SPAN_MS: Final = 7 * DAY_MS
 PURPOSE_CONNECTED: Final = "connected"
 PURPOSE_SILENCE: Final = "silence"
 PURPOSE_GARBLED: Final = "garbled"
+READ_TRIES: Final = 3
+"""How often one question of a snapshot is asked at most. Eight answers are needed at once, so where a
+few in a hundred get lost the whole would hardly ever succeed. Three patient tries stay within
+`trading.snapshot_timeout_ms`."""
+READ_PAUSE_S: Final = 0.25
+"""The pause before the second try; twice as long before the third."""
 READ_AT_START: Final = "start"
 READ_AFTER_RECONNECT: Final = "reconnect"
 READ_AS_AUDIT: Final = "audit"
@@ -235,19 +244,24 @@ class VenueClient(Caller):
         `server_ms` is when the question left: what it says about absence holds for that time at best,
         and read replicas may lag behind even that (BINANCE §6).
         """
-        asked_ms = self._clock.now_ms()
+        stamp_ms = self._stopwatch()
         try:
             body = await self._order_call(encode.look_up(client_id, symbol, is_algo))
             if is_algo:
                 algo = rest.algo(body)
-                return OrderLookedUp(client_id, symbol, found=True, server_ms=asked_ms, algo=algo)
+                return OrderLookedUp(client_id, symbol, found=True, server_ms=stamp_ms(), algo=algo)
             order = rest.order(body)
-            return OrderLookedUp(client_id, symbol, found=True, server_ms=asked_ms, order=order)
+            return OrderLookedUp(client_id, symbol, found=True, server_ms=stamp_ms(), order=order)
         except Refused as fault:
             found = False if meaning_of(fault) is Disposition.GONE else None
-            return OrderLookedUp(client_id, symbol, found, asked_ms)
+            return OrderLookedUp(client_id, symbol, found, stamp_ms())
         except (EdgeFault, VenueFault):
-            return OrderLookedUp(client_id, symbol, None, asked_ms)
+            return OrderLookedUp(client_id, symbol, None, stamp_ms())
+
+    def _stopwatch(self) -> Callable[[], int]:
+        """The present moment, to be asked for later: as the clock, if put right since, would say it."""
+        at_ms, offset_ms = self._clock.now_ms(), self._clock.offset_ms
+        return lambda: at_ms + self._clock.offset_ms - offset_ms
 
     # ---- account --------------------------------------------------------------------------------
     async def snapshot(
@@ -260,38 +274,54 @@ class VenueClient(Caller):
         """Balances, positions, open orders of both books, and the trades of `symbols`, read together.
 
         The reads leave concurrently and are not one moment at the venue: `requested_ms` is when the
-        first left, `server_ms` the venue time of the last answer. Any failure proves nothing.
+        first left, `server_ms` the venue time of the last answer. A question whose answer got lost is
+        asked again, `READ_TRIES` times in all; any failure beyond that proves nothing.
         """
-        requested_ms = self._clock.now_ms()
+        requested_ms = self._stopwatch()
         why = _READ_FOR.get(purpose.partition(" ")[0], UNASKED)
 
-        async def read(call: encode.Call) -> bytes:
-            return await self._get(call, lane, purpose=why)
+        async def read(call: encode.Call, decode: Callable[[bytes], _T]) -> _T:
+            return await self._ask_again(call, decode, lane, why)
 
         try:
             if self._hedge_mode is None:
-                self._hedge_mode = rest.hedge_mode(await read(encode.HEDGE_MODE))
+                self._hedge_mode = await read(encode.HEDGE_MODE, rest.hedge_mode)
             async with asyncio.TaskGroup() as group:
-                reads = [group.create_task(read(call)) for call in _SNAPSHOT_CALLS]
+                balances = group.create_task(read(encode.BALANCE, rest.balances))
+                positions = group.create_task(read(encode.POSITIONS, rest.positions))
+                orders = group.create_task(read(encode.OPEN_ORDERS, rest.orders))
+                algos = group.create_task(read(encode.OPEN_ALGOS, rest.algos))
                 trades = [
-                    group.create_task(self._user_trades(symbol, trades_since_ms, read))
+                    group.create_task(self._user_trades(symbol, trades_since_ms, lane, why))
                     for symbol in symbols
                 ]
-            balances, positions, orders, algos = (task.result() for task in reads)
             return AccountSnapshotTaken(
                 purpose=purpose,
-                requested_ms=requested_ms,
+                requested_ms=requested_ms(),
                 server_ms=self._clock.now_ms(),
-                balances=rest.balances(balances),
-                positions=rest.positions(positions),
-                orders=rest.orders(orders),
-                algos=rest.algos(algos),
+                balances=balances.result(),
+                positions=positions.result(),
+                orders=orders.result(),
+                algos=algos.result(),
                 trades=tuple(trade for task in trades for trade in task.result()),
                 hedge_mode=self._hedge_mode,
             )
         except* (EdgeFault, VenueFault) as group_fault:
             reason = str(_first(group_fault))
         return SnapshotFailed(purpose, reason)
+
+    async def _ask_again(
+        self, call: encode.Call, decode: Callable[[bytes], _T], lane: Lane, why: str
+    ) -> _T:
+        """A question that changes nothing, asked until it is answered, `READ_TRIES` times at most."""
+        for tried in range(READ_TRIES - 1):
+            try:
+                return decode(await self._get(call, lane, purpose=why))
+            except (EdgeFault, VenueFault) as fault:
+                if not _may_ask_again(fault):
+                    raise
+            await asyncio.sleep(READ_PAUSE_S * 2**tried)
+        return decode(await self._get(call, lane, purpose=why))
 
     async def leverage_brackets(
         self, lane: Lane = Lane.RECONCILE
@@ -396,7 +426,7 @@ class VenueClient(Caller):
         return np.concatenate(pages if start_ms else pages[::-1])
 
     async def _user_trades(
-        self, symbol: str, since_ms: int, read: Callable[[encode.Call], Awaitable[bytes]]
+        self, symbol: str, since_ms: int, lane: Lane, why: str
     ) -> tuple[VenueTrade, ...]:
         """Trades of one symbol since `since_ms` (0: the venue's default, the last 7 days).
 
@@ -406,7 +436,7 @@ class VenueClient(Caller):
         start_ms, from_id = since_ms, 0
         for _ in range(self._settings.trade_pages_max):
             call = encode.user_trades(symbol, start_ms, from_id)
-            rows = rest.user_trades(await read(call))
+            rows = await self._ask_again(call, rest.user_trades, lane, why)
             found.update((row.trade_id, row) for row in rows)
             if len(rows) == encode.ROWS_MAX:
                 from_id = max(row.trade_id for row in rows) + 1
@@ -424,12 +454,10 @@ class _KlineReader(Protocol):
     async def __call__(self, call_args: _KlineArgs, lane: Lane) -> rest.Floats: ...
 
 
-_SNAPSHOT_CALLS: Final = (
-    encode.BALANCE,
-    encode.POSITIONS,
-    encode.OPEN_ORDERS,
-    encode.OPEN_ALGOS,
+_PASSING: Final = frozenset(
+    {Disposition.UNKNOWN, Disposition.NOT_SENT_OR_FAILED, Disposition.CLOCK}
 )
+"""Refusals that the next moment may lift; after -1021 the time has been measured anew."""
 
 
 def _proved(fault: Fault) -> tuple[SendOutcome, int, str]:
@@ -443,6 +471,13 @@ def _proved(fault: Fault) -> tuple[SendOutcome, int, str]:
     if isinstance(fault, EdgeFault | Garbled):
         return SendOutcome.UNKNOWN, 0, str(fault)
     raise fault
+
+
+def _may_ask_again(fault: EdgeFault | VenueFault) -> bool:
+    """The answer got lost or is unreadable, or the venue says that it could not answer just now."""
+    if isinstance(fault, Refused):
+        return meaning_of(fault) in _PASSING
+    return isinstance(fault, EdgeFault | Garbled) and not isinstance(fault, HeldBack)
 
 
 def _first(group: BaseExceptionGroup[Fault]) -> BaseException:

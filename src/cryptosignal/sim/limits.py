@@ -11,6 +11,10 @@ from cryptosignal.sim.settings import VenueSettings
 _FIVE_MINUTES_MS = 5 * MINUTE_MS
 WARNINGS_BEFORE_BAN = 10
 """Requests sent into a 429 before the ban."""
+ON_THE_WIRE_MS = 1_000
+"""What arrives so soon after the first 429 had left before anybody could know of it, and is no warning:
+the ban is for those who ignore a 429 (BINANCE §3), and others behind the address may use it up at once.
+"""
 BAN_MAX_MS = 3 * 86_400_000
 CLIENTS_MAX = 10_000
 
@@ -42,6 +46,8 @@ class Visitor(msgspec.Struct, eq=False):
     bans: int = 0
     banned_until_ms: int = 0
     blocked_window_ms: int = -1
+    refused_ms: int = 0
+    """The first refusal of that window."""
     blocked_until_ms: int = 0
     """End of the window whose limit was exceeded last: of a minute, or of five."""
 
@@ -95,8 +101,9 @@ class Limits:
     def _excess(self, now_ms: int, client: str, visitor: Visitor, window: Window) -> None:
         if visitor.blocked_window_ms != window.opened_ms:
             visitor.blocked_window_ms, visitor.warnings = window.opened_ms, 0
+            visitor.refused_ms = now_ms
         visitor.blocked_until_ms = window.opened_ms + window.span_ms
-        visitor.warnings += 1
+        visitor.warnings += now_ms > visitor.refused_ms + ON_THE_WIRE_MS
         if visitor.warnings > WARNINGS_BEFORE_BAN:
             span = min(BAN_MAX_MS, self._settings.ban_ms * 4**visitor.bans)
             visitor.bans += 1

@@ -33,10 +33,13 @@ def protect(round_: Round, trade: Trade, instrument: Instrument, stop_price: Dec
     """See to it that a stop covering the position rests at the venue, at `stop_price` if it can."""
     state, settings, now_ms = round_.state, round_.settings, round_.now_ms
     exposed = state.exposed(trade)
-    wanted = _stop_quantity(trade, exposed, instrument)
+    wanted = _stop_quantity(trade, _to_cover(round_, trade), instrument)
     confirmed = trade.confirmed_stops(now_ms, settings.trigger_grace_ms)
     covering = [
-        o for o in confirmed if o.intent.quantity - o.executed >= closable(exposed, instrument)
+        o
+        for o in confirmed
+        if o.intent.quantity - o.executed >= closable(exposed, instrument)
+        and not o.is_cancel_asked  # it may be gone any moment
     ]
     pending = [
         o for o in trade.of_leg(Leg.STOP) if o.state in PENDING or (o.doubted_ms and o.is_open)
@@ -115,6 +118,19 @@ def naked_deadline_ms(round_: Round, trade: Trade) -> int:
         round_.known_ms(trade.naked_since_ms) + settings.naked_limit_ms,
         seen_ms + 2 * settings.stop_confirm_ms,
     )
+
+
+def _to_cover(round_: Round, trade: Trade) -> Decimal:
+    """What the stop should cover: all that may be ours until the venue says that others took a part.
+
+    Their executions come one by one, and one that is lost makes the sum of the others wrong; a stop
+    that covers more than there is does no harm, as it can only reduce.
+    """
+    state = round_.state
+    exposed = state.exposed(trade)
+    if state.is_word_current(trade.symbol):
+        return exposed
+    return max(exposed, min(trade.own_signed * trade.direction.sign, trade.quantity))
 
 
 def _stop_quantity(trade: Trade, exposed: Decimal, instrument: Instrument) -> Decimal:

@@ -151,8 +151,17 @@ def _continues(round_: Round, trade: Trade) -> bool:
 
 
 def _clear(round_: Round, trade: Trade) -> None:
-    """Flat: siblings are cancelled, then the books are closed (RELIABILITY §5.11)."""
+    """Flat: siblings are cancelled, then the books are closed (RELIABILITY §5.11).
+
+    The stop stays until the venue's own word on the position says so too: somebody's execution that we
+    have not heard of may have left a part of ours.
+    """
+    is_sure = round_.state.is_word_current(trade.symbol)
+    if not is_sure:
+        round_.errands.flat_ms.setdefault(trade.key, round_.now_ms)  # asks for the word in a while
     for order in [o for o in trade.orders.values() if o.is_open]:
+        if order.intent.leg is Leg.STOP and not is_sure:
+            continue
         if order.state in CANCELLABLE and order.may_rest:
             round_.cancel(order, "the position is flat")
     if trade.is_quiet:

@@ -94,6 +94,13 @@ class FillBook:
         ]
         return sorted(found, key=lambda f: (f.time_ms, f.trade_id))
 
+    def signed_since(self, symbol: str, since_ms: int) -> Decimal:
+        """What has been bought less sold after a time, by anybody (unsettled fills only)."""
+        if self.last_ms.get(symbol, 0) <= since_ms:
+            return ZERO
+        later = (f for f in self._fills.values() if f.symbol == symbol and f.time_ms > since_ms)
+        return sum((f.signed for f in later), ZERO)
+
     def settle(self, symbol: str, until_ms: int) -> None:
         """Forget the details of a symbol's fills up to a time, keep their keys (bounded)."""
         done = [k for k, f in self._fills.items() if f.symbol == symbol and f.time_ms <= until_ms]

@@ -288,8 +288,7 @@ def _account_updated(state: TradingState, event: AccountUpdated) -> None:
         book = state.book(position.symbol)
         if event.event_ms < book.venue_ms or position.position_side != "BOTH":
             continue
-        book.venue_quantity, book.venue_ms = position.quantity, event.event_ms
-        book.venue_entry_price = position.entry_price
+        state.hear(book, position.quantity, position.entry_price, event.event_ms)
         trade = state.trades.get(position.symbol)
         if trade is not None:
             state.touch_naked(trade, event.event_ms)

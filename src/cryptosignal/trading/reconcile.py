@@ -79,6 +79,7 @@ def note_absence(state: TradingState, order: Order, server_ms: int) -> None:
         # stamped by a clock that was set back since: refused as being ahead, and nothing stays on
         # the wire until that time comes, so the fence counts from now
         order.sent_ms = server_ms
+    order.absent_ms = [at_ms for at_ms in order.absent_ms if at_ms <= server_ms + STAMP_SLACK_MS]
     fence = order.fence_ms(settings.fence_extra_ms, settings.default_recv_window_ms)
     if server_ms <= fence:
         return
@@ -168,9 +169,10 @@ def _compare_positions(state: TradingState, event: AccountSnapshotTaken, scope: 
         position = reported.get(symbol)
         quantity = position.quantity if position is not None else ZERO
         book = state.book(symbol)
-        if event.requested_ms >= book.venue_ms:
-            book.venue_quantity, book.venue_ms = quantity, event.requested_ms
-            book.venue_entry_price = position.entry_price if position is not None else ZERO
+        is_ahead = book.venue_ms > event.server_ms + STAMP_SLACK_MS  # by a clock set back since
+        if event.requested_ms >= book.venue_ms or is_ahead:
+            entry_price = position.entry_price if position is not None else ZERO
+            state.hear(book, quantity, entry_price, event.requested_ms)
         last_ms = state.fills.last_ms.get(symbol, 0)
         book.is_unsettled = last_ms > event.requested_ms - state.settings.settle_ms
         if not book.is_unsettled:

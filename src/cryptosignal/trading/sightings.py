@@ -57,6 +57,8 @@ def book_fill(state: TradingState, fill: Fill, client_id: str) -> None:
     if not state.fills.add(fill):
         return
     book = state.book(fill.symbol)
+    if fill.time_ms > book.venue_ms:
+        book.since += fill.signed
     if order is None:
         if fill.time_ms > book.agreed_ms:
             book.foreign += fill.signed

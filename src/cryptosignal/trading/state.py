@@ -38,7 +38,8 @@ class SymbolBook:
     """One symbol's position from two sides: our count of it, and the venue's last absolute word.
 
     `agreed_ms`: at this time both named the same quantity, so a fill of others from before it is in
-    the count already, whether we had seen it or booked a difference for it.
+    the count already, whether we had seen it or booked a difference for it. `since` is what has been
+    executed after the venue's word (signed): the word and this are the position as it must be now.
     """
 
     symbol: str
@@ -46,6 +47,7 @@ class SymbolBook:
     venue_quantity: Decimal = ZERO
     venue_entry_price: Decimal = ZERO
     venue_ms: int = 0
+    since: Decimal = ZERO
     diff: Decimal = ZERO
     diff_ms: int = 0
     agreed_ms: int = 0
@@ -194,8 +196,9 @@ class TradingState:
     def exposed(self, trade: Trade) -> Decimal:
         """What must be protected: what is held, or what the venue says beyond our count of fills.
 
-        The venue's word counts only if it is newer than the last fill we know, and only up to what
-        the entry may have bought.
+        The venue's word counts with what has been executed since, and only up to what the entry may
+        have bought: somebody's buy may be known and their sale before it only by that word. Exits
+        seen without their executions are taken off, whether the word knows of them or not.
         """
         sums = trade.sums
         if sums is None:
@@ -210,11 +213,16 @@ class TradingState:
         book = self.books.get(symbol)
         if book is None or book.venue_ms <= trade.opened_ms:
             return held
-        if book.venue_ms <= self.fills.last_ms.get(symbol, 0):
-            return held
         sign = trade.direction.sign
-        reported = book.venue_quantity * sign - max(ZERO, book.foreign * sign)
+        now = (book.venue_quantity + book.since) * sign - trade.exits_unbooked
+        reported = now - max(ZERO, book.foreign * sign)
         return max(held, min(reported, trade.quantity))
+
+    def is_word_current(self, symbol: str) -> bool:
+        """The venue has named the position since the last execution that we know of, or with it."""
+        last_ms = self.fills.last_ms.get(symbol, 0)
+        book = self.books.get(symbol)
+        return not last_ms or (book is not None and book.venue_ms >= last_ms)
 
     def is_flat_at_venue(self, trade: Trade) -> bool:
         """Neither our count nor the venue's newest word knows of a position."""
@@ -300,6 +308,11 @@ class TradingState:
         self.adjusted += 1
         if len(self.adjustments) > ADJUSTMENTS_MAX:
             del self.adjustments[: ADJUSTMENTS_MAX // 2]
+
+    def hear(self, book: SymbolBook, quantity: Decimal, entry_price: Decimal, at_ms: int) -> None:
+        """Take in the venue's word on a position, true at `at_ms`."""
+        book.venue_quantity, book.venue_entry_price, book.venue_ms = quantity, entry_price, at_ms
+        book.since = self.fills.signed_since(book.symbol, at_ms)
 
     def foreign_left(self, symbol: str) -> Decimal:
         """What others hold on a symbol, signed: what they took off a trade of ours is gone from there,

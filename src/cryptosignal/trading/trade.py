@@ -136,6 +136,15 @@ class Trade:
         return total
 
     @property
+    def exits_unbooked(self) -> Decimal:
+        """What exits have filled by their own report, without the executions having been seen."""
+        total = ZERO
+        for order in self.orders.values():
+            if order.reported > order.booked and not order.is_entry:
+                total += order.reported - order.booked
+        return total
+
+    @property
     def entered(self) -> Decimal:
         """Base quantity that the entries have filled, or that was adopted."""
         if self.sums is not None:

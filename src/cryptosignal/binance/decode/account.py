@@ -117,7 +117,7 @@ def _trade(message: wire.TradeLite) -> TradeSeen:
         quantity=money(message.l),
         price=money(message.L),
         trade_id=message.t,
-        event_ms=message.E,
+        event_ms=message.T,  # the execution's own time, as the later reports of it have it
     )
 
 
