@@ -431,3 +431,24 @@ def test_json_spacing_and_raw_frames_stay_right():
     stream = reads.board.inbox.streams["btcusdt@kline_1m"]
     assert stream.count == 6
     assert reads.board.forming("BTCUSDT", "1m").close == 107
+
+
+def test_who_hears_of_a_stray_may_flush_at_once():
+    """Every trade of the read has its place filled before a frame of no known stream is handed on."""
+    reads = learned(trade(1, 100, 1, T0))
+    hear = reads.stray
+
+    def heard(payload):
+        hear(payload)
+        reads.board.flush(T0 + 2000, whole=True)
+
+    reads.stray = heard
+    sent = [
+        best(T0 + 1),
+        trade(2, "1e2", 1, T0 + 1),
+        best(T0 + 2, symbol="ETHUSDT"),
+        trade(3, 9, 1, T0 + 2),
+    ]
+    reads.hear(b"".join(map(framed, sent)))
+    assert reads.board.tapes.ids[0, :3].tolist() == [1, 2, 3]
+    assert reads.board.frames == 5

@@ -91,6 +91,7 @@ class Sorting:
         there that is for the transport, messages taken, those of them that wait for a look): 0 bytes
         if that frame is not complete, −1 if no frame may stand there."""
         total = looks = 0
+        strays: list[bytes] = []
         while True:
             start, left, taken, given = self._kernel.take(
                 text, start, end, is_sorted, *self._tables
@@ -99,18 +100,23 @@ class Sorting:
             for row, at, size in self._aside[:given].tolist() if given else ():
                 frame = memory[at : at + size].tobytes()
                 if row < 0:
-                    put_aside(frame)
+                    strays.append(frame)
                     continue
                 looks += 1
-                stream = self._streams[row]
-                if stream.kind == names.TRADE:
-                    self.trades.fill(frame)
-                else:
-                    stream.queue.append(frame)
+                self._hand_back(self._streams[row], frame)
             if left != _FULL:
-                return start, left, total + looks, looks
+                break
             if self._counts[TRADES] == self._whole.shape[1]:
                 self._widen()
+        for frame in strays:  # last: whoever hears of them may want to take the trades
+            put_aside(frame)
+        return start, left, total + looks, looks
+
+    def _hand_back(self, stream: Stream, frame: bytes) -> None:
+        if stream.kind == names.TRADE:
+            self.trades.fill(frame)
+        else:
+            stream.queue.append(frame)
 
     # ---- trades -------------------------------------------------------------------------------
     def reserve(self) -> None:
