@@ -194,3 +194,53 @@ def test_a_final_frame_counts_whatever_time_it_claims():
     board.flush(T0 + 1_600)
     assert board.klines["1m"].closed_count == 1
     assert board.klines["1m"].row(0, board.klines["1m"].column(T0))[3] == 105
+
+
+def test_a_layout_whose_times_move_with_every_frame_keeps_order_and_newest():
+    """Event times behind figures of any length are found in each frame: nothing counts as out of order,
+    the newest frame wins, of one moment the one that came last."""
+    board = Board(capacity=4)
+    for n in range(12):
+        body = json.loads(kline(event_ms=T0 + 1000 + n, close=101 + n, volume=10**n))["data"]
+        board.feed(frame("btcusdt@kline_1m", {key: body[key] for key in ("s", "k", "E", "e")}))
+        levels = [[str(100 - n), "1" * (1 + n)]]
+        book = {
+            "b": levels,
+            "a": [["200", "1"]],
+            "U": 1,
+            "u": 2,
+            "pu": 0,
+            "E": T0 + 1000 + n // 2 * 2,
+        }
+        board.feed(frame("btcusdt@depth20@100ms", {"e": "depthUpdate", **book}))
+        if n % 5 == 4:
+            board.flush(T0 + 2000)
+    board.view(T0 + 3000)
+    assert board.forming("BTCUSDT", "1m").close == 112
+    assert board.tops.bid_price[0, 0] == 89
+    assert [one.inversions for one in board.inbox.streams.values()] == [0, 0]
+    assert board.take_tally().disordered.sum() == 0
+
+
+def test_a_stream_of_months_is_left_aside():
+    """A kline stream whose bars have no fixed length is counted and disturbs nothing."""
+    board = Board(capacity=4)
+    board.feed(kline(interval="1M"))
+    board.feed(kline())
+    board.flush(T0 + 2000)
+    assert board.frames == 2
+    assert "1M" not in board.klines
+
+
+def test_times_that_are_no_digits_stop_no_flush():
+    """Bytes damaged within an open or event time cost their frame alone."""
+    board = Board(capacity=4)
+    board.feed(kline())
+    board.flush(T0 + 1500)
+    damaged = kline(event_ms=T0 + 2000).replace(b'"t":176364', b'"t":1763\xc44')
+    board.absorb([damaged, kline(event_ms=T0 + 2001).replace(b"1763640002001", b"17636400020:1")])
+    board.flush(T0 + 2500)
+    board.feed(kline(event_ms=T0 + 3000, close=103))
+    board.flush(T0 + 3500)
+    assert board.forming("BTCUSDT", "1m").close == 103
+    assert board.malformed >= 1

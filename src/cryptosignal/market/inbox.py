@@ -168,6 +168,7 @@ class Stream:
             self.fresh += 1
         else:
             self.queue.append(frame)
+            self.event_cap = b""  # what comes next must not overtake it
 
     def is_final(self, frame: bytes) -> bool:
         """Whether a kline frame says that its bar is closed; mostly told by one comparison, since
@@ -207,6 +208,13 @@ class Stream:
         self.going_mark = b'"x"' + final.group(1) + b"false"
         self.final_at = final.start()
         return True
+
+    def event_in(self, frame: bytes) -> bytes:
+        """The event time of a frame of any layout, as digits; empty if it has none."""
+        if self.fits(frame):
+            return self.event_of(frame)
+        found = _EVENT.search(frame)
+        return b"" if found is None else found.group(1)
 
     def fits(self, frame: bytes) -> bool:
         """Whether the frame has its times where `measure` found them."""

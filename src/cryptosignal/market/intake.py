@@ -8,6 +8,7 @@ and decoded when somebody looks.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Final
 
 import numpy as np
@@ -135,7 +136,7 @@ class Intake:
 
     def _order(self, stream: Stream, queue: list[bytes]) -> bytes:
         """The newest event time; notes frames that came behind a newer one."""
-        events = list(map(stream.event_of, queue))
+        events = list(map(stream.event_in, queue))
         stream.is_ordered = events[0] >= stream.event and events == sorted(events)
         if stream.is_ordered:
             return events[-1]
@@ -199,15 +200,19 @@ class Intake:
         self.malformed += self._turns.take(stream, queue, now_ms)
 
     def _keep_newest(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
-        sound = [frame for frame in queue if stream.fits(frame)]
+        sound = [
+            (event, frame)
+            for frame in reversed(queue)
+            if (event := stream.event_in(frame)).isdigit()
+        ]
         if not sound:
             if stream.event_at:
                 self.malformed += len(queue)
             else:
                 stream.newest = queue[-1]
             return
-        newest = max(reversed(sound), key=stream.event_of)  # of one moment the last that came
-        if stream.event_of(newest) >= stream.event:
+        event, newest = max(sound, key=itemgetter(0))  # of one moment the last that came
+        if event >= stream.event:
             stream.newest = newest
         if stream.event.isdigit():
             stream.event_cap = b"%013d" % (int(stream.event) + DAY_MS)

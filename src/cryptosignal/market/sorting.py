@@ -40,7 +40,7 @@ PAD: Final = 16
 """Spare bytes behind what is read into."""
 
 _ASIDE_MAX: Final = 2_048
-_ROWS: Final = 256
+_ROWS: Final = 1_024
 _TRADES: Final = 8_192
 _LETTERS: Final = 1 << 16
 _GRAIN: Final = 64

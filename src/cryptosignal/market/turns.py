@@ -8,6 +8,7 @@ next bar's first event confirms, as D7 says.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import itemgetter
 from typing import Final
 
 from cryptosignal.market import frames, klines
@@ -57,10 +58,12 @@ class KlineTurns:
     def _disordered(self, stream: Stream, queue: list[bytes], now_ms: int) -> None:
         """Frames that overtook each other, or of another shape: one by one in event order."""
         stream.is_ordered = True
-        sound = [frame for frame in queue if self._fit(stream, frame)]
-        newest = b"" if stream.newest is None else stream.event_of(stream.newest)
-        for frame in sorted(sound, key=stream.event_of):
-            is_old = stream.open_of(frame) == stream.open and stream.event_of(frame) < newest
+        newest = b"" if stream.newest is None else stream.event_in(stream.newest)
+        dated = [(stream.event_in(frame), frame) for frame in queue]
+        for event, frame in sorted(dated, key=itemgetter(0)):
+            if not self._fit(stream, frame):
+                continue
+            is_old = stream.open_of(frame) == stream.open and event < newest
             if not is_old or stream.final_mark in frame:
                 self._turn(stream, frame, now_ms)
 
