@@ -15,7 +15,7 @@ from cryptosignal.domain.ports import FrameSorter, WsLink
 from cryptosignal.ground.faults import Fault
 from cryptosignal.ground.units import MINUTE_MS
 from cryptosignal.market import frames
-from cryptosignal.market.inbox import Inbox
+from cryptosignal.market.inbox import LOOKS_MANY, Inbox
 from cryptosignal.market.sorting import PAD, Sorting
 from cryptosignal.streams import session
 from cryptosignal.streams.session import Session
@@ -28,6 +28,9 @@ _READ_BYTES: Final = 1 << 17
 """Of one read: it should still be in the processor's cache when it is sorted."""
 _FEW_BITS: Final = 12
 """Messages between two calls of `arm`, as a power of two."""
+_QUIET: Final = 32
+"""Fewer messages a read than this, and the reader keeps up with the venue."""
+_COLLECT_AT: Final = 128
 
 
 class Line:
@@ -281,6 +284,7 @@ class SortingReader:
         self._socket = socket
         self._inbox = inbox
         self._sorting = sorting
+        self._kept = 0
 
     def take(self, start: int, end: int) -> tuple[int, int]:
         """See `FrameReader.take`."""
@@ -291,9 +295,16 @@ class SortingReader:
         )
         inbox.looks += looks
         socket.taken = now = socket.taken + count
-        is_many = now >> _FEW_BITS != before >> _FEW_BITS or inbox.needs_flush
-        if now and (is_many or not before):
+        if (
+            now >> _FEW_BITS != before >> _FEW_BITS
+            or inbox.looks >= LOOKS_MANY
+            or now > before == 0
+        ):
             socket.arm()
+        self._kept += count
+        if self._kept >= _COLLECT_AT and count < _QUIET:
+            self._kept = 0
+            self._sorting.collect()  # in small parts: a flush that does it all makes frames wait
         return at, why
 
 
