@@ -27,6 +27,7 @@ FAILED_ONCE = (
         "after a clock was set back an order was asked for without a pause, a 429 obeyed an hour",
     ),
     (20261817, "what a person took off a trade was shown as a position of theirs too"),
+    (9110279, "a rest below a step that had become finer was left behind without a stop"),
     (20261414, "a venue that halted all its contracts ended the start as a person's mistake"),
 )
 
