@@ -174,6 +174,20 @@ def test_incident_d_clock_skew_rejection_is_no_second_order():
     assert rig.noted("entry.refused")[-1].fields["reason"] == "the signal has had its entry"
 
 
+def test_incident_d_a_trade_stamped_ahead_is_read_from_its_orders():
+    """D: a trade opened by a clock that was an hour ahead: its executions are read from when its orders
+    left, not from an hour to come, so its books close with the fees that were paid."""
+    rig = held()
+    (trade,) = rig.desk.state.trades.values()
+    trade.opened_ms += 3_600_000
+    lose_all(rig, event_lost=1.0)
+    rig.live(OperatorCommanded("close", {"symbol": "BTCUSDT"}))
+    rig.run(30_000)
+    assert not rig.desk.state.trades
+    paid = sum((t.fee for t in rig.venue.trades), D(0))
+    assert rig.outcomes[0].fees_usdt == paid > 0
+
+
 def test_incident_d_a_word_stamped_ahead_does_not_stand_for_an_hour():
     """D: a snapshot stamped by a clock that was an hour ahead gives way to the next true one."""
     rig = held()
