@@ -19,7 +19,7 @@ from tests.trading.toy_venue import (
     instrument,
 )
 
-from cryptosignal.domain.actions import ReadRules
+from cryptosignal.domain.actions import ReadRules, TakeSnapshot
 from cryptosignal.domain.events import (
     AccountStreamChanged,
     AccountUpdated,
@@ -179,13 +179,22 @@ def test_incident_d_a_trade_stamped_ahead_is_read_from_its_orders():
     left, not from an hour to come, so its books close with the fees that were paid."""
     rig = held()
     (trade,) = rig.desk.state.trades.values()
+    entered_ms = trade.filled_ms
     trade.opened_ms += 3_600_000
+    for order in trade.orders.values():
+        order.sent_ms += 3_600_000
     lose_all(rig, event_lost=1.0)
+    asked = []
+    perform = rig.perform
+    rig.perform = lambda actions: (
+        asked.extend(a for a in actions if isinstance(a, TakeSnapshot)),
+        perform(actions),
+    )
     rig.live(OperatorCommanded("close", {"symbol": "BTCUSDT"}))
     rig.run(30_000)
     assert not rig.desk.state.trades
-    paid = sum((t.fee for t in rig.venue.trades), D(0))
-    assert rig.outcomes[0].fees_usdt == paid > 0
+    assert asked
+    assert all(a.trades_since_ms <= entered_ms for a in asked if a.symbols)
 
 
 def test_incident_d_a_word_stamped_ahead_does_not_stand_for_an_hour():
