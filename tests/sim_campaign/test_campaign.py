@@ -27,6 +27,9 @@ FAILED_ONCE = (
         "after a clock was set back an order was asked for without a pause, a 429 obeyed an hour",
     ),
     (20261817, "what a person took off a trade was shown as a position of theirs too"),
+    (9110279, "a rest below a step that had become finer was left behind without a stop"),
+    (9110308, "a contract still halted at the day's end was held against the program"),
+    (9110405, "the executions of a trade stamped by a clock set forward were never read"),
     (20261414, "a venue that halted all its contracts ended the start as a person's mistake"),
 )
 

@@ -19,6 +19,7 @@ from tests.trading.toy_venue import (
     instrument,
 )
 
+from cryptosignal.domain.actions import ReadRules, TakeSnapshot
 from cryptosignal.domain.events import (
     AccountStreamChanged,
     AccountUpdated,
@@ -30,6 +31,7 @@ from cryptosignal.domain.events import (
     SendOutcome,
     TradeSeen,
 )
+from cryptosignal.domain.instrument import Instrument
 from cryptosignal.domain.order import Leg, OrderIntent, OrderKind, OrderState, Side
 from cryptosignal.trading.desk import Desk
 
@@ -170,6 +172,29 @@ def test_incident_d_clock_skew_rejection_is_no_second_order():
     rig.open(decision(time_ms=rig.now))
     assert rig.venue.entries == {}
     assert rig.noted("entry.refused")[-1].fields["reason"] == "the signal has had its entry"
+
+
+def test_incident_d_a_trade_stamped_ahead_is_read_from_its_orders():
+    """D: a trade opened by a clock that was an hour ahead: its executions are read from when its orders
+    left, not from an hour to come, so its books close with the fees that were paid."""
+    rig = held()
+    (trade,) = rig.desk.state.trades.values()
+    entered_ms = trade.filled_ms
+    trade.opened_ms += 3_600_000
+    for order in trade.orders.values():
+        order.sent_ms += 3_600_000
+    lose_all(rig, event_lost=1.0)
+    asked = []
+    perform = rig.perform
+    rig.perform = lambda actions: (
+        asked.extend(a for a in actions if isinstance(a, TakeSnapshot)),
+        perform(actions),
+    )
+    rig.live(OperatorCommanded("close", {"symbol": "BTCUSDT"}))
+    rig.run(30_000)
+    assert not rig.desk.state.trades
+    assert asked
+    assert all(a.trades_since_ms <= entered_ms for a in asked if a.symbols)
 
 
 def test_incident_d_a_word_stamped_ahead_does_not_stand_for_an_hour():
@@ -500,6 +525,39 @@ def test_a_close_that_leaves_a_part_unseen_keeps_the_stop():
     assert rig.venue.positions["BTCUSDT"] == 0
     assert not rig.desk.state.trades
     assert rig.venue.own_open() == []
+
+
+def coarse_step() -> Instrument:
+    """The usual contract with a quantity step of 0.1."""
+    usual = instrument()
+    steps = {"market_step_size": D("0.1"), "step_size": D("0.1"), "market_min_qty": D("0.1")}
+    return msgspec.structs.replace(usual, filters=msgspec.structs.replace(usual.filters, **steps))
+
+
+@pytest.mark.parametrize("is_finer_now", [True, False])
+def test_incident_p_a_rest_below_the_step_is_doubted_not_forgotten(is_finer_now):
+    """P: what is held does not fit the step that we know: the rules are read again, and the stop that
+    covers all of it stays until they came; then all is closed that the rules allow."""
+    rig = held()
+    whole = rig.venue.positions["BTCUSDT"]
+    assert whole % D("0.1")
+    asked = []
+    perform = rig.perform
+    rig.perform = lambda actions: (
+        asked.extend(a for a in actions if isinstance(a, ReadRules)),
+        perform(actions),
+    )
+    rig.live(InstrumentsListed((coarse_step(),)))
+    for _ in range(50):
+        rig.run(100)
+        assert resting_stops(rig) >= whole
+    assert asked
+    rig.live(InstrumentsListed((instrument() if is_finer_now else coarse_step(),)))
+    rig.live(OperatorCommanded("close", {"symbol": "BTCUSDT"}))
+    rig.run(60_000)
+    assert not rig.desk.state.trades
+    assert rig.venue.own_open() == []
+    assert rig.venue.positions["BTCUSDT"] == (0 if is_finer_now else whole % D("0.1"))
 
 
 def test_incident_p_changed_step_is_used_at_once():

@@ -292,7 +292,9 @@ class Monitors:
                 if parse_client_id(order.client_id) is not None
                 and self._symbol(order.index) not in held
             ]
-        found += [f"still naked: {symbol}" for symbol in self._naked_since]
+        found += [  # what is halted when the day ends takes no stop, whatever we do
+            f"still naked: {s}" for s in self._naked_since if not self._is_halted(s)
+        ]
         return found
 
     def judge_limits(self, now_ms: int) -> None:

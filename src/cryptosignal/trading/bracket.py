@@ -19,6 +19,7 @@ from cryptosignal.trading.ticket import nearer_price, tighter_price
 from cryptosignal.trading.trade import Trade
 
 ZERO = Decimal(0)
+OFF_GRID_WAIT_MS = 15_000
 PENDING = (OrderState.INTENT, OrderState.SENT, OrderState.ACKED, OrderState.UNKNOWN)
 
 
@@ -29,15 +30,34 @@ def closable(quantity: Decimal, instrument: Instrument) -> Decimal:
     return floored if floored >= filters.market_min_qty else ZERO
 
 
+def is_grid_doubtful(round_: Round, trade: Trade, instrument: Instrument) -> bool:
+    """Something is exposed that our rules cannot trade, so they may be old: they are read again.
+
+    The quantity step may have become finer since (incident P); until the answer is there, or a while has
+    passed without it, nothing that covers the whole is given up.
+    """
+    exposed, errands = round_.state.exposed(trade), round_.errands
+    if exposed == closable(exposed, instrument):
+        errands.off_grid_ms.pop(trade.key, None)
+        return False
+    since_ms = errands.off_grid_ms.get(trade.key)
+    if since_ms is None:
+        since_ms = errands.off_grid_ms[trade.key] = round_.now_ms
+        errands.wants_rules = True
+    return since_ms > 0 and not round_.is_due(since_ms + OFF_GRID_WAIT_MS)
+
+
 def protect(round_: Round, trade: Trade, instrument: Instrument, stop_price: Decimal) -> None:
     """See to it that a stop covering the position rests at the venue, at `stop_price` if it can."""
     state, settings, now_ms = round_.state, round_.settings, round_.now_ms
     exposed = state.exposed(trade)
     wanted = _stop_quantity(trade, _to_cover(round_, trade), instrument)
     confirmed = trade.confirmed_stops(now_ms, settings.trigger_grace_ms)
+    is_doubtful = is_grid_doubtful(round_, trade, instrument)
+    whole = [o for o in confirmed if o.intent.quantity - o.executed >= exposed]
     covering = [
         o
-        for o in confirmed
+        for o in (whole if is_doubtful and whole else confirmed)
         if o.intent.quantity - o.executed >= closable(exposed, instrument)
         and not o.is_cancel_asked  # it may be gone any moment
     ]
@@ -47,7 +67,9 @@ def protect(round_: Round, trade: Trade, instrument: Instrument, stop_price: Dec
     if not covering:
         _place_missing_stop(round_, trade, wanted, stop_price, pending)
         return
-    fitting = [o for o in covering if _fits(o, trade, wanted, stop_price)]
+    fitting = [
+        o for o in covering if _fits(o, trade, wanted, stop_price) or (is_doubtful and o in whole)
+    ]
     if fitting:
         keep = fitting[-1]
         for order in confirmed:

@@ -31,6 +31,7 @@ def settle(round_: Round, trade: Trade) -> None:
     if not _is_known(trade, own) and not _may_guess(round_, trade, since):
         return
     errands.flat_ms.pop(trade.key, None)
+    errands.off_grid_ms.pop(trade.key, None)
     _note_slippage(round_, trade)
     is_signal = trade.entered > ZERO and not trade.adopted
     outcome = outcome_of(round_, trade, own) if is_signal else None

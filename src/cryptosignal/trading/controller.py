@@ -56,6 +56,8 @@ def _steer(round_: Round, trade: Trade) -> None:
     _steer_entry(round_, trade, instrument)
     if bracket.closable(round_.state.exposed(trade), instrument) > ZERO:
         _steer_held(round_, trade, instrument)
+    elif bracket.is_grid_doubtful(round_, trade, instrument):
+        return  # less than the smallest order is left, if the rules are still what we think
     elif not trade.is_entry_open and not _continues(round_, trade):
         _clear(round_, trade)
 

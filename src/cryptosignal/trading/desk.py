@@ -381,6 +381,7 @@ def _see_instruments(desk: Desk, now_ms: int, event: InstrumentsListed) -> None:
             errands.rules_ms[new.symbol] = now_ms
         desk.state.instruments[new.symbol] = new
     errands.wants_rules, errands.rules.count = False, 0
+    errands.off_grid_ms = dict.fromkeys(errands.off_grid_ms, 0)
 
 
 _OBSERVERS: dict[type, Callable[[Desk, int, Any], None]] = {

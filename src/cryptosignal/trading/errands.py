@@ -103,6 +103,8 @@ class Errands:
     wants_rules: bool = False
     rules_ms: dict[str, int] = field(default_factory=dict)
     naked_noticed_ms: dict[str, int] = field(default_factory=dict)
+    off_grid_ms: dict[str, int] = field(default_factory=dict)
+    """Trades that hold what our rules cannot trade, since when; 0 once the rules were read again."""
     margin_exit_ms: int = 0
     watched: tuple[str, ...] = ()
     wake_ms: int = 0
@@ -127,6 +129,8 @@ class Errands:
         for table in (self.moved_ms, self.disagree_ms, self.flat_ms, self.naked_noticed_ms):
             for key in table:
                 table[key] -= back_ms
+        for key, since_ms in self.off_grid_ms.items():
+            self.off_grid_ms[key] = max(0, since_ms - back_ms)
         self.rules_ms.clear()
         self.margin_exit_ms = max(0, self.margin_exit_ms - back_ms)
         self.wake_ms = 0

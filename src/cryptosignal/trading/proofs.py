@@ -10,10 +10,12 @@ from decimal import Decimal
 
 from cryptosignal.domain.actions import ReadRules, TakeSnapshot
 from cryptosignal.domain.order import Leg, OrderKind, OrderState
+from cryptosignal.ground.units import DAY_MS
 from cryptosignal.trading.errands import Round, backoff_ms
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.reconcile import ABSENT_LOOKUPS_MIN, Scope, purpose_of
 from cryptosignal.trading.state import TradingState
+from cryptosignal.trading.trade import Trade
 
 ZERO = Decimal(0)
 URGENT = frozenset({"start", "stream", "proof", "mismatch", "fills"})
@@ -167,10 +169,17 @@ def _scope(round_: Round, why: str) -> Scope:
     symbols = sorted(state.trades)
     if not symbols:
         return Scope(why, (), 0)
-    starts = [t.opened_ms for t in state.trades.values()]
-    # an order's stamp may lie before its trade, if our clock was wrong then
-    starts += [o.sent_ms for o in state.open_orders() if o.sent_ms]
-    return Scope(why, tuple(symbols), max(1, min(starts) - round_.settings.trades_overlap_ms))
+    since_ms = min(_began_ms(round_, trade) for trade in state.trades.values())
+    return Scope(why, tuple(symbols), max(1, since_ms - round_.settings.trades_overlap_ms))
+
+
+def _began_ms(round_: Round, trade: Trade) -> int:
+    """When a trade began at the latest, by every stamp of it: some may be of a clock that was wrong."""
+    stamps = [trade.opened_ms, trade.filled_ms]
+    for order in trade.orders.values():
+        stamps += (order.sent_ms, order.dead_ms)
+    known = [at_ms for at_ms in map(round_.known_ms, stamps) if at_ms]
+    return min(known, default=round_.now_ms - DAY_MS)
 
 
 def _forget_settled(round_: Round) -> None:
