@@ -30,6 +30,10 @@ FAILED_ONCE = (
     (9110279, "a rest below a step that had become finer was left behind without a stop"),
     (9110308, "a contract still halted at the day's end was held against the program"),
     (9110405, "the executions of a trade stamped by a clock set forward were never read"),
+    (
+        9220586,
+        "starts that ended because nothing was traded were counted as a program's own crashes",
+    ),
     (20261414, "a venue that halted all its contracts ended the start as a person's mistake"),
 )
 

@@ -44,7 +44,7 @@ from cryptosignal.domain.events import (
 from cryptosignal.domain.order import Leg, parse_client_id
 from cryptosignal.domain.params import ParamSet, PlanParams
 from cryptosignal.ground.clock import LoopClock
-from cryptosignal.ground.faults import Fault, Refused, UserFault
+from cryptosignal.ground.faults import Fault, MarketHalted, Refused, UserFault
 from cryptosignal.ground.loop import VirtualLoop
 from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.seeds import Seeds
@@ -382,7 +382,8 @@ class Day:
 
     def _died(self, pid: int, error: BaseException) -> None:
         self.counts["died"] += 1
-        self._crashes_in_a_row += not self.venue.mischief.is_down
+        is_outage = self.venue.mischief.is_down or isinstance(_innermost(error), MarketHalted)
+        self._crashes_in_a_row += not is_outage
         self.face.notes.append(f"{self.clock.now_ms()} process {pid} ended: {_innermost(error)!r}")
         if not _is_expected(error) or self._crashes_in_a_row > CRASHES_IN_A_ROW_MAX:
             self.monitors.violations.append(
