@@ -50,6 +50,8 @@ _SPOT: Final = "1h"
 TRADES_MANY: Final = 6000
 _SPARE: Final = 16
 """Room for listings to come, beyond the symbols that are known."""
+_WHOLE_VENUE: Final = 640
+"""Symbols of the venue and some to spare."""
 _EMPTY_REASONS: Final[Mapping[str, str]] = {}
 _LOOK_FLUSHES: Final = 50
 """Lags are looked at once in so many flushes: every few seconds on a busy market."""
@@ -64,6 +66,7 @@ class Board:
         self._slots: dict[str, int] = {}
         self.symbols: list[str] = []
         self._names: tuple[str, ...] = ()
+        self._has_universe = False
         self._active = np.zeros(capacity, np.bool_)
         self._onboard_ms: Floats = np.full(capacity, np.nan)
         self._tick_size: Floats = np.full(capacity, np.nan)
@@ -124,7 +127,7 @@ class Board:
             return self._slots[upper]
         made = len(self.symbols)
         if made >= self._capacity:
-            self._grow(self._capacity + max(_SPARE, self._capacity // 8))
+            self._grow(self._capacity + self._more_room())
         self._slots[upper] = made
         self.symbols.append(upper)
         self._active[made] = True
@@ -133,6 +136,13 @@ class Board:
     def find(self, symbol: str) -> int:
         """The symbol's slot, -1 if it was never heard of; any case."""
         return self._slots.get(symbol.upper(), -1)
+
+    def _more_room(self) -> int:
+        """For how many symbols more: a few beside a universe that is known, as a listing brings; the
+        whole venue at once, then twice as many, where symbols come as they come."""
+        if self._has_universe:
+            return max(_SPARE, self._capacity // 8)
+        return max(self._capacity, _WHOLE_VENUE - self._capacity)
 
     def _grow(self, capacity: int) -> None:
         more = capacity - self._capacity
@@ -155,6 +165,7 @@ class Board:
         """The symbols that are watched now; others keep their slot but are not active. Room is made
         for all of them at once: rows take memory whether they are used or not."""
         watched = list(instruments)
+        self._has_universe = True
         wanted = len(self._slots.keys() | {one.symbol.upper() for one in watched})
         if wanted > self._capacity:
             self._grow(wanted + _SPARE)
@@ -706,8 +717,7 @@ class Board:
         """Bytes of the arrays."""
         total = 0
         for bars in [*self.klines.values(), *([self._spot] if self._spot else [])]:
-            total += bars.data.nbytes + bars.finality.nbytes + bars.source.nbytes
-            total += bars.lag_ms.nbytes
+            total += bars.nbytes
         for array in (self.tapes.time_ms, self.tapes.ids, self.tapes.price, self.tapes.signed_qty):
             total += array.nbytes
         return total + 4 * self.tops.bid_price.nbytes

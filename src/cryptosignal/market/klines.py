@@ -33,6 +33,7 @@ from cryptosignal.market.views import (
 STREAM, NEXT_BAR, CLOCK, REST, LOCAL_SUM, DISK = range(6)
 """Codes of `BarsView.source`, in the order of `domain.market.BarSource`."""
 
+Marks = NDArray[np.int8]
 Row = tuple[float, float, float, float, float, float, float, float, float]
 """One bar in the field order of market/views.py."""
 
@@ -61,8 +62,32 @@ class Corrected(NamedTuple):
     source: int
 
 
+class _Tables:
+    """The columns of all symbols of one interval."""
+
+    def __init__(self, slots: int, width: int) -> None:
+        self.data: Floats = np.full((FIELDS, slots, width), np.nan)
+        self.finality: Marks = np.zeros((slots, width), np.int8)
+        self.source: Marks = np.full((slots, width), -1, np.int8)
+        self.lag_ms: Floats = np.full((slots, width), np.nan)
+
+    def grow(self, slots: int) -> None:
+        """Make room for `slots` symbols in all."""
+        known, width = self.finality.shape
+        data, self.data = self.data, np.empty((FIELDS, slots, width))
+        self.data[:, :known], self.data[:, known:] = data, np.nan
+        more = slots - known
+        self.finality = np.concatenate([self.finality, np.zeros((more, width), np.int8)])
+        self.source = np.concatenate([self.source, np.full((more, width), -1, np.int8)])
+        self.lag_ms = np.concatenate([self.lag_ms, np.full((more, width), np.nan)])
+
+
 class Klines:
-    """Bars of one interval: `data[field, slot, column]`, one column a bar, oldest first."""
+    """Bars of one interval: `data[field, slot, column]`, one column a bar, oldest first.
+
+    The tables are made when they are first asked for: by then the symbols are known mostly, and
+    making them anew for each that comes costs more than all its frames.
+    """
 
     def __init__(self, interval: str, slots: int, bars: int, slack: int, held_max: int) -> None:
         self.interval = interval
@@ -72,10 +97,7 @@ class Klines:
         self._held_max = held_max
         self._width = bars + slack
         self.base_ms = 0
-        self.data: Floats = np.full((FIELDS, slots, self._width), np.nan)
-        self.finality: NDArray[np.int8] = np.zeros((slots, self._width), np.int8)
-        self.source: NDArray[np.int8] = np.full((slots, self._width), -1, np.int8)
-        self.lag_ms: Floats = np.full((slots, self._width), np.nan)
+        self._made: _Tables | None = None
         self.next_ms: list[int] = [0] * slots
         self.start_ms: list[int] = [0] * slots
         self.is_live: list[bool] = [False] * slots
@@ -87,16 +109,48 @@ class Klines:
         self.gaps_found = 0
         self.gaps_repaired = 0
 
+    # ---- the tables ---------------------------------------------------------------------------
+    @property
+    def _tables(self) -> _Tables:
+        if self._made is None:
+            self._made = _Tables(len(self.next_ms), self._width)
+        return self._made
+
+    @property
+    def data(self) -> Floats:
+        """Prices and volumes, shape (fields, slots, columns); NaN where there is no bar."""
+        return self._tables.data
+
+    @property
+    def finality(self) -> Marks:
+        """How each bar became known, shape (slots, columns); 0 where there is none."""
+        return self._tables.finality
+
+    @property
+    def source(self) -> Marks:
+        """Where each bar came from, shape (slots, columns); −1 where there is none."""
+        return self._tables.source
+
+    @property
+    def lag_ms(self) -> Floats:
+        """How late each bar was there, shape (slots, columns)."""
+        return self._tables.lag_ms
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tables; 0 before there are any."""
+        made = self._made
+        tables = () if made is None else (made.data, made.finality, made.source, made.lag_ms)
+        return sum(table.nbytes for table in tables)
+
     # ---- the axis -----------------------------------------------------------------------------
     def grow(self, slots: int) -> None:
         """Make room for `slots` symbols."""
         more = slots - len(self.next_ms)
         if more <= 0:
             return
-        self.data = np.concatenate([self.data, np.full((FIELDS, more, self._width), np.nan)], 1)
-        self.finality = np.concatenate([self.finality, np.zeros((more, self._width), np.int8)])
-        self.source = np.concatenate([self.source, np.full((more, self._width), -1, np.int8)])
-        self.lag_ms = np.concatenate([self.lag_ms, np.full((more, self._width), np.nan)])
+        if self._made is not None:
+            self._made.grow(slots)
         self.next_ms += [0] * more
         self.start_ms += [0] * more
         self.is_live += [False] * more
@@ -115,6 +169,8 @@ class Klines:
             return
         shift = max(column - self._width + 1, self._slack)
         self.base_ms += shift * self.step_ms
+        if self._made is None:
+            return
         if shift >= self._width:
             self.data[:] = np.nan
             self.finality[:] = 0
