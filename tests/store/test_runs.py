@@ -16,6 +16,7 @@ from cryptosignal.store.runs import (
     Gap,
     drop_expired,
     drop_oversize,
+    make_durable,
     money_history,
     new_run_dir,
     read_run,
@@ -110,6 +111,24 @@ async def test_history_goes_over_runs():
     assert run_dirs(disk, "runs") == ["runs/00000001-b", "runs/00000002-a"]
     back = [(r.run_dir[-1], r.seq) for r in money_history(disk, "runs")]
     assert back == [("b", 3), ("b", 6), ("a", 3), ("a", 6)]
+
+
+async def test_what_was_read_at_a_start_stays():
+    """A killed process leaves records that nobody synced: once a start has built on them, a loss of
+    power takes them no more."""
+    disk = SimDisk()
+    await write_run(disk)
+    name = segment_names(disk, RUN, "money")[-1]
+    whole = disk.read(name)
+    disk.truncate(name, 0)
+    disk.append(name, whole)
+    known = [record.seq for record in money_history(disk, "runs")]
+    make_durable(disk, "runs")
+    disk.crash()
+    assert [record.seq for record in money_history(disk, "runs")] == known
+    disk.append(name, b"torn")
+    disk.crash()
+    assert disk.read(name) == whole, "without it the tail is gone"
 
 
 async def test_torn_tails_of_each_run_are_reported():

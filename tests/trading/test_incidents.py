@@ -527,6 +527,24 @@ def test_a_close_that_leaves_a_part_unseen_keeps_the_stop():
     assert rig.venue.own_open() == []
 
 
+def test_a_hole_in_the_attempts_gives_no_id_twice():
+    """3.1: one attempt's intent was lost with the disk's tail, a later one was not: the next has a
+    number of its own, or it would be sent again and again without ever being known."""
+    rig = held()
+    (trade,) = rig.desk.state.trades.values()
+    first = next(iter(trade.of_leg(Leg.STOP)))
+    rig.venue.cancel_silently(first.client_id)
+    rig.run(6_000)
+    assert len(list(trade.of_leg(Leg.STOP))) > 1
+    del trade.orders[first.client_id], rig.desk.state.orders[first.client_id]
+    trade.drop_sums()
+    known = set(trade.orders)
+    rig.venue.cancel_silently(next(iter(trade.of_leg(Leg.STOP))).client_id)
+    rig.run(6_000)
+    assert set(trade.orders) - known
+    assert rig.desk.positions()[0].is_protected
+
+
 def coarse_step() -> Instrument:
     """The usual contract with a quantity step of 0.1."""
     usual = instrument()

@@ -367,6 +367,7 @@ class Day:
         """The program as an operating system runs it: started again when it ends by a fault."""
         pid = self.pid
         self._take_lease(pid)
+        self.disk.reopen()
         program = Program(self._setup(pid))
         self.program = program
         try:

@@ -77,6 +77,7 @@ from cryptosignal.store.journal import Journal, numeric_path
 from cryptosignal.store.runs import (
     RunHeader,
     account_of,
+    make_durable,
     money_history,
     new_run_dir,
     run_dirs,
@@ -600,6 +601,7 @@ class Program:
             self.engine.fold(record.event)  # type: ignore[arg-type]  # money holds no digests
             folded += 1
         if folded:
+            make_durable(self.setup.disk, JOURNAL_ROOT)
             self._note("journal.was_folded", {"events": folded})
 
     def _first_events(self, chosen: list[Instrument] | None) -> None:

@@ -113,6 +113,10 @@ class SimDisk:
             else:
                 self._durable[name] = durable + kept
 
+    def reopen(self) -> None:
+        """A new process opens the files: what failed for the old one may be tried again."""
+        self._failed.clear()
+
     def fail_syncs(self, count: int) -> None:
         """The next `count` syncs fail; a file whose sync failed stays failed until a crash."""
         self._sync_failures = count

@@ -207,6 +207,18 @@ def money_history(disk: Disk, root: str) -> MoneyHistory:
     return MoneyHistory(disk, root)
 
 
+def make_durable(disk: Disk, root: str) -> None:
+    """See to it that the newest run's money records stay, now that they have been read.
+
+    A process that was killed leaves what it wrote last in the machine's memory only: it can be read,
+    decisions are built on it, and yet a loss of power would take it away. Earlier runs were treated so
+    by the runs after them. Raises DiskFault.
+    """
+    for run_dir in run_dirs(disk, root)[-1:]:
+        for name in segment_names(disk, run_dir, MONEY)[-1:]:
+            disk.replace(name, disk.read(name))
+
+
 def _segments(disk: Disk, run_dir: str, stream: str) -> Iterator[Segment]:
     names = segment_names(disk, run_dir, stream)
     for name in names:

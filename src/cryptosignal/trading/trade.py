@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 
-from cryptosignal.domain.order import Direction, Leg, OrderState
+from cryptosignal.domain.order import Direction, Leg, OrderState, parse_client_id
 from cryptosignal.trading.orders import Order
 from cryptosignal.trading.ticket import Ticket
 
@@ -186,8 +186,13 @@ class Trade:
         return any(o.state is OrderState.FILLED for o in self.of_leg(Leg.TP1))
 
     def next_attempt(self, leg: Leg) -> int:
-        """The number of the next attempt of a leg: attempts are counted in the journal."""
-        return sum(1 for _ in self.of_leg(leg))
+        """The number of the next attempt of a leg, above all that the journal knows of.
+
+        Not their count: one whose intent was lost with the disk's tail leaves a hole, and the number
+        behind it would be given a second time.
+        """
+        known = (parse_client_id(order.client_id) for order in self.of_leg(leg))
+        return 1 + max((parts.attempt for parts in known if parts is not None), default=-1)
 
     def is_better(self, price: Decimal, than: Decimal) -> bool:
         """True if `price` is a tighter stop than `than`."""
