@@ -191,6 +191,18 @@ def test_processes_are_replaced_and_change_nothing(monkeypatch):
     assert many == run_days(seeds, moments)
 
 
+def test_a_program_that_never_lets_time_go_on_is_noticed():
+    """Work that makes work at one and the same moment ends the day too, and says so."""
+    day = Day(7, DaySettings(days=0.01, weather=calm(), kill_mean_s=1e9, trade_mean_s=1e9))
+
+    def turn():
+        day.loop.call_soon(turn)
+
+    day.loop.call_later(120.0, turn)
+    [violation] = day.run().violations
+    assert violation.startswith("livelock")
+
+
 def test_a_program_that_turns_in_circles_is_noticed(monkeypatch):
     """Work that makes work at once lets time hardly go on: the day is ended, and says so."""
     monkeypatch.setattr(campaign, "STEPS_A_LOOK_MAX", 10_000)

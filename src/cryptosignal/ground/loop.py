@@ -96,6 +96,13 @@ class _Timer(asyncio.TimerHandle):
         own._cancelled, own._callback, own._args = True, None, None
 
 
+STILL_STEPS_MAX = 50_000
+
+
+class TimeStandsStill(RuntimeError):
+    """Work makes work at one moment of virtual time, for ever: the program turns in circles."""
+
+
 class VirtualLoop(asyncio.SelectorEventLoop):
     """A loop that jumps to the next timer whenever nothing is ready: no socket, no wall clock.
 
@@ -111,6 +118,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._set = 0
         self._dead: set[int] = set()
         self._grave: list[Any] = []
+        self._still_s, self._still_steps = -1.0, 0
         self._paused = 0
         self._held_back: list[Any] = []
         self.steps = 0
@@ -225,6 +233,12 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def _run_once(self) -> None:
         """One round: what is ready and what is due now; where neither is, time jumps."""
         self.steps += 1
+        if self._now != self._still_s:
+            self._still_s, self._still_steps = self._now, 0
+        self._still_steps += 1
+        if self._still_steps > STILL_STEPS_MAX:
+            self._still_steps = 0
+            raise TimeStandsStill(f"{STILL_STEPS_MAX} rounds at {self._now} s, and no end")
         ready: Any = self._ready  # type: ignore[attr-defined]
         if not ready and not self._stopping:  # type: ignore[attr-defined]
             self._now = max(self._now, self._next_due())

@@ -45,7 +45,7 @@ from cryptosignal.domain.order import Leg, parse_client_id
 from cryptosignal.domain.params import ParamSet, PlanParams
 from cryptosignal.ground.clock import LoopClock
 from cryptosignal.ground.faults import Fault, MarketHalted, Refused, UserFault
-from cryptosignal.ground.loop import VirtualLoop
+from cryptosignal.ground.loop import TimeStandsStill, VirtualLoop
 from cryptosignal.ground.secret import Secret
 from cryptosignal.ground.seeds import Seeds
 from cryptosignal.ground.units import DAY_MS
@@ -275,6 +275,9 @@ class Day:
         self.loop.set_exception_handler(self._on_exception)
         try:
             self.loop.run_until_complete(self._live())
+        except TimeStandsStill as still:
+            self._ended_ms = self.clock.now_ms()
+            self.monitors.violate("livelock", self._ended_ms, str(still))
         finally:
             self.loop.discard_dead()
             asyncio.set_event_loop(None)
