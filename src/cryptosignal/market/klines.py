@@ -85,8 +85,8 @@ class _Tables:
 class Klines:
     """Bars of one interval: `data[field, slot, column]`, one column a bar, oldest first.
 
-    The tables are made when they are first asked for: by then the symbols are known mostly, and
-    making them anew for each that comes costs more than all its frames.
+    Tables that grow before they hold a bar are made anew when they are next asked for: by then the
+    symbols are known mostly, and copying for each that comes costs more than all its frames.
     """
 
     def __init__(self, interval: str, slots: int, bars: int, slack: int, held_max: int) -> None:
@@ -97,7 +97,7 @@ class Klines:
         self._held_max = held_max
         self._width = bars + slack
         self.base_ms = 0
-        self._made: _Tables | None = None
+        self._made: _Tables | None = _Tables(slots, self._width)
         self.next_ms: list[int] = [0] * slots
         self.start_ms: list[int] = [0] * slots
         self.is_live: list[bool] = [False] * slots
@@ -149,8 +149,10 @@ class Klines:
         more = slots - len(self.next_ms)
         if more <= 0:
             return
-        if self._made is not None:
+        if self._made is not None and self._made.finality.any():
             self._made.grow(slots)
+        else:
+            self._made = None
         self.next_ms += [0] * more
         self.start_ms += [0] * more
         self.is_live += [False] * more
