@@ -301,10 +301,10 @@ def test_an_algo_type_of_somebody_else_is_other():
 
 
 def test_trade_lite_is_a_fill_without_fee():
-    """TRADE_LITE passes as TradeSeen with last quantity and price."""
+    """TRADE_LITE passes as TradeSeen with last quantity and price, at the execution's own time."""
     lite = {
         "e": "TRADE_LITE",
-        "E": 1,
+        "E": 3,
         "T": 1,
         "s": "BTCUSDT",
         "q": "0.10",
