@@ -224,10 +224,6 @@ class TradingState:
         book = self.books.get(symbol)
         return not last_ms or (book is not None and book.venue_ms >= last_ms)
 
-    def is_flat_at_venue(self, trade: Trade) -> bool:
-        """Neither our count nor the venue's newest word knows of a position."""
-        return self.exposed(trade) <= ZERO
-
     def open_orders(self) -> Iterator[Order]:
         """Every order of ours that may still do something."""
         for trade in self.trades.values():
